@@ -1,0 +1,194 @@
+//! The trait a backend implements, and its contract.
+//!
+//! # Contract
+//! 1. **Create-if-absent.** [`Backend::create`] of a name succeeds at most once for as long as the name exists, among
+//!    all processes, machines and handles. It is the only conditional operation.
+//! 2. **Durable means durable.** What a call promises to have made durable survives a power cut, name included.
+//! 3. **No half objects.** What `create` and `upload` make appears whole or not at all. Only an [`Appender`]'s file
+//!    can be seen incomplete.
+//! 4. **Names are listed.** A name whose creation has returned is shown by every later [`Backend::list`].
+//! 5. **Reads are exact.** A read returns just the bytes asked for or an error.
+//! 6. **Cancellation.** A dropped future leaves the operation undone, done, or (for appends) done in part; the handle
+//!    it was called on is not used again, except for reads.
+//!
+//! Futures are `Send` on every target, so that the engine needs one set of bounds; a backend on a platform whose own
+//! futures are not `Send` wraps them.
+
+use crate::{Path, Result};
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use std::fmt::Debug;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// What a backend can do beyond the minimum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// Files can grow: [`Backend::append`] works. Without it the log is kept in fragments, one object each.
+    pub append: bool,
+    /// [`Backend::lock`] keeps other processes out.
+    pub lock: bool,
+    /// Deletions can be made durable, so files may be deleted by the epoch that retired them. (On wasip1 folders
+    /// cannot be synced.)
+    pub durable_names: bool,
+}
+
+impl Capabilities {
+    /// Capabilities with the given answers.
+    pub fn new(append: bool, lock: bool, durable_names: bool) -> Capabilities {
+        Capabilities { append, lock, durable_names }
+    }
+}
+
+/// One entry of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Meta {
+    /// The name.
+    pub path: Path,
+    /// Its length in bytes, space reserved ahead by an appender included.
+    pub len: u64,
+}
+
+impl Meta {
+    /// An entry.
+    pub fn new(path: Path, len: u64) -> Meta {
+        Meta { path, len }
+    }
+}
+
+/// Where named files or objects live.
+///
+/// A backend is a handle on one store: all paths are relative to it. See the [module](self) for the contract.
+#[async_trait]
+pub trait Backend: Debug + Send + Sync + 'static {
+    /// What this backend can do.
+    fn capabilities(&self) -> Capabilities;
+
+    /// The store as a user would name it, for messages; never holds a secret.
+    fn location(&self) -> String;
+
+    /// Takes the store's exclusive lock, which lasts until the returned guard is dropped (or the process ends).
+    ///
+    /// # Errors
+    /// `InUse` where someone else holds it; `Unsupported` where [`Capabilities::lock`] is false.
+    async fn lock(&self) -> Result<Box<dyn Lock>>;
+
+    /// Creates `path` holding `data`, whole and durable, if it does not exist. One shot: never retried by the
+    /// backend, so `AlreadyExists` means that someone else, or an earlier call, made it.
+    ///
+    /// # Errors
+    /// `AlreadyExists` where the name is taken; `Unknown` where the answer was lost. After `Io` and `NoSpace` the name
+    /// may exist only if it holds `data` whole.
+    async fn create(&self, path: &Path, data: Bytes) -> Result<()>;
+
+    /// Begins `path`, written in parts, which appears whole and durable when [`Uploader::finish`] returns. The
+    /// caller makes sure that no one else uses the name.
+    async fn upload(&self, path: &Path) -> Result<Box<dyn Uploader>>;
+
+    /// Creates the empty growing file `path`; its name is durable on return.
+    ///
+    /// # Errors
+    /// `AlreadyExists`; `Unsupported` where [`Capabilities::append`] is false.
+    async fn append(&self, path: &Path) -> Result<Box<dyn Appender>>;
+
+    /// Opens `path` for reading.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    async fn open(&self, path: &Path) -> Result<Arc<dyn Object>>;
+
+    /// Whether `path` exists now. Writers ask this before each acknowledgement, so it should be quick.
+    async fn exists(&self, path: &Path) -> Result<bool>;
+
+    /// Lists the names that begin with `folder` and a `/` (all names if `folder` is empty), in no particular order.
+    /// Leftovers of unfinished uploads and creates are not shown.
+    fn list(&self, folder: &str) -> BoxStream<'_, Result<Meta>>;
+
+    /// Deletes `path`. Ok where it is not there. Objects open for reading stay readable where the storage allows it
+    /// (local files, memory), and fail with `NotFound` otherwise. A crash may bring the name back, unless a later
+    /// `create` in the same folder returned before it, where [`Capabilities::durable_names`].
+    async fn delete(&self, path: &Path) -> Result<()>;
+
+    /// Removes what interrupted creates and uploads left behind. Only called by the one writer.
+    async fn tidy(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Holds a store's exclusive lock until dropped.
+pub trait Lock: Debug + Send + Sync {}
+
+/// Writes one object in parts.
+#[async_trait]
+pub trait Uploader: Debug + Send {
+    /// Adds `data` at the end.
+    async fn write(&mut self, data: Bytes) -> Result<()>;
+
+    /// Makes the object appear, whole and durable.
+    async fn finish(self: Box<Self>) -> Result<()>;
+
+    /// Gives up: nothing appears, and what was written is removed where that is possible. (Merely dropping the
+    /// uploader also makes nothing appear.)
+    async fn abort(self: Box<Self>) -> Result<()>;
+}
+
+/// The write end of a growing file. One writer, one call at a time.
+///
+/// After any error other than `NoSpace` from `reserve` the file's tail is unknown and the appender must not be used
+/// again: a failed sync is never retried.
+#[async_trait]
+pub trait Appender: Debug + Send {
+    /// Bytes appended so far. (The file may be physically longer: space reserved ahead reads as zeros.)
+    fn len(&self) -> u64;
+
+    /// True until the first byte is appended.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Makes sure that the file can grow to `len` bytes in all without running out of space.
+    ///
+    /// # Errors
+    /// `NoSpace`: nothing changed; the appender stays usable.
+    async fn reserve(&mut self, len: u64) -> Result<()>;
+
+    /// Appends `data`, all of it, in order; if `sync` all the file's bytes are durable on return,
+    /// else the operating system has them: they survive the process, not a power cut.
+    async fn append(&mut self, data: Vec<Bytes>, sync: bool) -> Result<()>;
+
+    /// Makes durable what was appended.
+    async fn sync(&mut self) -> Result<()>;
+
+    /// Forgets everything from `len` on, so that appending goes on there.
+    async fn truncate(&mut self, len: u64) -> Result<()>;
+
+    /// Ends the file: reserved space is given back, the exact length and all bytes are durable.
+    async fn finish(self: Box<Self>) -> Result<()>;
+}
+
+/// The read end of a file or object. Cheap to share; reads may run at once.
+#[async_trait]
+pub trait Object: Debug + Send + Sync {
+    /// The length in bytes when it was opened.
+    fn len(&self) -> u64;
+
+    /// True where there is no byte.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Reads exactly `range`.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` where the object is shorter.
+    async fn read(&self, range: Range<u64>) -> Result<Bytes>;
+
+    /// The whole object as shared memory, where the backend can give it without copying; slices of it stay valid as
+    /// long as they are held, whatever happens to the name. Only for objects that no longer change.
+    fn map(&self) -> Option<Bytes> {
+        None
+    }
+}

@@ -1,0 +1,106 @@
+//! What can go wrong in a backend, in the few kinds that tell the engine what to do next.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+
+/// The result of a backend call.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What a failure means for the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The name does not exist. Nothing happened.
+    NotFound,
+    /// The name exists already. Nothing happened.
+    AlreadyExists,
+    /// There is no room. What was asked for did not happen; room may come back.
+    NoSpace,
+    /// The caller lacks the rights. Nothing happened.
+    PermissionDenied,
+    /// Somebody else holds the exclusive lock.
+    InUse,
+    /// The backend cannot do this at all (see [`Capabilities`](crate::Capabilities)). Nothing happened.
+    Unsupported,
+    /// The request itself is wrong. Nothing happened.
+    InvalidInput,
+    /// Fewer bytes are there than were asked for.
+    UnexpectedEof,
+    /// Whether the request took effect is not known: it may have, may not have, or may yet.
+    Unknown,
+    /// Anything else the storage reports. A write or sync that fails so may have happened in part.
+    Io,
+}
+
+/// A failed backend call: its kind, the call, the name it was about, and the cause. Cheap to clone.
+#[derive(Clone)]
+pub struct Error(Arc<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    op: &'static str,
+    path: String,
+    message: String,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl Error {
+    /// A failure of `op` on `path`.
+    pub fn new(kind: ErrorKind, op: &'static str, path: impl fmt::Display, message: impl Into<String>) -> Error {
+        Error(Arc::new(Inner { kind, op, path: path.to_string(), message: message.into(), source: None }))
+    }
+
+    /// A failure of `op` on `path` that the operating system reported.
+    pub fn io(op: &'static str, path: impl fmt::Display, source: std::io::Error) -> Error {
+        use std::io::ErrorKind as Os;
+        let kind = match source.kind() {
+            Os::NotFound => ErrorKind::NotFound,
+            Os::AlreadyExists => ErrorKind::AlreadyExists,
+            Os::StorageFull | Os::QuotaExceeded => ErrorKind::NoSpace,
+            Os::PermissionDenied | Os::ReadOnlyFilesystem => ErrorKind::PermissionDenied,
+            Os::Unsupported => ErrorKind::Unsupported,
+            Os::UnexpectedEof => ErrorKind::UnexpectedEof,
+            _ => ErrorKind::Io,
+        };
+        let source = Some(source.into());
+        Error(Arc::new(Inner { kind, op, path: path.to_string(), message: String::new(), source }))
+    }
+
+    /// What the failure means for the caller.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The name the call was about; the store itself where it was about no single name.
+    pub fn path(&self) -> &str {
+        &self.0.path
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner { kind, op, path, message, source } = &*self.0;
+        match (message.is_empty(), source) {
+            (false, _) => write!(f, "cannot {op} {path}: {message}"),
+            (true, Some(_)) => write!(f, "cannot {op} {path}"),
+            (true, None) => write!(f, "cannot {op} {path}: {kind:?}"),
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {self}", self.0.kind)?;
+        match &self.0.source {
+            Some(source) => write!(f, ": {source}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_ref().map(|source| &**source as _)
+    }
+}

@@ -1,0 +1,13 @@
+//! Where Halite keeps its data: the [`Backend`] trait, its conformance suite, and the backends.
+//!
+//! A backend stores named byte sequences ("files" or "objects") and promises little: a name can be created exactly
+//! once, what was synced stays, and a list shows what is there. The engine builds everything else on that.
+#![deny(missing_docs)]
+
+mod backend;
+mod error;
+mod path;
+
+pub use backend::{Appender, Backend, Capabilities, Lock, Meta, Object, Uploader};
+pub use error::{Error, ErrorKind, Result};
+pub use path::Path;

@@ -1,0 +1,141 @@
+//! The public error: a kind that tells the caller what to do next, a message for the operator, and the cause.
+
+use halite_backends as backends;
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+
+/// The result of an engine call.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What an error means for the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The request is wrong: a key too long, an option out of bounds, an unknown URI. Nothing happened; correct it.
+    InvalidInput,
+    /// There is no store here, and none was to be created. Check the path.
+    NotFound,
+    /// Something is here, but it is no Halite store, or one that this version cannot read. Nothing was touched.
+    NotAStore,
+    /// The store is open elsewhere. Close it there first.
+    InUse,
+    /// Data is damaged: the message names file, offset, expected and found. Other data stays readable; run `verify`.
+    Corruption,
+    /// No room is left. Nothing of this write happened; free some space and go on.
+    NoSpace,
+    /// The caller lacks the rights to the store. Check its owner and mode.
+    PermissionDenied,
+    /// Another writer has taken over. This handle will never write again; open the store anew if that was a mistake.
+    Fenced,
+    /// Whether the commit took effect is not known: it was under way when the log failed. Reopen, then look.
+    Unknown,
+    /// An earlier failure, given as the source, stopped all writing. This write did not happen. Reads go on; reopen to
+    /// write again.
+    Poisoned,
+    /// The database has been closed. Open it again.
+    Closed,
+    /// The storage failed. What was asked for did not happen, or only in part where the message says so.
+    Io,
+}
+
+/// A failed call. Cheap to clone, so that all who wait for one cause get it.
+#[derive(Clone)]
+pub struct Error(Arc<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    message: String,
+    place: Option<(String, u64)>,
+    source: Option<Source>,
+}
+
+enum Source {
+    Engine(Error),
+    Backend(backends::Error),
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
+        Error(Arc::new(Inner { kind, message: message.into(), place: None, source: None }))
+    }
+
+    /// This error, explained as the consequence of `cause`.
+    pub(crate) fn caused_by(kind: ErrorKind, message: impl Into<String>, cause: Error) -> Error {
+        let place = cause.0.place.clone();
+        Error(Arc::new(Inner { kind, message: message.into(), place, source: Some(Source::Engine(cause)) }))
+    }
+
+    /// Damage in `file` at `offset`.
+    pub(crate) fn corruption(file: impl fmt::Display, offset: u64, what: impl fmt::Display) -> Error {
+        let file = file.to_string();
+        let message = format!("corrupt data: {what} file={file} offset={offset}");
+        Error(Arc::new(Inner { kind: ErrorKind::Corruption, message, place: Some((file, offset)), source: None }))
+    }
+
+    /// What the error means for the caller.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// For damage: the file (as the backend names it) and the offset in it.
+    pub fn place(&self) -> Option<(&str, u64)> {
+        self.0.place.as_ref().map(|(file, offset)| (file.as_str(), *offset))
+    }
+
+    /// The backend's error at the bottom of the chain of causes, if that is where it began.
+    pub fn backend(&self) -> Option<&backends::Error> {
+        match self.0.source.as_ref()? {
+            Source::Engine(cause) => cause.backend(),
+            Source::Backend(cause) => Some(cause),
+        }
+    }
+}
+
+impl From<backends::Error> for Error {
+    fn from(cause: backends::Error) -> Error {
+        use backends::ErrorKind as Backend;
+        let kind = match cause.kind() {
+            Backend::NotFound => ErrorKind::NotFound,
+            Backend::NoSpace => ErrorKind::NoSpace,
+            Backend::PermissionDenied => ErrorKind::PermissionDenied,
+            Backend::InUse => ErrorKind::InUse,
+            Backend::InvalidInput | Backend::Unsupported => ErrorKind::InvalidInput,
+            Backend::Unknown => ErrorKind::Unknown,
+            _ => ErrorKind::Io,
+        };
+        Error(Arc::new(Inner { kind, message: String::new(), place: None, source: Some(Source::Backend(cause)) }))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0.source {
+            // An error that only passes a backend's on says what that says.
+            Some(Source::Backend(cause)) if self.0.message.is_empty() => fmt::Display::fmt(cause, f),
+            _ => f.write_str(&self.0.message),
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {self}", self.0.kind)?;
+        let mut source = StdError::source(self);
+        while let Some(cause) = source {
+            write!(f, ": {cause}")?;
+            source = cause.source();
+        }
+        Ok(())
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self.0.source.as_ref()? {
+            Source::Engine(cause) => Some(cause),
+            Source::Backend(cause) if self.0.message.is_empty() => cause.source(),
+            Source::Backend(cause) => Some(cause),
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! Halite: an async key-value engine that is as fast as a Bitcask while memory lasts, and works on any backend.
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+mod clock;
+mod error;
+mod hash;
+mod options;
+mod range;
+
+pub use clock::{Clock, SystemClock};
+pub use error::{Error, ErrorKind, Result};
+pub use halite_backends as backends;
+pub use options::{Durability, Options, WriteOptions};
+pub use range::KeyRange;
+
+/// The commit order of a record: one counter for the database, never reused, from 1.
+pub type Seq = u64;

@@ -1,0 +1,78 @@
+//! Settings as plain data: each with its unit, default and effect.
+
+use std::time::Duration;
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+
+/// What has happened to a commit by the time its future returns `Ok`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Durability {
+    /// It is ordered and visible to readers. A process crash loses at most the last [`Options::flush_interval`], a
+    /// power cut at most the last [`Options::sync_interval`] on top.
+    Deferred,
+    /// The operating system has it: it survives the process. A power cut loses at most the last
+    /// [`Options::sync_interval`]. On backends without growing files the same as `Synced`.
+    Written,
+    /// The backend has it durably: it survives a power cut.
+    #[default]
+    Synced,
+}
+
+/// How one write is to be done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WriteOptions {
+    /// How durable the commit is when it returns; [`Durability::Synced`] by default.
+    pub durability: Durability,
+    /// How long the written values live, in whole milliseconds, counted from engine time at the write; for ever if
+    /// `None`. Applies to puts that have no expiry of their own; deletes ignore it.
+    pub ttl: Option<Duration>,
+}
+
+/// Settings of a database, given when it is opened. None of them binds the format: all may differ at the next opening.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Options {
+    /// Durability of `put`, `delete` and `write`. Default [`Durability::Synced`].
+    pub durability: Durability,
+    /// Longest time for which a `Deferred` commit stays in the process only. Default 100 ms.
+    pub flush_interval: Duration,
+    /// Longest time for which a commit weaker than `Synced` stays unsynced. Default 1 s.
+    pub sync_interval: Duration,
+    /// Size at which the active segment is sealed, in bytes of records. Default 64 MiB; at least 4 KiB, at most 2 GiB.
+    pub segment_bytes_max: u64,
+    /// Number of fragments after which the active segment is sealed, on backends without growing files. Default 256.
+    pub segment_fragments_max: u32,
+    /// How many full memtables may wait for their seal before writers wait too. Default 2; at least 1.
+    pub unsealed_max: usize,
+    /// Whether a merge runs by itself when a segment's dead share reaches
+    /// [`merge_dead_share`](Options::merge_dead_share). Default true.
+    pub merge_in_background: bool,
+    /// Share of a segment's bytes that must be dead for a merge to rewrite it, 0 to 1. Default 0.5.
+    pub merge_dead_share: f64,
+    /// Bytes of unwritten `Deferred` commits at which the log is written at once. Default 1 MiB.
+    pub write_buffer_bytes: u64,
+    /// Whether to create the store where there is none. Default true.
+    pub create_if_missing: bool,
+}
+
+impl Options {
+    /// Smallest [`segment_bytes_max`](Options::segment_bytes_max).
+    pub const SEGMENT_BYTES_MIN: u64 = 4 * KIB;
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            durability: Durability::Synced,
+            flush_interval: Duration::from_millis(100),
+            sync_interval: Duration::from_secs(1),
+            segment_bytes_max: 64 * MIB,
+            segment_fragments_max: 256,
+            unsealed_max: 2,
+            merge_in_background: true,
+            merge_dead_share: 0.5,
+            write_buffer_bytes: MIB,
+            create_if_missing: true,
+        }
+    }
+}
