@@ -4,6 +4,8 @@
 
 mod clock;
 mod error;
+#[allow(dead_code, reason = "stays until the engine above uses all of it")]
+mod format;
 mod hash;
 mod options;
 mod range;

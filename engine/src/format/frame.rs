@@ -1,0 +1,351 @@
+//! The frames of which a log consists: records here, marks in [`mark`](super::mark).
+//!
+//! A record:
+//!
+//! | size | field |
+//! | ---: | --- |
+//! | 4 | checksum of everything after itself, bound to the segment's salt and the frame's offset in the segment |
+//! | 1 | flags |
+//! | 1..10 | seq, as a difference to the segment's base seq |
+//! | 1..3 | length of the key |
+//! | 1..5 | length of the value; 0 in a tombstone |
+//! | 0 or 1..10 | expiry: milliseconds since the Unix epoch; only where the flags say so |
+//! | | key |
+//! | | value |
+//!
+//! Integers of variable size are [`varint`]s. Bits 0 to 2 of the flags tell the kind: 1 put, 2 tombstone, 4 mark, 5 end
+//! mark; 0 is invalid, so that zeros never pass, and 3 is kept for range tombstones. Bit 3 (8): has an expiry. Bit 4
+//! (16) is kept for compressed values. Bit 5 (32): last of its batch. Anything else is damage.
+//!
+//! A batch is a row of records of which just the last has bit 5. It is committed if and only if it is whole.
+
+use super::mark::{END_LEN, End, MARK_LEN, Mark};
+use super::reader::{Reader, u32_at};
+use super::{Damage, KEY_LEN_MAX, Result, STREAM_LEN_MAX, VALUE_LEN_MAX, checksum, varint};
+use crate::Seq;
+use bytes::BytesMut;
+
+// The low three bits of the flags. These numbers never change.
+const KIND_MASK: u8 = 0x07;
+const KIND_PUT: u8 = 1;
+const KIND_TOMBSTONE: u8 = 2;
+pub(super) const KIND_MARK: u8 = 4;
+pub(super) const KIND_END: u8 = 5;
+
+const HAS_EXPIRY: u8 = 0x08;
+const LAST_OF_BATCH: u8 = 0x20;
+
+pub(super) const CRC_LEN: usize = 4;
+
+/// The most bytes before the key: checksum, flags, seq, lengths of key and value, expiry.
+pub(crate) const RECORD_HEAD_LEN_MAX: usize = CRC_LEN + 1 + varint::LEN_MAX + 3 + 5 + varint::LEN_MAX;
+
+const _: () = assert!(RECORD_HEAD_LEN_MAX == 33);
+const _: () = assert!((KEY_LEN_MAX as u64) < 1 << (7 * 3) && (VALUE_LEN_MAX as u64) < 1 << (7 * 5));
+
+/// What the frames of a segment are encoded against; from its header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stream {
+    /// The segment's random salt.
+    pub(crate) salt: u64,
+    /// At most the smallest seq in the segment.
+    pub(crate) base_seq: Seq,
+}
+
+impl Stream {
+    /// The checksum of the frame at `offset` that holds `body` after the checksum.
+    #[inline]
+    pub(super) fn crc(&self, offset: u64, body: &[u8]) -> u32 {
+        checksum::crc(self.salt, offset, body)
+    }
+
+    /// Fills in the checksum of the frame `frame`.
+    #[inline]
+    pub(super) fn seal(&self, offset: u64, frame: &mut [u8]) {
+        let crc = self.crc(offset, &frame[CRC_LEN..]);
+        frame[..CRC_LEN].copy_from_slice(&crc.to_le_bytes());
+    }
+}
+
+/// What a record does to its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Gives it a value.
+    Put,
+    /// Deletes it.
+    Tombstone,
+}
+
+/// A record to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NewRecord<'a> {
+    /// Its place in the commit order.
+    pub(crate) seq: Seq,
+    /// Put or tombstone.
+    pub(crate) kind: Kind,
+    /// At most [`KEY_LEN_MAX`] bytes.
+    pub(crate) key: &'a [u8],
+    /// At most [`VALUE_LEN_MAX`] bytes; empty in a tombstone.
+    pub(crate) value: &'a [u8],
+    /// The engine time in milliseconds from which a put counts as deleted; tombstones have none.
+    pub(crate) expires_at: Option<u64>,
+    /// Whether its batch ends with it.
+    pub(crate) last_of_batch: bool,
+}
+
+impl NewRecord<'_> {
+    /// How many bytes [`encode`](NewRecord::encode) appends.
+    #[inline]
+    pub(crate) fn encoded_len(&self, stream: &Stream) -> usize {
+        let expiry_len = self.expires_at.map_or(0, varint::len);
+        let head_len = CRC_LEN + 1 + varint::len(self.seq - stream.base_seq) + expiry_len;
+        let key_len = varint::len(self.key.len() as u64) + self.key.len();
+        head_len + key_len + varint::len(self.value.len() as u64) + self.value.len()
+    }
+
+    /// Appends the record, which will stand at `offset` of its segment, and gives its length.
+    ///
+    /// # Panics
+    /// Where a limit is broken, which whoever takes keys and values from a user has to check: a key or value too long,
+    /// a tombstone with a value or expiry, a seq below the segment's base, or an end beyond [`STREAM_LEN_MAX`].
+    pub(crate) fn encode(&self, stream: &Stream, offset: u64, out: &mut BytesMut) -> usize {
+        assert!(self.key.len() <= KEY_LEN_MAX, "key of {} bytes", self.key.len());
+        assert!(self.value.len() <= VALUE_LEN_MAX, "value of {} bytes", self.value.len());
+        assert!(self.seq >= stream.base_seq, "seq {} below the base {}", self.seq, stream.base_seq);
+
+        let mut flags = match self.kind {
+            Kind::Put => KIND_PUT,
+            Kind::Tombstone => {
+                assert!(self.value.is_empty() && self.expires_at.is_none(), "a tombstone holds a key only");
+                KIND_TOMBSTONE
+            }
+        };
+        if self.last_of_batch {
+            flags |= LAST_OF_BATCH;
+        }
+
+        let mut head = [0; RECORD_HEAD_LEN_MAX];
+        let mut at = CRC_LEN + 1;
+        at += varint::write(self.seq - stream.base_seq, &mut head[at..]);
+        at += varint::write(self.key.len() as u64, &mut head[at..]);
+        at += varint::write(self.value.len() as u64, &mut head[at..]);
+        if let Some(expires_at) = self.expires_at {
+            flags |= HAS_EXPIRY;
+            at += varint::write(expires_at, &mut head[at..]);
+        }
+        head[CRC_LEN] = flags;
+
+        let len = at + self.key.len() + self.value.len();
+        assert!(ends_within_stream(offset, len), "frame at {offset} ends beyond the longest segment");
+        let start = out.len();
+        out.reserve(len);
+        out.extend_from_slice(&head[..at]);
+        out.extend_from_slice(self.key);
+        out.extend_from_slice(self.value);
+        stream.seal(offset, &mut out[start..]);
+        len
+    }
+}
+
+/// A record as it was found, borrowed from its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Record<'a> {
+    /// Its place in the commit order.
+    pub(crate) seq: Seq,
+    /// Put or tombstone.
+    pub(crate) kind: Kind,
+    /// The key.
+    pub(crate) key: &'a [u8],
+    /// The value; empty in a tombstone.
+    pub(crate) value: &'a [u8],
+    /// The engine time in milliseconds from which a put counts as deleted.
+    pub(crate) expires_at: Option<u64>,
+    /// Whether its batch ends with it.
+    pub(crate) last_of_batch: bool,
+    /// Length of the whole frame.
+    pub(crate) len: usize,
+}
+
+/// One frame of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Frame<'a> {
+    /// A put or tombstone.
+    Record(Record<'a>),
+    /// What was durable when a write began.
+    Mark(Mark),
+    /// The log ends here.
+    End(End),
+}
+
+impl Frame<'_> {
+    /// Length of the whole frame.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Frame::Record(record) => record.len,
+            Frame::Mark(_) => MARK_LEN,
+            Frame::End(_) => END_LEN,
+        }
+    }
+}
+
+/// Decodes the frame with which `bytes` begins, at `offset` of its segment; more may follow it.
+#[inline]
+pub(crate) fn decode<'a>(stream: &Stream, offset: u64, bytes: &'a [u8]) -> Result<Frame<'a>> {
+    decode_as::<true>(stream, offset, bytes)
+}
+
+/// As [`decode`], without comparing the checksum: for bytes that never left this process's memory.
+#[inline]
+pub(crate) fn decode_unverified<'a>(stream: &Stream, offset: u64, bytes: &'a [u8]) -> Result<Frame<'a>> {
+    decode_as::<false>(stream, offset, bytes)
+}
+
+/// Decodes a frame that must be a record.
+#[inline]
+pub(crate) fn decode_record<'a>(stream: &Stream, offset: u64, bytes: &'a [u8]) -> Result<Record<'a>> {
+    only_record(offset, decode(stream, offset, bytes)?)
+}
+
+/// As [`decode_record`], without comparing the checksum: for bytes that never left this process's memory.
+#[inline]
+pub(crate) fn decode_record_unverified<'a>(stream: &Stream, offset: u64, bytes: &'a [u8]) -> Result<Record<'a>> {
+    only_record(offset, decode_unverified(stream, offset, bytes)?)
+}
+
+#[inline]
+fn only_record(offset: u64, frame: Frame<'_>) -> Result<Record<'_>> {
+    match frame {
+        Frame::Record(record) => Ok(record),
+        Frame::Mark(_) | Frame::End(_) => Err(Damage::mismatch(offset, "frame", "a record", "a mark")),
+    }
+}
+
+#[inline]
+fn decode_as<'a, const VERIFY: bool>(stream: &Stream, offset: u64, bytes: &'a [u8]) -> Result<Frame<'a>> {
+    let Some(&flags) = bytes.get(CRC_LEN) else {
+        return Err(cut_short(offset, bytes));
+    };
+    match flags & KIND_MASK {
+        KIND_PUT | KIND_TOMBSTONE => {
+            let outline = Outline::read(flags, offset, bytes)?;
+            if VERIFY {
+                verify(stream, offset, &bytes[..outline.len])?;
+            }
+            outline.record(stream, offset, bytes).map(Frame::Record)
+        }
+        _ => decode_mark::<VERIFY>(stream, offset, bytes, flags),
+    }
+}
+
+/// Marks are rare; out of the way of records.
+fn decode_mark<const VERIFY: bool>(stream: &Stream, offset: u64, bytes: &[u8], flags: u8) -> Result<Frame<'static>> {
+    let len = match flags {
+        KIND_MARK => MARK_LEN,
+        KIND_END => END_LEN,
+        _ => return Err(Damage::new(offset, format!("no frame has these flags found={flags:#04x}"))),
+    };
+    let frame = bytes.get(..len).ok_or_else(|| cut_short(offset, bytes))?;
+    if !ends_within_stream(offset, len) {
+        return Err(beyond(offset, len));
+    }
+    if VERIFY {
+        verify(stream, offset, frame)?;
+    }
+    match flags {
+        KIND_MARK => Mark::parse(offset, frame).map(Frame::Mark),
+        _ => End::parse(offset, frame).map(Frame::End),
+    }
+}
+
+/// Where the parts of a record lie; nothing is made of it before its checksum has been compared.
+struct Outline {
+    flags: u8,
+    seq_above_base: u64,
+    expires_at: Option<u64>,
+    key_at: usize,
+    value_at: usize,
+    len: usize,
+}
+
+impl Outline {
+    /// Checks the record's bounds: guarantee 2 of [`format`](super).
+    #[inline]
+    fn read(flags: u8, offset: u64, bytes: &[u8]) -> Result<Outline> {
+        if flags & !(KIND_MASK | HAS_EXPIRY | LAST_OF_BATCH) != 0 {
+            return Err(Damage::new(offset, format!("no frame has these flags found={flags:#04x}")));
+        }
+        let mut head = Reader::new(&bytes[CRC_LEN + 1..]);
+        let mut numbers = || {
+            let seq_above_base = head.varint()?;
+            let key_len = head.count(KEY_LEN_MAX)?;
+            let value_len = head.count(VALUE_LEN_MAX)?;
+            let expires_at = if flags & HAS_EXPIRY != 0 { Some(head.varint()?) } else { None };
+            Some((seq_above_base, key_len, value_len, expires_at))
+        };
+        let Some((seq_above_base, key_len, value_len, expires_at)) = numbers() else {
+            return Err(Damage::new(offset, "record head holds an impossible number or is cut short"));
+        };
+        // At most 33 + 2^16 + 2^30: no overflow, not even in 32 bits.
+        let key_at = CRC_LEN + 1 + head.at();
+        let value_at = key_at + key_len;
+        let len = value_at + value_len;
+        if len > bytes.len() {
+            return Err(Damage::mismatch(offset, "record length", len, format_args!("only {} bytes", bytes.len())));
+        }
+        if !ends_within_stream(offset, len) {
+            return Err(beyond(offset, len));
+        }
+        Ok(Outline { flags, seq_above_base, expires_at, key_at, value_at, len })
+    }
+
+    /// The record, its checksum compared or not.
+    #[inline]
+    fn record<'a>(&self, stream: &Stream, offset: u64, bytes: &'a [u8]) -> Result<Record<'a>> {
+        let Some(seq) = stream.base_seq.checked_add(self.seq_above_base) else {
+            return Err(Damage::new(offset, "seq beyond 64 bits"));
+        };
+        let kind = if self.flags & KIND_MASK == KIND_PUT { Kind::Put } else { Kind::Tombstone };
+        if kind == Kind::Tombstone && (self.value_at != self.len || self.expires_at.is_some()) {
+            return Err(Damage::new(offset, "tombstone with a value or expiry"));
+        }
+        Ok(Record {
+            seq,
+            kind,
+            key: &bytes[self.key_at..self.value_at],
+            value: &bytes[self.value_at..self.len],
+            expires_at: self.expires_at,
+            last_of_batch: self.flags & LAST_OF_BATCH != 0,
+            len: self.len,
+        })
+    }
+}
+
+#[inline]
+fn verify(stream: &Stream, offset: u64, frame: &[u8]) -> Result<()> {
+    let (expected, found) = (stream.crc(offset, &frame[CRC_LEN..]), u32_at(frame, 0));
+    if expected == found { Ok(()) } else { Err(wrong_checksum(offset, expected, found)) }
+}
+
+#[inline]
+fn ends_within_stream(offset: u64, len: usize) -> bool {
+    offset.checked_add(len as u64).is_some_and(|end| end <= STREAM_LEN_MAX)
+}
+
+#[cold]
+fn wrong_checksum(offset: u64, expected: u32, found: u32) -> Damage {
+    Damage::mismatch(offset, "frame checksum", format_args!("{expected:#010x}"), format_args!("{found:#010x}"))
+}
+
+#[cold]
+fn cut_short(offset: u64, bytes: &[u8]) -> Damage {
+    Damage::new(offset, format!("frame is cut short after {} bytes", bytes.len()))
+}
+
+#[cold]
+fn beyond(offset: u64, len: usize) -> Damage {
+    Damage::new(offset, format!("frame ends beyond the longest segment len={len}"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,205 @@
+//! A version made durable: which segments are the database, and where the log begins.
+//!
+//! | offset | size | field |
+//! | ---: | ---: | --- |
+//! | 0 | 24 | [preamble](super::preamble), magic `HALITE/M` |
+//! | 24 | 8 | length `n` of the body, little-endian |
+//! | 32 | n | body: [`Manifest`] in postcard's encoding, its fields in the order of their declaration |
+//! | 32 + n | 4 | checksum of all before it, salt 0, offset 0 |
+//!
+//! The file ends there. postcard writes integers as LEB128, `Option` as a byte 0 or 1 before the value, text, bytes and
+//! lists as a count and the items, arrays as the items: <https://postcard.jamesmunns.com/wire-format>. So any change of
+//! these structures is a change of the format.
+
+use super::header::check_crc;
+use super::names::SegmentId;
+use super::preamble::{self, PREAMBLE_LEN};
+use super::reader::u64_at;
+use super::{Damage, Fault, MAGIC_MANIFEST, checksum};
+use crate::Seq;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+mod rules;
+#[cfg(test)]
+mod tests;
+
+const BODY_LEN: usize = PREAMBLE_LEN;
+const BODY: usize = BODY_LEN + 8;
+const CRC_LEN: usize = 4;
+
+const _: () = assert!(BODY == 32);
+
+/// A version made durable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Manifest {
+    /// Its number, from 1; part of its name.
+    pub(crate) number: u64,
+    /// The reign of its writer, from 1.
+    pub(crate) epoch: u64,
+    /// The nonce of its writer's claim.
+    pub(crate) nonce: u64,
+    /// Random for every manifest, so that a lost answer is settled by reading back.
+    pub(crate) write_nonce: u64,
+    /// The database's random id.
+    pub(crate) database: [u8; 16],
+    /// The seed of the hash of keys.
+    pub(crate) hash_seed: u64,
+    /// When the database was created, milliseconds since the Unix epoch.
+    pub(crate) created: u64,
+    /// Engine time when this manifest was made, milliseconds.
+    pub(crate) engine_time: u64,
+    /// Where replay begins.
+    pub(crate) log: Log,
+    /// The sealed part of the database, newest first.
+    pub(crate) runs: Vec<RunMeta>,
+    /// Names that are needed no more, which may be deleted now that this manifest says so.
+    pub(crate) retired: Vec<String>,
+    /// Numbers of manifests that must be kept for ever: claims that followed an epoch not closed cleanly.
+    pub(crate) kept_claims: Vec<u64>,
+    /// What the first read-write opening found out about the store.
+    pub(crate) proof: Option<Proof>,
+}
+
+/// The part of the database that is not sealed yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Log {
+    /// Whether there may be anything in it.
+    pub(crate) state: LogState,
+    /// The epoch that writes or wrote it.
+    pub(crate) epoch: u64,
+    /// The nonce of that epoch's claim.
+    pub(crate) nonce: u64,
+    /// The number of its first unsealed segment.
+    pub(crate) first_segment: u64,
+    /// The number of its first fragment, on backends without growing files.
+    pub(crate) first_fragment: u64,
+    /// The largest seq that is in a sealed segment, or was before a merge dropped it; 0 where there is none.
+    pub(crate) last_sealed_seq: Seq,
+    /// The first segment number that this epoch has not burnt.
+    pub(crate) next_segment: u64,
+    /// A seq that no record has, nor any above it, but for those in the log.
+    pub(crate) next_seq: Seq,
+}
+
+/// Whether a log must be replayed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum LogState {
+    /// It is or was being written.
+    Open,
+    /// Its writer sealed everything and left.
+    ClosedCleanly,
+}
+
+/// Segments that share a range of seqs and have disjoint ranges of keys.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RunMeta {
+    /// At least one, in the order of their keys.
+    pub(crate) segments: Vec<SegmentMeta>,
+}
+
+impl RunMeta {
+    /// The smallest seq in the run.
+    pub(crate) fn min_seq(&self) -> Seq {
+        self.segments.iter().map(|segment| segment.min_seq).min().unwrap_or(0)
+    }
+
+    /// The largest seq in the run.
+    pub(crate) fn max_seq(&self) -> Seq {
+        self.segments.iter().map(|segment| segment.max_seq).max().unwrap_or(0)
+    }
+}
+
+/// A sealed segment as its manifest knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SegmentMeta {
+    /// Which one; its name follows from it.
+    pub(crate) id: SegmentId,
+    /// Exact length of the file.
+    pub(crate) len: u64,
+    /// The salt in its header.
+    pub(crate) salt: u64,
+    /// The base seq in its header.
+    pub(crate) base_seq: Seq,
+    /// Whether its records are in key order.
+    pub(crate) sorted: bool,
+    /// The checksum of its footer, which in turn covers the checksums of its parts.
+    pub(crate) digest: u32,
+    /// Its smallest seq.
+    pub(crate) min_seq: Seq,
+    /// Its largest seq.
+    pub(crate) max_seq: Seq,
+    /// Its smallest key.
+    pub(crate) min_key: Vec<u8>,
+    /// Its largest key.
+    pub(crate) max_key: Vec<u8>,
+    /// Number of records.
+    pub(crate) records: u64,
+    /// Number of index entries.
+    pub(crate) entries: u64,
+    /// Number of tombstones among the records.
+    pub(crate) tombstones: u64,
+    /// Number of records with an expiry.
+    pub(crate) expiring: u64,
+    /// The earliest expiry.
+    pub(crate) min_expiry: Option<u64>,
+    /// The latest expiry.
+    pub(crate) max_expiry: Option<u64>,
+    /// Bytes of all its records.
+    pub(crate) record_bytes: u64,
+    /// Bytes of the records that were the newest of their keys in this segment when it was sealed.
+    pub(crate) live_bytes: u64,
+    /// An estimate of the bytes that newer segments have made useless since. It only chooses merges.
+    pub(crate) dead_bytes: u64,
+}
+
+/// What is known about a store's one conditional operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Proof {
+    /// Of several creates of one name just one succeeded, and a later one failed.
+    pub(crate) create_if_absent: bool,
+    /// What had been created was listed.
+    pub(crate) listed: bool,
+    /// The user declared that there is only ever one writer, whatever was found.
+    pub(crate) single_writer_declared: bool,
+}
+
+impl Manifest {
+    /// The manifest's bytes.
+    ///
+    /// # Errors
+    /// Where it breaks a rule that [`decode`](Manifest::decode) would complain of: better not written than not read.
+    pub(crate) fn encode(&self) -> Result<Bytes, String> {
+        rules::check(self)?;
+        let body = postcard::to_stdvec(self).map_err(|cause| format!("manifest cannot be encoded: {cause}"))?;
+        let mut out = Vec::with_capacity(BODY + body.len() + CRC_LEN);
+        out.extend_from_slice(&preamble::encode(MAGIC_MANIFEST, 0));
+        out.extend_from_slice(&(body.len() as u64).to_le_bytes());
+        out.extend_from_slice(&body);
+        let crc = checksum::crc(0, 0, &out);
+        out.extend_from_slice(&crc.to_le_bytes());
+        Ok(out.into())
+    }
+
+    /// Decodes a whole manifest file.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Manifest, Fault> {
+        preamble::check(MAGIC_MANIFEST, 0, bytes)?;
+        if bytes.len() < BODY + CRC_LEN {
+            return Err(Damage::mismatch(0, "manifest length", BODY + CRC_LEN, bytes.len()).into());
+        }
+        let body = &bytes[BODY..bytes.len() - CRC_LEN];
+        let body_len = u64_at(bytes, BODY_LEN);
+        if body_len != body.len() as u64 {
+            return Err(Damage::mismatch(BODY_LEN as u64, "length of the body", body_len, body.len()).into());
+        }
+        check_crc("manifest checksum", bytes)?;
+        let (manifest, rest) = postcard::take_from_bytes::<Manifest>(body)
+            .map_err(|cause| Damage::new(BODY as u64, format!("manifest body cannot be decoded: {cause}")))?;
+        if !rest.is_empty() {
+            let at = bytes.len() - CRC_LEN - rest.len();
+            return Err(Damage::new(at as u64, format!("{} bytes behind the manifest's last field", rest.len())).into());
+        }
+        rules::check(&manifest).map_err(|broken| Damage::new(BODY as u64, broken))?;
+        Ok(manifest)
+    }
+}

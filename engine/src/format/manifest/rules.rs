@@ -1,0 +1,108 @@
+//! What must hold in every manifest, checked before it is written and after it is read.
+//!
+//! 1. Number and epoch are at least 1; the log's epoch is at most the manifest's; kept claims are numbered below or as
+//!    the manifest itself.
+//! 2. `last_sealed_seq < next_seq`, and no run holds a seq above `last_sealed_seq`.
+//! 3. Runs are newest first and disjoint in seq; none is empty.
+//! 4. The segments of a run are ordered by key and disjoint; no segment stands twice.
+//! 5. Each segment's own figures fit each other.
+//! 6. Retired names are names of ours, and no segment of a run is among them.
+
+use super::{Manifest, RunMeta, SegmentMeta};
+use crate::format::header::HEADER_LEN;
+use crate::format::names::Name;
+use crate::format::{KEY_LEN_MAX, STREAM_LEN_MAX};
+use std::collections::HashSet;
+
+/// Checks all rules; the error says which is broken, and by what.
+pub(super) fn check(manifest: &Manifest) -> Result<(), String> {
+    numbers(manifest)?;
+    runs(manifest)?;
+    retired(manifest)
+}
+
+fn require(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(otherwise()) }
+}
+
+/// Rules 1 and 2.
+fn numbers(manifest: &Manifest) -> Result<(), String> {
+    let Manifest { number, epoch, log, .. } = manifest;
+    require(*number >= 1 && *epoch >= 1, || format!("manifest number or epoch is zero number={number} epoch={epoch}"))?;
+    require(log.epoch <= *epoch, || {
+        format!("log is of a later epoch than the manifest log={} epoch={epoch}", log.epoch)
+    })?;
+    let future = manifest.kept_claims.iter().find(|claim| *claim > number);
+    require(future.is_none(), || format!("a manifest keeps a later one number={number} kept={future:?}"))?;
+    require(log.last_sealed_seq < log.next_seq, || {
+        format!("next seq is not new last_sealed_seq={} next_seq={}", log.last_sealed_seq, log.next_seq)
+    })
+}
+
+/// Rules 2 to 5.
+fn runs(manifest: &Manifest) -> Result<(), String> {
+    let mut seqs_end = manifest.log.last_sealed_seq.saturating_add(1);
+    let mut ids = HashSet::new();
+    for (index, run) in manifest.runs.iter().enumerate() {
+        require(!run.segments.is_empty(), || format!("a run is empty run={index}"))?;
+        require(run.max_seq() < seqs_end, || {
+            format!("a run reaches into what is newer run={index} max_seq={} newer={seqs_end}", run.max_seq())
+        })?;
+        seqs_end = run.min_seq();
+        for segment in &run.segments {
+            figures(segment).map_err(|broken| format!("{broken} segment={}", segment.id))?;
+            require(ids.insert(segment.id), || format!("a segment stands twice segment={}", segment.id))?;
+        }
+        ordered(run)?;
+    }
+    Ok(())
+}
+
+/// Rule 4.
+fn ordered(run: &RunMeta) -> Result<(), String> {
+    let overlap = run.segments.windows(2).find(|pair| pair[0].max_key >= pair[1].min_key);
+    overlap.map_or(Ok(()), |pair| {
+        Err(format!("keys of a run's segments overlap segment={} next={}", pair[0].id, pair[1].id))
+    })
+}
+
+/// Rule 5.
+fn figures(segment: &SegmentMeta) -> Result<(), String> {
+    let s = segment;
+    require(s.id.number >= 1, || "segment number is zero".into())?;
+    require(s.base_seq <= s.min_seq && s.min_seq <= s.max_seq, || {
+        format!("seqs out of order base={} min={} max={}", s.base_seq, s.min_seq, s.max_seq)
+    })?;
+    require(s.min_key <= s.max_key, || "smallest key above the largest".into())?;
+    let key_len = s.min_key.len().max(s.max_key.len());
+    require(key_len <= KEY_LEN_MAX, || format!("key too long len={key_len}"))?;
+    require(s.records >= 1 && (1..=s.records).contains(&s.entries), || {
+        format!("counts do not fit records={} entries={}", s.records, s.entries)
+    })?;
+    require(s.tombstones <= s.records && s.expiring <= s.records - s.tombstones, || {
+        format!("counts do not fit records={} tombstones={} expiring={}", s.records, s.tombstones, s.expiring)
+    })?;
+    let expiries_fit = match (s.min_expiry, s.max_expiry) {
+        (None, None) => s.expiring == 0,
+        (Some(min), Some(max)) => s.expiring > 0 && min <= max,
+        _ => false,
+    };
+    require(expiries_fit, || format!("expiries do not fit expiring={}", s.expiring))?;
+    require(s.record_bytes <= STREAM_LEN_MAX && s.live_bytes <= s.record_bytes, || {
+        format!("bytes do not fit records={} live={}", s.record_bytes, s.live_bytes)
+    })?;
+    let least = s.record_bytes + HEADER_LEN as u64;
+    require(s.len > least, || format!("file is too short for its records len={} least={least}", s.len))
+}
+
+/// Rule 6.
+fn retired(manifest: &Manifest) -> Result<(), String> {
+    let live: HashSet<Name> =
+        manifest.runs.iter().flat_map(|run| &run.segments).map(|segment| Name::Segment(segment.id)).collect();
+    for path in &manifest.retired {
+        let name = Name::parse(path);
+        require(name.is_some(), || format!("retired name is none of ours name={path:?}"))?;
+        require(name.is_none_or(|name| !live.contains(&name)), || format!("a segment in use is retired name={path}"))?;
+    }
+    Ok(())
+}

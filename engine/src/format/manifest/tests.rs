@@ -1,0 +1,159 @@
+#![allow(clippy::unwrap_used)]
+use super::*;
+use crate::format::fuzz;
+
+fn segment(number: u64, seqs: (Seq, Seq), keys: (&str, &str)) -> SegmentMeta {
+    SegmentMeta {
+        id: SegmentId { epoch: 1, nonce: 0xbeef, number },
+        len: 5000,
+        salt: 0x5a17 + number,
+        base_seq: seqs.0,
+        sorted: false,
+        digest: 0xd19e_57ed,
+        min_seq: seqs.0,
+        max_seq: seqs.1,
+        min_key: keys.0.into(),
+        max_key: keys.1.into(),
+        records: 20,
+        entries: 18,
+        tombstones: 2,
+        expiring: 1,
+        min_expiry: Some(1_800_000_000_000),
+        max_expiry: Some(1_800_000_000_000),
+        record_bytes: 4000,
+        live_bytes: 3600,
+        dead_bytes: 100,
+    }
+}
+
+pub(in crate::format) fn sample() -> Manifest {
+    Manifest {
+        number: 9,
+        epoch: 3,
+        nonce: 0xfeed,
+        write_nonce: 0x1234_5678_9abc_def0,
+        database: *b"0123456789abcdef",
+        hash_seed: 0x5eed,
+        created: 1_700_000_000_000,
+        engine_time: 1_700_000_100_000,
+        log: Log {
+            state: LogState::Open,
+            epoch: 2,
+            nonce: 0xbeef,
+            first_segment: 4,
+            first_fragment: 0,
+            last_sealed_seq: 60,
+            next_segment: 5,
+            next_seq: 61,
+        },
+        runs: vec![
+            RunMeta { segments: vec![segment(3, (41, 60), ("a", "z"))] },
+            RunMeta { segments: vec![segment(1, (1, 38), ("", "g")), segment(2, (2, 40), ("h", "t"))] },
+        ],
+        retired: vec!["manifest/0000000000000007".into()],
+        kept_claims: vec![2, 9],
+        proof: Some(Proof { create_if_absent: true, listed: true, single_writer_declared: false }),
+    }
+}
+
+fn empty() -> Manifest {
+    let log = Log { last_sealed_seq: 0, next_seq: 1, ..sample().log };
+    Manifest { log, runs: vec![], retired: vec![], kept_claims: vec![], proof: None, ..sample() }
+}
+
+#[test]
+fn manifests_come_back() {
+    for manifest in [sample(), empty()] {
+        let bytes = manifest.encode().unwrap();
+        assert_eq!(Manifest::decode(&bytes), Ok(manifest));
+        assert!(Manifest::decode(&[&bytes[..], b"\0"].concat()).is_err());
+    }
+}
+
+#[test]
+fn damage_is_noticed_and_never_taken_for_a_newer_version() {
+    fuzz::every_damage_is_noticed(&sample().encode().unwrap(), |bytes| match Manifest::decode(bytes) {
+        Err(Fault::Newer(what)) => panic!("{what}"),
+        other => other,
+    });
+}
+
+#[test]
+fn every_rule_is_kept_by_encoder_and_decoder() {
+    fn check(complaint: &str, break_rule: impl FnOnce(&mut Manifest)) {
+        let mut manifest = sample();
+        break_rule(&mut manifest);
+        let refused = manifest.encode().unwrap_err();
+        assert!(refused.contains(complaint), "expected {complaint:?}, got {refused:?}");
+        let Err(Fault::Damage(damage)) = Manifest::decode(&unchecked(&manifest)) else { panic!("{complaint}") };
+        assert_eq!(damage, Damage::new(32, refused));
+    }
+    check("number or epoch is zero", |m| m.number = 0);
+    check("number or epoch is zero", |m| m.epoch = 0);
+    check("later epoch", |m| m.log.epoch = 4);
+    check("keeps a later one", |m| m.kept_claims.push(10));
+    check("next seq is not new", |m| m.log.next_seq = 60);
+    check("a run is empty", |m| m.runs[0].segments.clear());
+    check("reaches into what is newer", |m| m.log.last_sealed_seq = 59);
+    check("reaches into what is newer", |m| m.runs[1].segments[1].max_seq = 41);
+    check("reaches into what is newer", |m| m.runs.swap(0, 1));
+    check("stands twice", |m| m.runs[1].segments[0].id.number = 3);
+    check("overlap", |m| m.runs[1].segments[0].max_key = b"h".to_vec());
+    check("overlap", |m| m.runs[1].segments.swap(0, 1));
+    check("segment number is zero", |m| m.runs[0].segments[0].id.number = 0);
+    check("seqs out of order", |m| m.runs[0].segments[0].base_seq = 42);
+    check("seqs out of order", |m| m.runs[0].segments[0].max_seq = 40);
+    check("smallest key above", |m| m.runs[0].segments[0].min_key = b"zz".to_vec());
+    check("key too long", |m| m.runs[0].segments[0].max_key = vec![b'z'; 65_537]);
+    check("counts do not fit", |m| m.runs[0].segments[0].records = 0);
+    check("counts do not fit", |m| m.runs[0].segments[0].entries = 21);
+    check("counts do not fit", |m| m.runs[0].segments[0].entries = 0);
+    check("counts do not fit", |m| m.runs[0].segments[0].tombstones = 20);
+    check("expiries do not fit", |m| m.runs[0].segments[0].expiring = 0);
+    check("expiries do not fit", |m| m.runs[0].segments[0].min_expiry = None);
+    check("bytes do not fit", |m| m.runs[0].segments[0].live_bytes = 4001);
+    check("bytes do not fit", |m| m.runs[0].segments[0].record_bytes = u64::MAX);
+    check("too short", |m| m.runs[0].segments[0].len = 4128);
+    check("none of ours", |m| m.retired.push("manifest/../../etc".into()));
+    check("in use is retired", |m| {
+        let id = m.runs[0].segments[0].id;
+        m.retired.push(format!("segments/{id}"));
+    });
+}
+
+/// A manifest with a right checksum that nobody checked.
+fn unchecked(manifest: &Manifest) -> Vec<u8> {
+    wrap(&postcard::to_stdvec(manifest).unwrap())
+}
+
+fn wrap(body: &[u8]) -> Vec<u8> {
+    let len = (body.len() as u64).to_le_bytes();
+    let mut out = [&preamble::encode(MAGIC_MANIFEST, 0)[..], &len, body].concat();
+    let crc = checksum::crc(0, 0, &out);
+    out.extend(crc.to_le_bytes());
+    out
+}
+
+#[test]
+fn bytes_behind_the_last_field_are_damage() {
+    let body = postcard::to_stdvec(&sample()).unwrap();
+    let bytes = wrap(&[&body[..], b"\0"].concat());
+    assert!(matches!(Manifest::decode(&bytes), Err(Fault::Damage(damage)) if damage.what.contains("behind")));
+}
+
+/// Mutations of whole files seldom get past the checksum; those of bodies, given a right one, reach the decoder.
+#[test]
+fn mutated_manifests() {
+    let files = [sample().encode().unwrap().to_vec(), empty().encode().unwrap().to_vec()];
+    fuzz::mutate(&files, 100_000, |bytes| {
+        if let Ok(manifest) = Manifest::decode(bytes) {
+            assert_eq!(manifest.encode().unwrap(), bytes);
+        }
+    });
+    let bodies = files.map(|file| file[BODY..file.len() - CRC_LEN].to_vec());
+    fuzz::mutate(&bodies, 200_000, |body| {
+        if let Ok(manifest) = Manifest::decode(&wrap(body)) {
+            assert_eq!(Manifest::decode(&manifest.encode().unwrap()), Ok(manifest));
+        }
+    });
+}
