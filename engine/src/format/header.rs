@@ -2,7 +2,7 @@
 //!
 //! | offset | size | field |
 //! | ---: | ---: | --- |
-//! | 0 | 24 | [preamble](super::preamble), magic `HALITE/S` |
+//! | 0 | 24 | preamble, magic `HALITE/S` |
 //! | 24 | 16 | database id |
 //! | 40 | 8 | epoch of the writer |
 //! | 48 | 8 | nonce of the writer's claim |

@@ -2,9 +2,9 @@
 //!
 //! | offset | size | field |
 //! | ---: | ---: | --- |
-//! | 0 | 24 | [preamble](super::preamble), magic `HALITE/M` |
+//! | 0 | 24 | preamble, magic `HALITE/M` |
 //! | 24 | 8 | length `n` of the body, little-endian |
-//! | 32 | n | body: [`Manifest`] in postcard's encoding, its fields in the order of their declaration |
+//! | 32 | n | body: the structure below in postcard's encoding, its fields in the order of their declaration |
 //! | 32 + n | 4 | checksum of all before it, salt 0, offset 0 |
 //!
 //! The file ends there. postcard writes integers as LEB128, `Option` as a byte 0 or 1 before the value, text, bytes and

@@ -8,6 +8,8 @@
 //! | [`names`] | the names of files |
 //! | [`header`] | the first bytes of a segment |
 //! | [`frame`], [`mark`] | what the log consists of: records, marks, the end mark |
+//! | [`tail`] | where a log ends, and whether it ends well |
+//! | [`fragment`] | one slice of the log as an object of its own |
 //! | [`manifest`] | a version made durable |
 //!
 //! # Guarantees
@@ -17,6 +19,7 @@
 //! 4. What is encoded is checked by the rules that the decoder checks.
 
 pub(crate) mod checksum;
+pub(crate) mod fragment;
 pub(crate) mod frame;
 #[cfg(test)]
 pub(crate) mod fuzz;
@@ -26,6 +29,7 @@ pub(crate) mod mark;
 pub(crate) mod names;
 pub(crate) mod preamble;
 pub(crate) mod reader;
+pub(crate) mod tail;
 pub(crate) mod varint;
 
 use std::fmt;
