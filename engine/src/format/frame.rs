@@ -204,38 +204,42 @@ pub(crate) fn decode_unverified<'a>(stream: &Stream, offset: u64, bytes: &'a [u8
 /// Decodes a frame that must be a record.
 #[inline]
 pub(crate) fn decode_record<'a>(stream: &Stream, offset: u64, bytes: &'a [u8]) -> Result<Record<'a>> {
-    only_record(offset, decode(stream, offset, bytes)?)
+    decode_record_as::<true>(stream, offset, bytes)
 }
 
 /// As [`decode_record`], without comparing the checksum: for bytes that never left this process's memory.
 #[inline]
 pub(crate) fn decode_record_unverified<'a>(stream: &Stream, offset: u64, bytes: &'a [u8]) -> Result<Record<'a>> {
-    only_record(offset, decode_unverified(stream, offset, bytes)?)
-}
-
-#[inline]
-fn only_record(offset: u64, frame: Frame<'_>) -> Result<Record<'_>> {
-    match frame {
-        Frame::Record(record) => Ok(record),
-        Frame::Mark(_) | Frame::End(_) => Err(Damage::mismatch(offset, "frame", "a record", "a mark")),
-    }
+    decode_record_as::<false>(stream, offset, bytes)
 }
 
 #[inline]
 fn decode_as<'a, const VERIFY: bool>(stream: &Stream, offset: u64, bytes: &'a [u8]) -> Result<Frame<'a>> {
+    match bytes.get(CRC_LEN) {
+        Some(flags) if is_record(*flags) => decode_record_as::<VERIFY>(stream, offset, bytes).map(Frame::Record),
+        Some(flags) => decode_mark::<VERIFY>(stream, offset, bytes, *flags),
+        None => Err(cut_short(offset, bytes)),
+    }
+}
+
+#[inline]
+fn decode_record_as<'a, const VERIFY: bool>(stream: &Stream, offset: u64, bytes: &'a [u8]) -> Result<Record<'a>> {
     let Some(&flags) = bytes.get(CRC_LEN) else {
         return Err(cut_short(offset, bytes));
     };
-    match flags & KIND_MASK {
-        KIND_PUT | KIND_TOMBSTONE => {
-            let outline = Outline::read(flags, offset, bytes)?;
-            if VERIFY {
-                verify(stream, offset, &bytes[..outline.len])?;
-            }
-            outline.record(stream, offset, bytes).map(Frame::Record)
-        }
-        _ => decode_mark::<VERIFY>(stream, offset, bytes, flags),
+    if !is_record(flags) {
+        return Err(no_record(offset, flags));
     }
+    let outline = Outline::read(flags, offset, bytes)?;
+    if VERIFY {
+        verify(stream, offset, &bytes[..outline.len])?;
+    }
+    outline.record(stream, offset, bytes)
+}
+
+#[inline]
+fn is_record(flags: u8) -> bool {
+    matches!(flags & KIND_MASK, KIND_PUT | KIND_TOMBSTONE)
 }
 
 /// Marks are rare; out of the way of records.
@@ -284,14 +288,14 @@ impl Outline {
             Some((seq_above_base, key_len, value_len, expires_at))
         };
         let Some((seq_above_base, key_len, value_len, expires_at)) = numbers() else {
-            return Err(Damage::new(offset, "record head holds an impossible number or is cut short"));
+            return Err(bad_head(offset));
         };
         // At most 33 + 2^16 + 2^30: no overflow, not even in 32 bits.
         let key_at = CRC_LEN + 1 + head.at();
         let value_at = key_at + key_len;
         let len = value_at + value_len;
         if len > bytes.len() {
-            return Err(Damage::mismatch(offset, "record length", len, format_args!("only {} bytes", bytes.len())));
+            return Err(too_long(offset, len, bytes));
         }
         if !ends_within_stream(offset, len) {
             return Err(beyond(offset, len));
@@ -335,6 +339,21 @@ fn ends_within_stream(offset: u64, len: usize) -> bool {
 #[cold]
 fn wrong_checksum(offset: u64, expected: u32, found: u32) -> Damage {
     Damage::mismatch(offset, "frame checksum", format_args!("{expected:#010x}"), format_args!("{found:#010x}"))
+}
+
+#[cold]
+fn no_record(offset: u64, flags: u8) -> Damage {
+    Damage::mismatch(offset, "frame flags", "those of a record", format_args!("{flags:#04x}"))
+}
+
+#[cold]
+fn bad_head(offset: u64) -> Damage {
+    Damage::new(offset, "record head holds an impossible number or is cut short")
+}
+
+#[cold]
+fn too_long(offset: u64, len: usize, bytes: &[u8]) -> Damage {
+    Damage::mismatch(offset, "record length", len, format_args!("only {} bytes", bytes.len()))
 }
 
 #[cold]
