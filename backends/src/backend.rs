@@ -8,8 +8,10 @@
 //!    can be seen incomplete.
 //! 4. **Names are listed.** A name whose creation has returned is shown by every later [`Backend::list`].
 //! 5. **Reads are exact.** A read returns just the bytes asked for or an error.
-//! 6. **Cancellation.** A dropped future leaves the operation undone, done, or (for appends) done in part; the handle
-//!    it was called on is not used again, except for reads.
+//! 6. **Cancellation.** A future dropped before it is ready leaves the operation undone, done, or (for appends) done in
+//!    part, and what is under way already may still take effect *after* the drop: a thread finishes its write, a
+//!    request on the wire arrives. An [`Appender`] or [`Uploader`] with such a call behind it is not used again; a
+//!    [`Backend`] or [`Object`] is as good as before.
 //!
 //! Futures are `Send` on every target, so that the engine needs one set of bounds; a backend on a platform whose own
 //! futures are not `Send` wraps them.
@@ -85,10 +87,11 @@ pub trait Backend: Debug + Send + Sync + 'static {
     async fn create(&self, path: &Path, data: Bytes) -> Result<()>;
 
     /// Begins `path`, written in parts, which appears whole and durable when [`Uploader::finish`] returns. The
-    /// caller makes sure that no one else uses the name.
+    /// caller makes sure that no one else uses the name: where it is taken, a backend may refuse (here or at the end,
+    /// with `AlreadyExists`) or replace what was there.
     async fn upload(&self, path: &Path) -> Result<Box<dyn Uploader>>;
 
-    /// Creates the empty growing file `path`; its name is durable on return.
+    /// Creates the empty growing file `path`; its name is durable on return. After a failure the empty file may exist.
     ///
     /// # Errors
     /// `AlreadyExists`; `Unsupported` where [`Capabilities::append`] is false.
@@ -103,8 +106,9 @@ pub trait Backend: Debug + Send + Sync + 'static {
     /// Whether `path` exists now. Writers ask this before each acknowledgement, so it should be quick.
     async fn exists(&self, path: &Path) -> Result<bool>;
 
-    /// Lists the names that begin with `folder` and a `/` (all names if `folder` is empty), in no particular order.
-    /// Leftovers of unfinished uploads and creates are not shown.
+    /// Lists the names that begin with `folder` and a `/` (all names if `folder` is empty), in no particular order;
+    /// nothing where there is no such folder. Leftovers of unfinished uploads and creates are not shown, nor are files
+    /// whose names are no [`Path`]s. A name created or deleted while the list is under way may be shown or not.
     fn list(&self, folder: &str) -> BoxStream<'_, Result<Meta>>;
 
     /// Deletes `path`. Ok where it is not there. Objects open for reading stay readable where the storage allows it
@@ -162,7 +166,11 @@ pub trait Appender: Debug + Send {
     /// Makes durable what was appended.
     async fn sync(&mut self) -> Result<()>;
 
-    /// Forgets everything from `len` on, so that appending goes on there.
+    /// Forgets everything from `len` on, so that appending goes on there. What remains, and its length, is durable on
+    /// return.
+    ///
+    /// # Errors
+    /// `InvalidInput` where `len` is beyond the end; nothing changed.
     async fn truncate(&mut self, len: u64) -> Result<()>;
 
     /// Ends the file: reserved space is given back, the exact length and all bytes are durable.
@@ -180,10 +188,11 @@ pub trait Object: Debug + Send + Sync {
         self.len() == 0
     }
 
-    /// Reads exactly `range`.
+    /// Reads exactly `range`, which must lie within [`Object::len`] (a file that grew is opened again).
     ///
     /// # Errors
-    /// `UnexpectedEof` where the object is shorter.
+    /// `UnexpectedEof` where the object is, or has become, shorter; `InvalidInput` where the range ends before it
+    /// begins.
     async fn read(&self, range: Range<u64>) -> Result<Bytes>;
 
     /// The whole object as shared memory, where the backend can give it without copying; slices of it stay valid as

@@ -2,12 +2,19 @@
 //!
 //! A backend stores named byte sequences ("files" or "objects") and promises little: a name can be created exactly
 //! once, what was synced stays, and a list shows what is there. The engine builds everything else on that.
-#![deny(missing_docs)]
+#![deny(missing_docs, unsafe_code)]
 
 mod backend;
+mod bounds;
 mod error;
+mod local;
+mod memory;
 mod path;
 
 pub use backend::{Appender, Backend, Capabilities, Lock, Meta, Object, Uploader};
 pub use error::{Error, ErrorKind, Result};
+pub use local::Local;
+pub use memory::Memory;
 pub use path::Path;
+
+pub(crate) use path::in_folder;

@@ -49,6 +49,11 @@ impl Path {
     }
 }
 
+/// Whether a list of `folder` shows `path`.
+pub(crate) fn in_folder(path: &Path, folder: &str) -> bool {
+    folder.is_empty() || path.0.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
+}
+
 impl fmt::Debug for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.0, f)

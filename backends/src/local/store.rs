@@ -1,0 +1,250 @@
+//! The folder on disk: names become paths, new files become visible whole, folders are made and synced.
+//!
+//! Everything here blocks and is called through `blocking`.
+//!
+//! # After a crash
+//! A file under a temporary name may be left in any state; it is hidden from lists until `tidy` removes it. A name
+//! exists only with all its bytes synced (growing files excepted).
+
+use super::os;
+use super::pacing::Pace;
+use crate::{Error, ErrorKind, Meta, Path, Result};
+use parking_lot::Mutex;
+use std::collections::HashSet;
+use std::fs::{self, File, OpenOptions};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
+use std::path::{Path as OsPath, PathBuf};
+
+/// No [`Path`] part begins with a dot, so temporary names never meet real ones.
+const TEMP_PREFIX: &str = ".tmp-";
+
+/// One store's folder, and what this process has learnt about it.
+#[derive(Debug)]
+pub(crate) struct Store {
+    /// Where it is; absolute, so that a change of the working folder does not move it.
+    pub(crate) root: PathBuf,
+    /// Folders whose own names this process has made durable. One that is merely there may stem from a process that
+    /// died before it synced the parent.
+    durable_folders: Mutex<HashSet<String>>,
+    /// How quick writes have been that were not synced.
+    pub(crate) writes: Mutex<Pace>,
+    /// How quick syncs and synced writes have been.
+    pub(crate) syncs: Mutex<Pace>,
+}
+
+impl Store {
+    /// The store in the folder `root`, made first if `create`.
+    pub(crate) fn open(root: &OsPath, create: bool) -> Result<Store> {
+        let fail = |error| Error::io("open", root.display(), error);
+        // WASI has no working folder worth the name: its relative paths are resolved against what was preopened.
+        let absolute = if cfg!(target_family = "wasm") { Ok(root.into()) } else { std::path::absolute(root) };
+        let root: PathBuf = absolute.map_err(fail)?;
+        if create {
+            create_root(&root).map_err(fail)?;
+        }
+        if !fs::metadata(&root).map_err(fail)?.is_dir() {
+            return Err(fail(io::ErrorKind::NotADirectory.into()));
+        }
+        let pace = || Mutex::new(Pace::UNKNOWN);
+        Ok(Store { root, durable_folders: Mutex::default(), writes: pace(), syncs: pace() })
+    }
+
+    /// Where `path` is on disk.
+    pub(crate) fn file(&self, path: &Path) -> PathBuf {
+        self.root.join(path.as_str())
+    }
+
+    fn folder(&self, path: &Path) -> PathBuf {
+        self.root.join(path.folder())
+    }
+
+    /// Opens a new file next to where `path` will be, hidden until [`Temp::publish`].
+    pub(crate) fn temp(&self, path: &Path) -> io::Result<Temp> {
+        self.prepare_folder(path.folder())?;
+        loop {
+            // Randomness comes from std's hash seeds: enough to avoid meetings, and `create_new` settles the rest.
+            let random = RandomState::new().build_hasher().finish();
+            let name = self.folder(path).join(format!("{TEMP_PREFIX}{random:016x}"));
+            match os::open_options().write(true).create_new(true).open(&name) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                result => return Ok(Temp { file: result?, name }),
+            }
+        }
+    }
+
+    /// Creates a new file that is visible at once; its name is durable.
+    pub(crate) fn create_visible(&self, path: &Path) -> io::Result<File> {
+        self.prepare_folder(path.folder())?;
+        let file = os::open_options().write(true).create_new(true).open(self.file(path))?;
+        os::sync_folder(&self.folder(path))?;
+        Ok(file)
+    }
+
+    /// Opens a file for reading. What is not a file does not exist.
+    pub(crate) fn open_file(&self, path: &Path) -> io::Result<(File, u64)> {
+        let file = OpenOptions::new().read(true).open(self.file(path))?;
+        let meta = file.metadata()?;
+        if meta.is_file() { Ok((file, meta.len())) } else { Err(io::ErrorKind::NotFound.into()) }
+    }
+
+    /// Whether there is a file of this name.
+    pub(crate) fn exists(&self, path: &Path) -> io::Result<bool> {
+        match fs::metadata(self.file(path)) {
+            Ok(meta) => Ok(meta.is_file()),
+            Err(error) if is_absent(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes a file; Ok where it is not there.
+    pub(crate) fn delete(&self, path: &Path) -> io::Result<()> {
+        match fs::remove_file(self.file(path)) {
+            Err(error) if is_absent(&error) => Ok(()),
+            result => result,
+        }
+    }
+
+    /// All files below `folder` whose names are [`Path`]s.
+    pub(crate) fn list(&self, folder: &str) -> Result<Vec<Meta>> {
+        let mut metas = Vec::new();
+        self.walk(folder, &mut |file, name| {
+            if let Ok(path) = Path::new(name) {
+                metas.push(Meta::new(path, file.metadata()?.len()));
+            }
+            Ok(())
+        })?;
+        Ok(metas)
+    }
+
+    /// Removes every temporary file.
+    pub(crate) fn tidy(&self) -> Result<()> {
+        self.walk("", &mut |file, name| {
+            let is_temp = name.rsplit('/').next().is_some_and(|name| name.starts_with(TEMP_PREFIX));
+            if is_temp { fs::remove_file(file) } else { Ok(()) }
+        })
+    }
+
+    /// Shows `visit` each file below `folder`, with its name inside the store. What vanishes meanwhile is passed over.
+    fn walk(&self, folder: &str, visit: &mut dyn FnMut(&OsPath, &str) -> io::Result<()>) -> Result<()> {
+        let mut folders = vec![folder.to_owned()];
+        while let Some(folder) = folders.pop() {
+            let read = self.walk_one(&folder, &mut folders, visit);
+            match read {
+                Err(error) if !is_absent(&error) => {
+                    return Err(Error::io("list", self.root.join(&folder).display(), error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn walk_one(
+        &self,
+        folder: &str,
+        folders: &mut Vec<String>,
+        visit: &mut dyn FnMut(&OsPath, &str) -> io::Result<()>,
+    ) -> io::Result<()> {
+        for entry in fs::read_dir(self.root.join(folder))? {
+            let entry = entry?;
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            let name = if folder.is_empty() { name } else { format!("{folder}/{name}") };
+            let result = match fs::metadata(entry.path()) {
+                // Only folders whose names are fine can hold names of ours; that also bounds the depth.
+                Ok(meta) if meta.is_dir() => {
+                    folders.extend(Path::new(&*name).is_ok().then_some(name));
+                    Ok(())
+                }
+                Ok(meta) if meta.is_file() => visit(&entry.path(), &name),
+                Ok(_) => Ok(()),
+                Err(error) => Err(error),
+            };
+            match result {
+                Err(error) if !is_absent(&error) => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes `folder` and its parents, and makes their names durable, once in the life of this handle.
+    fn prepare_folder(&self, folder: &str) -> io::Result<()> {
+        if folder.is_empty() || self.durable_folders.lock().contains(folder) {
+            return Ok(());
+        }
+        let ends = folder.match_indices('/').map(|(at, _)| at).chain([folder.len()]);
+        for part in ends.map(|end| &folder[..end]) {
+            let path = self.root.join(part);
+            create_folder_if_absent(&path)?;
+            os::sync_folder(path.parent().unwrap_or(&self.root))?;
+        }
+        self.durable_folders.lock().insert(folder.to_owned());
+        Ok(())
+    }
+}
+
+/// A file under a temporary name. Dropped, it is removed.
+#[derive(Debug)]
+pub(crate) struct Temp {
+    /// Its write end.
+    pub(crate) file: File,
+    name: PathBuf,
+}
+
+impl Temp {
+    /// Gives the file, whose bytes the caller has synced, its real name, which must not exist, and makes that durable.
+    pub(crate) fn publish(self, store: &Store, path: &Path) -> Result<()> {
+        let fail = |error| Error::io("create", path, error);
+        match os::publish(&self.name, &store.file(path)) {
+            // Somebody tidied the store meanwhile. To the caller that is no missing name but a failed call.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(Error::new(ErrorKind::Io, "create", path, "its temporary file has been removed"));
+            }
+            result => result.map_err(fail)?,
+        }
+        // The temporary name goes first, so that one sync of the folder covers both changes.
+        drop(self);
+        os::sync_folder(&store.folder(path)).map_err(fail)
+    }
+}
+
+impl Drop for Temp {
+    fn drop(&mut self) {
+        // A leftover does no harm: it is hidden, and `tidy` removes it.
+        let _ = fs::remove_file(&self.name);
+    }
+}
+
+/// Whether an error says that there is no such file. (Below a name that is a file, there is none either.)
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+fn create_folder_if_absent(path: &OsPath) -> io::Result<()> {
+    match os::create_folder(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        result => result,
+    }
+}
+
+/// Makes the store's own folder with its parents, their names durable.
+fn create_root(root: &OsPath) -> io::Result<()> {
+    let made: Vec<_> =
+        root.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists()).collect();
+    for folder in made.iter().rev() {
+        create_folder_if_absent(folder)?;
+    }
+    for parent in made.iter().filter_map(|folder| folder.parent()) {
+        let parent = if parent.as_os_str().is_empty() { OsPath::new(".") } else { parent };
+        os::sync_folder(parent)?;
+    }
+    if made.is_empty()
+        && let Some(parent) = root.parent()
+    {
+        // It may stem from a process that died before this. Where the parent is not ours to open, it is not ours to
+        // sync either.
+        let _ = os::sync_folder(parent);
+    }
+    Ok(())
+}
