@@ -19,6 +19,8 @@
 //! 4. What is encoded is checked by the rules that the decoder checks.
 
 pub(crate) mod checksum;
+#[cfg(test)]
+mod document;
 pub(crate) mod fragment;
 pub(crate) mod frame;
 #[cfg(test)]

@@ -5,7 +5,10 @@
 //! 2. `last_sealed_seq < next_seq`, and no run holds a seq above `last_sealed_seq`.
 //! 3. Runs are newest first and disjoint in seq; none is empty.
 //! 4. The segments of a run are ordered by key and disjoint; no segment stands twice.
-//! 5. Each segment's own figures fit each other.
+//! 5. In each segment: the number is at least 1; `base_seq <= min_seq <= max_seq`; `min_key <= max_key`, neither longer
+//!    than 65 536 bytes; `1 <= entries <= records`; `tombstones + expiring <= records`; both expiries are there where
+//!    `expiring` is above 0, else neither, and `min_expiry <= max_expiry`; `live_bytes <= record_bytes <= 2^32`; and
+//!    the file is longer than its header and records.
 //! 6. Retired names are names of ours, and no segment of a run is among them.
 
 use super::{Manifest, RunMeta, SegmentMeta};
