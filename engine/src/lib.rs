@@ -7,6 +7,10 @@ mod error;
 #[allow(dead_code, reason = "stays until the engine above uses all of it")]
 mod format;
 mod hash;
+#[allow(dead_code, reason = "stays until the engine above uses all of it")]
+mod keydir;
+#[allow(dead_code, reason = "stays until the engine above uses all of it")]
+mod memtable;
 mod options;
 mod range;
 

@@ -1,0 +1,166 @@
+#![allow(clippy::unwrap_used)]
+use super::*;
+use crate::format::frame::NewRecord;
+use crate::hash;
+use bytes::BytesMut;
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+
+const STREAM: Stream = Stream { salt: 9, base_seq: 1 };
+
+/// A memtable beside the model of what it holds.
+struct Pair {
+    memtable: Arc<Memtable>,
+    model: BTreeMap<(Vec<u8>, Reverse<Seq>), Option<Vec<u8>>>,
+    offset: u32,
+    next_seq: Seq,
+    random: u64,
+}
+
+impl Pair {
+    fn new() -> Pair {
+        let memtable = Arc::new(Memtable::new(STREAM));
+        Pair { memtable, model: BTreeMap::new(), offset: 128, next_seq: 1, random: 1 }
+    }
+
+    fn random(&mut self, below: u64) -> u64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        self.random % below
+    }
+
+    fn key(&mut self) -> Vec<u8> {
+        let number = self.random(300);
+        match self.random(4) {
+            0 => Vec::new(),
+            1 => vec![0xff; number as usize % 20],
+            2 => format!("a shared prefix that is long {number}").into_bytes(),
+            _ => number.to_le_bytes()[..(number % 4) as usize].to_vec(),
+        }
+    }
+
+    fn insert(&mut self, writes: Vec<(Vec<u8>, Option<Vec<u8>>)>) {
+        let mut piece = BytesMut::new();
+        let mut placed = Vec::new();
+        for (key, value) in writes {
+            let start = piece.len() as u32;
+            let kind = if value.is_some() { Kind::Put } else { Kind::Tombstone };
+            let bytes = value.as_deref().unwrap_or_default();
+            let record =
+                NewRecord { seq: self.next_seq, kind, key: &key, value: bytes, expires_at: None, last_of_batch: true };
+            record.encode(&STREAM, u64::from(self.offset + start), &mut piece);
+            let len = piece.len() as u32 - start;
+            placed.push(Placed { start, len, hash: hash::hash(3, &key), seq: self.next_seq });
+            self.model.insert((key, Reverse(self.next_seq)), value);
+            self.next_seq += 1;
+        }
+        let len = piece.len() as u32;
+        self.memtable.insert(piece.freeze(), self.offset, &placed);
+        self.offset += len;
+    }
+
+    fn newest(&self, at: Seq) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+        let mut newest: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
+        for ((key, Reverse(seq)), value) in &self.model {
+            if *seq <= at {
+                newest.entry(key.clone()).or_insert_with(|| value.clone());
+            }
+        }
+        newest.into_iter().collect()
+    }
+
+    fn ordered(&self, fully: bool) -> Ordered {
+        loop {
+            if let Progress::Ready(ordered) = self.memtable.order(fully) {
+                return ordered;
+            }
+        }
+    }
+
+    fn walk(&self, ordered: &Ordered, at: Seq, start: Bound<&[u8]>) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+        let mut cursor = MemtableCursor::new(self.memtable.clone(), ordered, at, start);
+        let mut walked = Vec::new();
+        let mut budget = usize::MAX;
+        while cursor.advance(&mut budget).unwrap() {
+            let item = cursor.item();
+            let value = (item.record.kind == Kind::Put).then(|| cursor.value_bytes().to_vec());
+            assert_eq!(cursor.key(), &cursor.key_bytes()[..]);
+            walked.push((cursor.key().to_vec(), value));
+        }
+        walked
+    }
+}
+
+#[test]
+fn agrees_with_a_model_while_it_grows() {
+    let mut pair = Pair::new();
+    for round in 0..400 {
+        let count = 1 + pair.random(60);
+        let writes = (0..count)
+            .map(|_| {
+                let value = (pair.random(5) > 0).then(|| pair.random(1000).to_le_bytes().to_vec());
+                (pair.key(), value)
+            })
+            .collect();
+        let ordered = (round % 7 == 0).then(|| (pair.ordered(round % 3 == 0), pair.next_seq - 1));
+        pair.insert(writes);
+        let at = pair.next_seq - 1 - pair.random(20).min(pair.next_seq - 1);
+        let newest = pair.newest(at);
+        for (key, value) in &newest {
+            let found = pair.memtable.get(hash::hash(3, key), key, at).unwrap();
+            assert_eq!((found.kind == Kind::Put).then(|| found.value.to_vec()), *value);
+        }
+        assert!(pair.memtable.get(hash::hash(3, b"absent"), b"absent", at).is_none());
+        if let Some((ordered, at)) = ordered {
+            assert_eq!(pair.walk(&ordered, at, Bound::Unbounded), pair.newest(at), "an order is fixed when it is made");
+        }
+        if round % 5 == 0 {
+            let ordered = pair.ordered(false);
+            let start = pair.key();
+            let from: Vec<_> = newest.iter().filter(|(key, _)| *key >= start).cloned().collect();
+            assert_eq!(pair.walk(&ordered, at, Bound::Included(&start)), from);
+            let behind: Vec<_> = newest.into_iter().filter(|(key, _)| *key > start).collect();
+            assert_eq!(pair.walk(&ordered, at, Bound::Excluded(&start)), behind);
+        }
+    }
+}
+
+#[test]
+fn chunks_merge_into_one_and_stay_few() {
+    let mut pair = Pair::new();
+    for _ in 0..40 {
+        let writes = (0..1000).map(|_| (pair.random(1 << 40).to_le_bytes().to_vec(), Some(Vec::new()))).collect();
+        pair.insert(writes);
+        assert!(pair.ordered(false).chunks.len() <= 8);
+    }
+    let ordered = pair.ordered(true);
+    assert_eq!(ordered.chunks.len(), 1);
+    let newest: Vec<_> = pair.memtable.newest(&ordered).map(|(_, item)| item.record.key.to_vec()).collect();
+    let expected: Vec<_> = pair.newest(Seq::MAX).into_iter().map(|(key, _)| key).collect();
+    assert_eq!(newest, expected);
+    let offsets: Vec<_> = (0..pair.memtable.len() as u32).map(|entry| pair.memtable.at(entry).offset).collect();
+    assert!(offsets.is_sorted(), "entries are in file order");
+}
+
+#[test]
+fn readers_see_whole_records_while_others_come() {
+    let mut pair = Pair::new();
+    let memtable = pair.memtable.clone();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                let at = memtable.max_seq();
+                let found = memtable.get(hash::hash(3, b"counter"), b"counter", at);
+                assert_eq!(found.map_or(0, |found| found.seq), at, "every record is one of this key");
+            }
+        });
+        for number in 0..20_000_u64 {
+            pair.insert(vec![(b"counter".to_vec(), Some(number.to_le_bytes().to_vec()))]);
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+}
