@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use super::footer::FOOTER_LEN;
 use super::fragment::{FRAGMENT_HEADER_LEN, Fragment, FragmentKind, Slice};
 use super::frame::{Kind, NewRecord, Stream};
 use super::header::{HEADER_LEN, Header, Layout};
@@ -62,6 +63,11 @@ fn the_modules_tables_stand_in_the_document() {
         include_str!("mark.rs"),
         include_str!("tail.rs"),
         include_str!("fragment.rs"),
+        include_str!("block.rs"),
+        include_str!("fences.rs"),
+        include_str!("hints.rs"),
+        include_str!("statistics.rs"),
+        include_str!("footer.rs"),
         include_str!("manifest.rs"),
     ] {
         let tables = tables(source);
@@ -77,6 +83,7 @@ fn the_tables_fit_the_constants() {
     assert_eq!(ends(include_str!("header.rs")), [HEADER_LEN]);
     assert_eq!(ends(include_str!("mark.rs")), [MARK_LEN, END_LEN]);
     assert_eq!(ends(include_str!("fragment.rs")), [FRAGMENT_HEADER_LEN]);
+    assert_eq!(ends(include_str!("footer.rs")), [FOOTER_LEN]);
 }
 
 /// The manifest's fields in the order of their declaration, which is that of their encoding.

@@ -109,6 +109,34 @@ impl NewRecord<'_> {
     /// Where a limit is broken, which whoever takes keys and values from a user has to check: a key or value too long,
     /// a tombstone with a value or expiry, a seq below the segment's base, or an end beyond [`STREAM_LEN_MAX`].
     pub(crate) fn encode(&self, stream: &Stream, offset: u64, out: &mut BytesMut) -> usize {
+        let (head, head_len) = self.head(stream);
+        let len = self.len_with(head_len, offset);
+        let start = out.len();
+        out.reserve(len);
+        out.extend_from_slice(&head[..head_len]);
+        out.extend_from_slice(self.key);
+        out.extend_from_slice(self.value);
+        stream.seal(offset, &mut out[start..]);
+        len
+    }
+
+    /// As [`encode`](NewRecord::encode), but leaves out the value, which is to follow: for values that are written from
+    /// where they are. Gives the length of the whole record.
+    pub(crate) fn encode_without_value(&self, stream: &Stream, offset: u64, out: &mut BytesMut) -> usize {
+        let (mut head, head_len) = self.head(stream);
+        let len = self.len_with(head_len, offset);
+        let crc = stream.crc(offset, &head[CRC_LEN..head_len]);
+        let crc = checksum::append(checksum::append(crc, self.key), self.value);
+        head[..CRC_LEN].copy_from_slice(&crc.to_le_bytes());
+        out.reserve(head_len + self.key.len());
+        out.extend_from_slice(&head[..head_len]);
+        out.extend_from_slice(self.key);
+        len
+    }
+
+    /// All before the key, the checksum still to be filled in, and the length of that.
+    #[inline]
+    fn head(&self, stream: &Stream) -> ([u8; RECORD_HEAD_LEN_MAX], usize) {
         assert!(self.key.len() <= KEY_LEN_MAX, "key of {} bytes", self.key.len());
         assert!(self.value.len() <= VALUE_LEN_MAX, "value of {} bytes", self.value.len());
         assert!(self.seq >= stream.base_seq, "seq {} below the base {}", self.seq, stream.base_seq);
@@ -134,15 +162,13 @@ impl NewRecord<'_> {
             at += varint::write(expires_at, &mut head[at..]);
         }
         head[CRC_LEN] = flags;
+        (head, at)
+    }
 
-        let len = at + self.key.len() + self.value.len();
+    #[inline]
+    fn len_with(&self, head_len: usize, offset: u64) -> usize {
+        let len = head_len + self.key.len() + self.value.len();
         assert!(ends_within_stream(offset, len), "frame at {offset} ends beyond the longest segment");
-        let start = out.len();
-        out.reserve(len);
-        out.extend_from_slice(&head[..at]);
-        out.extend_from_slice(self.key);
-        out.extend_from_slice(self.value);
-        stream.seal(offset, &mut out[start..]);
         len
     }
 }
@@ -235,6 +261,20 @@ fn decode_record_as<'a, const VERIFY: bool>(stream: &Stream, offset: u64, bytes:
         verify(stream, offset, &bytes[..outline.len])?;
     }
     outline.record(stream, offset, bytes)
+}
+
+/// The length that the head of the record with which `bytes` begins tells, unverified: how much to fetch before it can be
+/// decoded. `None` where no record begins so, or fewer than [`RECORD_HEAD_LEN_MAX`] bytes are too few.
+pub(crate) fn peek_len(bytes: &[u8]) -> Option<u64> {
+    let mut head = Reader::new(bytes.get(CRC_LEN..)?);
+    let flags = head.u8().filter(|&flags| is_record(flags))?;
+    head.varint()?;
+    let key_len = head.count(KEY_LEN_MAX)?;
+    let value_len = head.count(VALUE_LEN_MAX)?;
+    if flags & HAS_EXPIRY != 0 {
+        head.varint()?;
+    }
+    Some((CRC_LEN + head.at()) as u64 + key_len as u64 + value_len as u64)
 }
 
 #[inline]

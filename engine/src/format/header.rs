@@ -57,6 +57,25 @@ pub(crate) enum Layout {
     Sorted,
 }
 
+impl Layout {
+    /// Its number in files.
+    pub(super) fn number(self) -> u32 {
+        match self {
+            Layout::Dense => LAYOUT_DENSE,
+            Layout::Sorted => LAYOUT_SORTED,
+        }
+    }
+
+    /// The layout of that number.
+    pub(super) fn from_number(number: u32) -> Option<Layout> {
+        match number {
+            LAYOUT_DENSE => Some(Layout::Dense),
+            LAYOUT_SORTED => Some(Layout::Sorted),
+            _ => None,
+        }
+    }
+}
+
 /// The end of the segment before, as its successor vouches for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Predecessor {
@@ -135,11 +154,7 @@ impl Header {
         out[BASE_SEQ..CREATED].copy_from_slice(&self.base_seq.to_le_bytes());
         out[CREATED..PREDECESSOR].copy_from_slice(&self.created.to_le_bytes());
         out[PREDECESSOR..LAYOUT].copy_from_slice(&Predecessor::encode(self.predecessor));
-        let layout = match self.layout {
-            Layout::Dense => LAYOUT_DENSE,
-            Layout::Sorted => LAYOUT_SORTED,
-        };
-        out[LAYOUT..CRC].copy_from_slice(&layout.to_le_bytes());
+        out[LAYOUT..CRC].copy_from_slice(&self.layout.number().to_le_bytes());
         let crc = checksum::crc(0, 0, &out[..CRC]);
         out[CRC..].copy_from_slice(&crc.to_le_bytes());
         out
@@ -156,10 +171,9 @@ impl Header {
         if id.number == 0 {
             return Err(Damage::new(NUMBER as u64, "segment number is zero").into());
         }
-        let layout = match u32_at(bytes, LAYOUT) {
-            LAYOUT_DENSE => Layout::Dense,
-            LAYOUT_SORTED => Layout::Sorted,
-            other => return Err(Damage::mismatch(LAYOUT as u64, "layout", "1 or 2", other).into()),
+        let layout = u32_at(bytes, LAYOUT);
+        let Some(layout) = Layout::from_number(layout) else {
+            return Err(Damage::mismatch(LAYOUT as u64, "layout", "1 or 2", layout).into());
         };
         let mut database = [0; 16];
         database.copy_from_slice(&bytes[DATABASE..EPOCH]);

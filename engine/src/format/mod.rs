@@ -10,6 +10,8 @@
 //! | [`frame`], [`mark`] | what the log consists of: records, marks, the end mark |
 //! | [`tail`] | where a log ends, and whether it ends well |
 //! | [`fragment`] | one slice of the log as an object of its own |
+//! | [`block`], [`fences`] | the index of a sealed segment |
+//! | [`hints`], [`filter`], [`statistics`], [`footer`] | the rest of what sealing appends |
 //! | [`manifest`] | a version made durable |
 //!
 //! # Guarantees
@@ -18,19 +20,25 @@
 //! 3. A file of a newer format is refused as [`Fault::Newer`], which is no damage: nothing is wrong with it.
 //! 4. What is encoded is checked by the rules that the decoder checks.
 
+pub(crate) mod block;
 pub(crate) mod checksum;
 #[cfg(test)]
 mod document;
+pub(crate) mod fences;
+pub(crate) mod filter;
+pub(crate) mod footer;
 pub(crate) mod fragment;
 pub(crate) mod frame;
 #[cfg(test)]
 pub(crate) mod fuzz;
 pub(crate) mod header;
+pub(crate) mod hints;
 pub(crate) mod manifest;
 pub(crate) mod mark;
 pub(crate) mod names;
 pub(crate) mod preamble;
 pub(crate) mod reader;
+pub(crate) mod statistics;
 pub(crate) mod tail;
 pub(crate) mod varint;
 

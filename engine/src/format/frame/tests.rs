@@ -18,6 +18,11 @@ fn encoded(record: &NewRecord<'_>, offset: u64) -> Vec<u8> {
     let len = record.encode(&STREAM, offset, &mut out);
     assert_eq!(len, record.encoded_len(&STREAM));
     assert_eq!(out.len(), 6 + len);
+    assert_eq!(peek_len(&out[6..]), Some(len as u64));
+
+    let mut without_value = BytesMut::new();
+    assert_eq!(record.encode_without_value(&STREAM, offset, &mut without_value), len);
+    assert_eq!([&without_value, record.value].concat(), out[6..]);
     out[6..].to_vec()
 }
 
@@ -140,6 +145,7 @@ fn mutated_frames() {
         end.to_vec(),
     ];
     fuzz::mutate(&seeds, 200_000, |bytes| {
+        let _ = peek_len(bytes);
         if let Ok(frame) = decode_unverified(&STREAM, 128, bytes) {
             assert!(frame.len() <= bytes.len());
         }
