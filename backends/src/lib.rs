@@ -4,7 +4,7 @@
 //! once, what was synced stays, and a list shows what is there. The engine builds everything else on that.
 #![deny(missing_docs, unsafe_code)]
 
-mod backend;
+pub mod backend;
 mod bounds;
 mod error;
 mod local;
