@@ -1,0 +1,50 @@
+//! The gates that need no test run, cheapest first.
+
+use crate::run::{Result, cargo, heading, program};
+use crate::{layers, links, tidy};
+
+const WASI: &str = "wasm32-wasip1";
+
+/// All gates.
+pub(crate) fn check() -> Result {
+    heading("format");
+    component("rustfmt")?;
+    cargo(&["fmt", "--all", "--check"]).run()?;
+    heading("layers: arrows point down, the engine does no I/O, `format` is pure");
+    layers::check()?;
+    heading("tidy: first lines, leftovers, sizes, links");
+    tidy::check()?;
+    links::check()?;
+    heading("lints");
+    component("clippy")?;
+    cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]).run()?;
+    heading("documentation");
+    cargo(&["doc", "--workspace", "--no-deps"]).var("RUSTDOCFLAGS", "-D warnings").run()?;
+    wasm()
+}
+
+/// Builds what must build for WASI.
+pub(crate) fn wasm() -> Result {
+    heading("WASI builds");
+    target(WASI)?;
+    cargo(&["clippy", "--target", WASI, "-p", "halite-backends", "-p", "halite", "--", "-D", "warnings"]).run()?;
+    cargo(&["build", "--target", WASI, "-p", "halite-backends", "-p", "halite"]).run()
+}
+
+/// Installs a part of the toolchain where it is missing.
+fn component(name: &str) -> Result {
+    let tool = if name == "clippy" { "clippy" } else { "fmt" };
+    match cargo(&[tool, "--version"]).output() {
+        Ok(_) => Ok(()),
+        Err(_) => program("rustup", &["component", "add", name]).run(),
+    }
+}
+
+fn target(name: &str) -> Result {
+    // The folder of the target's standard library, whether or not it is there.
+    let folder = program("rustc", &["--print", "target-libdir", "--target", name]).output()?;
+    if std::path::Path::new(folder.trim()).is_dir() {
+        return Ok(());
+    }
+    program("rustup", &["target", "add", name]).run()
+}

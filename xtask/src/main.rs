@@ -1,0 +1,79 @@
+//! The chores of this workspace, as typed commands: `cargo xtask check`, `test`, `wasm`, `sim`, `bench`.
+//!
+//! Continuous integration runs the same ones as people do. The first failure stops, with the command that shows it
+//! again. Nothing here is needed to build or use Halite.
+
+mod check;
+mod layers;
+mod links;
+mod run;
+mod scan;
+mod test;
+mod tidy;
+
+use clap::{Parser, Subcommand};
+use run::{Result, cargo};
+use std::process::ExitCode;
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "The chores of this workspace", version)]
+struct Args {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Debug, Subcommand)]
+enum Chore {
+    /// Everything that needs no test run: format, layers, lints, documentation, WASI builds
+    Check,
+    /// What continuous integration runs: the checks, then every test; ends with `N passed, N failed`
+    Test,
+    /// Build for wasm32-wasip1 and run the engine under wasmtime
+    Wasm,
+    /// Run seeds of the simulation; a failure prints the line that replays it
+    Sim {
+        /// How many seeds
+        #[arg(long)]
+        seeds: Option<u64>,
+        /// The first seed (alone, it is the only one)
+        #[arg(long)]
+        seed: Option<u64>,
+    },
+    /// Measure the release build on a fresh store, through `halite bench`
+    Bench {
+        /// How many records
+        #[arg(long, default_value_t = 1_000_000)]
+        n: u64,
+    },
+}
+
+fn main() -> ExitCode {
+    let done = match Args::parse().chore {
+        Chore::Check => check::check(),
+        Chore::Test => test::test(),
+        Chore::Wasm => check::wasm().and_then(|()| cargo(&["test", "-p", "halite-tests", "--test", "wasi"]).run()),
+        Chore::Sim { seeds, seed } => sim(seeds, seed),
+        Chore::Bench { n } => bench(n),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("\nxtask: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn sim(seeds: Option<u64>, seed: Option<u64>) -> Result {
+    let mut command = cargo(&["run", "--quiet", "--release", "-p", "halite-tests", "--bin", "sim", "--"]);
+    for (name, value) in [("--seeds", seeds), ("--seed", seed)] {
+        if let Some(value) = value {
+            command = command.arg(name).arg(&value.to_string());
+        }
+    }
+    command.run()
+}
+
+fn bench(n: u64) -> Result {
+    cargo(&["run", "--release", "-p", "halite-cli", "--bin", "halite", "--", "bench", "--n"]).arg(&n.to_string()).run()
+}
