@@ -6,15 +6,20 @@
 
 pub mod backend;
 mod bounds;
+pub mod conformance;
 mod error;
 mod local;
 mod memory;
 mod path;
+pub mod simulated;
+mod uri;
 
 pub use backend::{Appender, Backend, Capabilities, Lock, Meta, Object, Uploader};
 pub use error::{Error, ErrorKind, Result};
 pub use local::Local;
 pub use memory::Memory;
 pub use path::Path;
+pub use simulated::{Fault, Repeat, Simulated, SimulatedOptions, Step};
+pub use uri::open_uri;
 
 pub(crate) use path::in_folder;

@@ -1,0 +1,256 @@
+//! A seeded disk in memory that fails in every way the engine must survive: the base of all crash tests.
+//!
+//! The same seed and the same calls give the same run. Every change is a *step*; a test runs a scenario once to count
+//! the steps, then again with a crash or an error at each of them, and opens what is left.
+//!
+//! # The faults, and why they can be survived
+//! 1. **Process crash** ([`Simulated::crash_at`], then [`Simulated::kill`]): every step before it has happened, none
+//!    after. Calls consist of several steps (a create writes, syncs, links, syncs the folder; an append of 1 MiB writes
+//!    16 times), so a crash leaves calls done in part. Survivable: nothing visible is half, but growing files, whose
+//!    records carry checksums.
+//! 2. **Power cut** ([`Simulated::power_cut`]): what was synced stays. What was not is lost, kept or torn, each file,
+//!    page (4 KiB) and name for itself, in no order, and a file's length apart from its data. Names made or deleted
+//!    count as synced when their folder is. Survivable because a sector (512 bytes) that holds a synced byte is found
+//!    old or new: zeros and garbage (old bytes of the same file among it) appear only in sectors without one.
+//! 3. **Errors** ([`Simulated::fail`], [`Simulated::fail_when`]): at one step or from it on, of any kind, and either
+//!    nothing happened or it happened although it failed. A sync that fails leaves its pages clean but not durable, as
+//!    Linux does: a later sync succeeds without writing them. Survivable because errors are not ambiguous about what
+//!    they leave open, and by never trusting a file again whose sync failed.
+//! 4. **No space** ([`SimulatedOptions::capacity`]): `reserve`, writes and creates fail. Survivable because `reserve`
+//!    fails before a byte is written.
+//! 5. **Futures that are dropped** at any point: what was left of the call never happens, or happens at once, or some
+//!    steps *later*, when somebody else may own the store. Survivable by rules 3, 4 and 7 of the single writer.
+//! 6. **Zeros ahead**: `reserve` may make a file longer, by zeros synced or not. Survivable because no record begins
+//!    with zeros.
+//! 7. **Damage** ([`Simulated::flip_bit`] and its neighbours): any byte at any time. Not survivable, but to be found.
+//!
+//! With [`SimulatedOptions::append`] false it is an object store: no growing files, and each object durable with its
+//! name in one step.
+
+mod call;
+mod disk;
+mod inode;
+mod random;
+#[cfg(test)]
+mod tests;
+
+use crate::{ErrorKind, Path};
+use bytes::Bytes;
+use disk::{Disk, Rule};
+use inode::Survives;
+use parking_lot::Mutex;
+use std::fmt;
+use std::sync::Arc;
+
+/// What kind of disk is simulated.
+#[derive(Clone, Debug)]
+pub struct SimulatedOptions {
+    /// Decides everything that is left to chance.
+    pub seed: u64,
+    /// Files can grow, and names are durable when their folder is synced; else it is an object store. Default: true.
+    pub append: bool,
+    /// There is an exclusive lock. Default: true.
+    pub lock: bool,
+    /// Bytes that fit on the disk, reserved ones included. Default: no limit.
+    pub capacity: Option<u64>,
+    /// Calls are pending now and then, before, between and after their steps, so that tasks mix in more ways.
+    /// Default: false, every call is ready at its first poll.
+    pub yields: bool,
+}
+
+impl Default for SimulatedOptions {
+    fn default() -> SimulatedOptions {
+        SimulatedOptions { seed: 0, append: true, lock: true, capacity: None, yields: false }
+    }
+}
+
+/// Whether a fault strikes again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeat {
+    /// One step fails.
+    Once,
+    /// So does every later one that matches.
+    Forever,
+}
+
+/// An error planned ahead.
+#[derive(Clone, Copy, Debug)]
+pub struct Fault {
+    /// The first step it strikes, counted from 0 (see [`Simulated::steps`]).
+    pub at_step: u64,
+    /// The error that is returned.
+    pub kind: ErrorKind,
+    /// For how long.
+    pub repeat: Repeat,
+    /// The step happens although its call fails (for `Unknown`, usually). Else nothing of it happens; a sync marks
+    /// its pages clean all the same.
+    pub applied: bool,
+}
+
+/// One step of a call, as [`Simulated::fail_when`] sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Step<'a> {
+    /// Counted from 0.
+    pub number: u64,
+    /// The call: `create`, `upload`, `append`, `reserve`, `sync`, `truncate`, `finish`, `open`, `read`, `look for`,
+    /// `list`, `delete`, `tidy`, `lock`. (`append` is both the creation of a growing file and an append to it.)
+    pub op: &'static str,
+    /// The change: `write`, `sync`, `cut`, `reserve`, `link`, `unlink`, `sync folder`, `put`, `tidy`; where nothing
+    /// changes `open`, `read`, `stat`, `list`, `lock`, `begin`.
+    pub effect: &'static str,
+    /// The name the call is about; a folder for `list`; else empty.
+    pub path: &'a str,
+}
+
+/// A simulated disk. Clones are handles on the same one. See the [module](self) for what it does to its user.
+#[derive(Clone)]
+pub struct Simulated {
+    disk: Arc<Mutex<Disk>>,
+}
+
+impl Simulated {
+    /// An empty disk.
+    pub fn new(options: SimulatedOptions) -> Simulated {
+        Simulated::from(Disk::new(options))
+    }
+
+    /// Steps taken so far, which is the number of the next one. Every call that touches the disk takes at least one,
+    /// reads included.
+    pub fn steps(&self) -> u64 {
+        self.disk.lock().steps
+    }
+
+    /// Plans an error.
+    pub fn fail(&self, fault: Fault) {
+        let Fault { at_step, repeat, .. } = fault;
+        let matches = move |step: &Step<'_>| match repeat {
+            Repeat::Once => step.number == at_step,
+            Repeat::Forever => step.number >= at_step,
+        };
+        self.disk.lock().rules.push(Rule { matches: Box::new(matches), fault, spent: false });
+    }
+
+    /// Plans an error at the first step (or at every one) that `matches`, from step [`Fault::at_step`] on.
+    ///
+    /// ```
+    /// # use halite_backends::{ErrorKind, Fault, Repeat, Simulated, SimulatedOptions};
+    /// let disk = Simulated::new(SimulatedOptions::default());
+    /// let fault = Fault { at_step: 0, kind: ErrorKind::Unknown, repeat: Repeat::Once, applied: true };
+    /// disk.fail_when(fault, |step| step.op == "create" && step.path.starts_with("manifest/"));
+    /// ```
+    pub fn fail_when(&self, fault: Fault, matches: impl Fn(&Step<'_>) -> bool + Send + 'static) {
+        let matches = move |step: &Step<'_>| step.number >= fault.at_step && matches(step);
+        self.disk.lock().rules.push(Rule { matches: Box::new(matches), fault, spent: false });
+    }
+
+    /// From this step on (counted from 0) nothing happens any more, and every call fails with `Io`, "crashed".
+    pub fn crash_at(&self, step: u64) {
+        self.disk.lock().crash_at = Some(step);
+    }
+
+    /// Whether the crash has come.
+    pub fn is_crashed(&self) -> bool {
+        self.disk.lock().is_crashed()
+    }
+
+    /// Forgets all planned errors and the crash; what they have done stays.
+    pub fn clear_faults(&self) {
+        let mut disk = self.disk.lock();
+        disk.rules.clear();
+        disk.crash_at = None;
+    }
+
+    /// A new disk as it may be found if the power goes *now* (or went at the crash). Nothing is planned to fail on it.
+    ///
+    /// Seed 0 leaves just what was synced, seed 1 everything; any other a mixture.
+    pub fn power_cut(&self, seed: u64) -> Simulated {
+        let survives = match seed {
+            0 => Survives::Nothing,
+            1 => Survives::Everything,
+            _ => Survives::Some,
+        };
+        Simulated::from(self.disk.lock().after_power_cut(survives, seed))
+    }
+
+    /// A new disk as the next process finds it if this one is killed *now* (or was at the crash): all steps so far
+    /// have happened, and what was not synced may still be lost by a power cut. Nothing is planned to fail on it.
+    pub fn kill(&self) -> Simulated {
+        Simulated::from(self.disk.lock().after_kill())
+    }
+
+    /// All files with their lengths, leftovers of unfinished calls left out.
+    pub fn files(&self) -> Vec<(Path, u64)> {
+        self.disk.lock().names.iter().map(|(path, file)| (path.clone(), file.lock().len())).collect()
+    }
+
+    /// How many leftovers of unfinished calls there are.
+    pub fn leftovers(&self) -> usize {
+        self.disk.lock().hidden.len()
+    }
+
+    /// A file's bytes, if it is there. Not a step.
+    pub fn read_file(&self, path: &Path) -> Option<Bytes> {
+        self.disk.lock().names.get(path).map(|file| Bytes::copy_from_slice(file.lock().bytes()))
+    }
+
+    /// Puts a file there, whole and durable, in place of what was there. Not a step.
+    pub fn write_file(&self, path: &Path, data: impl Into<Bytes>) {
+        self.disk.lock().place(path.clone(), data.into());
+    }
+
+    /// Takes a file away, durably. Not a step.
+    pub fn remove_file(&self, path: &Path) {
+        self.disk.lock().displace(path);
+    }
+
+    /// Flips one bit (0 to 7) of one byte, in memory and on the disk. False where there is no such byte. Not a step.
+    pub fn flip_bit(&self, path: &Path, offset: u64, bit: u8) -> bool {
+        assert!(bit < 8, "a byte has bits 0 to 7, not {bit}");
+        self.tamper(path, |bytes| {
+            if let Some(byte) = usize::try_from(offset).ok().and_then(|offset| bytes.get_mut(offset)) {
+                *byte ^= 1 << bit;
+            }
+        }) > offset
+    }
+
+    /// Cuts a file, or makes it longer by zeros, in memory and on the disk. Not a step.
+    pub fn truncate_file(&self, path: &Path, len: u64) {
+        let len = usize::try_from(len).expect("a simulated file fits in memory");
+        self.tamper(path, |bytes| bytes.resize(len, 0));
+    }
+
+    /// Changes how many bytes fit. Fewer than there are is legal: then only nothing more fits.
+    pub fn set_capacity(&self, capacity: Option<u64>) {
+        self.disk.lock().options.capacity = capacity;
+    }
+
+    /// A rolling hash of every step, its arguments and its result: equal for two runs that did the same.
+    pub fn trace_hash(&self) -> u64 {
+        self.disk.lock().trace
+    }
+
+    /// Changes a file's bytes; returns its length afterwards, 0 where there is none.
+    fn tamper(&self, path: &Path, change: impl Fn(&mut Vec<u8>)) -> u64 {
+        match self.disk.lock().names.get(path) {
+            Some(file) => {
+                let mut inode = file.lock();
+                inode.tamper(change);
+                inode.len()
+            }
+            None => 0,
+        }
+    }
+}
+
+impl From<Disk> for Simulated {
+    fn from(disk: Disk) -> Simulated {
+        Simulated { disk: Arc::new(Mutex::new(disk)) }
+    }
+}
+
+impl fmt::Debug for Simulated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let disk = self.disk.lock();
+        f.debug_struct("Simulated").field("options", &disk.options).field("steps", &disk.steps).finish_non_exhaustive()
+    }
+}

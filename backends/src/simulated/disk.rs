@@ -1,0 +1,381 @@
+//! The state all handles share: names, files, and the steps that change them, with what was planned to go wrong.
+
+use super::inode::{Inode, Survives};
+use super::random::Random;
+use super::{Fault, Repeat, SimulatedOptions, Step};
+use crate::{Error, ErrorKind, Path, Result};
+use bytes::Bytes;
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+pub(super) type File = Arc<Mutex<Inode>>;
+
+/// One change to the store. Every one is a step: it happens whole or not at all, and a crash falls between two.
+#[derive(Clone, Debug)]
+pub(super) enum Effect {
+    /// Bytes at a place in a file.
+    Write(File, u64, Bytes),
+    /// A file's bytes and length made durable.
+    Sync(File),
+    /// As `Sync`, of a file that is not written again.
+    SyncWhole(File),
+    /// A file cut.
+    Cut(File, u64),
+    /// Space set aside.
+    Reserve(File, u64),
+    /// A new name for a file, durable with its folder.
+    Link(Path, File),
+    /// A name removed, durably with its folder.
+    Unlink(Path),
+    /// The names in a folder made durable.
+    SyncFolder(String),
+    /// A whole object with its name, durable at once, as an object store does it.
+    Put(Path, Bytes),
+    /// Leftovers removed.
+    Tidy,
+    /// Nothing: a call that only looks.
+    Look(&'static str),
+}
+
+impl Effect {
+    fn name(&self) -> &'static str {
+        match self {
+            Effect::Write(..) => "write",
+            Effect::Sync(_) | Effect::SyncWhole(_) => "sync",
+            Effect::Cut(..) => "cut",
+            Effect::Reserve(..) => "reserve",
+            Effect::Link(..) => "link",
+            Effect::Unlink(_) => "unlink",
+            Effect::SyncFolder(_) => "sync folder",
+            Effect::Put(..) => "put",
+            Effect::Tidy => "tidy",
+            Effect::Look(what) => what,
+        }
+    }
+
+    /// A hash of what is changed and how.
+    fn digest(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        match self {
+            Effect::Write(file, at, data) => (file.lock().id, at, data).hash(&mut hasher),
+            Effect::Cut(file, len) | Effect::Reserve(file, len) => (file.lock().id, len).hash(&mut hasher),
+            Effect::Put(_, data) => data.hash(&mut hasher),
+            _ => {}
+        }
+        hasher.finish()
+    }
+}
+
+/// A change of names that its folder's next sync makes durable.
+#[derive(Clone, Debug)]
+enum NameChange {
+    Link(Path, File),
+    Unlink(Path),
+}
+
+impl NameChange {
+    fn path(&self) -> &Path {
+        let (NameChange::Link(path, _) | NameChange::Unlink(path)) = self;
+        path
+    }
+
+    fn apply(self, names: &mut BTreeMap<Path, File>) {
+        match self {
+            NameChange::Link(path, file) => names.insert(path, file),
+            NameChange::Unlink(path) => names.remove(&path),
+        };
+    }
+}
+
+pub(super) struct Rule {
+    pub(super) matches: Box<dyn Fn(&Step<'_>) -> bool + Send>,
+    pub(super) fault: Fault,
+    pub(super) spent: bool,
+}
+
+/// A call whose future was dropped, and what of it arrives after all when that many steps have been taken.
+struct Late {
+    due: u64,
+    effects: VecDeque<Effect>,
+}
+
+pub(super) struct Disk {
+    pub(super) options: SimulatedOptions,
+    /// What every process sees.
+    pub(super) names: BTreeMap<Path, File>,
+    /// What is on the disk.
+    durable_names: BTreeMap<Path, File>,
+    /// In between, in order.
+    name_changes: Vec<NameChange>,
+    /// Files of unfinished calls, under names no one sees.
+    pub(super) hidden: BTreeMap<u64, File>,
+    next_id: u64,
+    pub(super) locked: bool,
+    pub(super) steps: u64,
+    pub(super) crash_at: Option<u64>,
+    pub(super) rules: Vec<Rule>,
+    late: Vec<Late>,
+    pub(super) trace: u64,
+    pub(super) random: Random,
+}
+
+impl Disk {
+    pub(super) fn new(options: SimulatedOptions) -> Disk {
+        Disk {
+            names: BTreeMap::new(),
+            durable_names: BTreeMap::new(),
+            name_changes: Vec::new(),
+            hidden: BTreeMap::new(),
+            next_id: 0,
+            locked: false,
+            steps: 0,
+            crash_at: None,
+            rules: Vec::new(),
+            late: Vec::new(),
+            trace: 0,
+            random: Random::new(options.seed),
+            options,
+        }
+    }
+
+    /// A new file that has no name yet.
+    pub(super) fn new_file(&mut self, data: Option<Bytes>) -> File {
+        let id = self.next_id;
+        self.next_id += 1;
+        Arc::new(Mutex::new(data.map_or_else(|| Inode::new(id), |data| Inode::whole(id, data))))
+    }
+
+    /// As [`Disk::new_file`], kept under a hidden name until it is linked.
+    pub(super) fn new_hidden_file(&mut self) -> (u64, File) {
+        let file = self.new_file(None);
+        let id = file.lock().id;
+        self.hidden.insert(id, file.clone());
+        (id, file)
+    }
+
+    pub(super) fn is_crashed(&self) -> bool {
+        self.crash_at.is_some_and(|step| self.steps >= step)
+    }
+
+    /// Takes one step of the call `op` about `path`: the effect, or what was planned in its stead.
+    pub(super) fn step(&mut self, op: &'static str, path: &str, effect: Effect) -> Result<()> {
+        if self.is_crashed() {
+            return Err(Error::new(ErrorKind::Io, op, path, "crashed"));
+        }
+        self.deliver_late();
+        let (name, digest) = (effect.name(), effect.digest());
+        let step = Step { number: self.steps, op, effect: name, path };
+        let fault = self.rules.iter_mut().find(|rule| !rule.spent && (rule.matches)(&step)).map(|rule| {
+            rule.spent = rule.fault.repeat == Repeat::Once;
+            rule.fault
+        });
+        self.steps += 1;
+        let result = match fault {
+            None => self.apply(op, path, effect),
+            Some(fault) if fault.applied => self.apply(op, path, effect).and_then(|()| Err(injected(fault, op, path))),
+            Some(fault) => {
+                if let Effect::Sync(file) | Effect::SyncWhole(file) = effect {
+                    file.lock().fail_sync();
+                }
+                Err(injected(fault, op, path))
+            }
+        };
+        let outcome = result.as_ref().map_err(|error| error.kind());
+        let mut hasher = DefaultHasher::new();
+        (self.trace, op, name, path, digest, outcome).hash(&mut hasher);
+        self.trace = hasher.finish();
+        result
+    }
+
+    /// Arranges for what was left of a dropped call: it never happens, happens now, or happens later.
+    pub(super) fn abandon(&mut self, effects: VecDeque<Effect>) {
+        let due = match self.random.below(3) {
+            0 => return,
+            1 => self.steps,
+            _ => self.steps + self.random.below(16),
+        };
+        self.late.push(Late { due, effects });
+    }
+
+    fn deliver_late(&mut self) {
+        let (due, later) = std::mem::take(&mut self.late).into_iter().partition(|late| late.due <= self.steps);
+        self.late = later;
+        let due: Vec<Late> = due;
+        for effect in due.into_iter().flat_map(|late| late.effects) {
+            // Nobody hears of its failure.
+            let _ = self.apply("late", "", effect);
+        }
+    }
+
+    fn apply(&mut self, op: &'static str, path: &str, effect: Effect) -> Result<()> {
+        match effect {
+            Effect::Write(file, at, data) => {
+                let at = usize::try_from(at).expect("a simulated file fits in memory");
+                let taken = file.lock().allocated();
+                self.claim_space(op, path, taken, (at + data.len()) as u64)?;
+                file.lock().write(at, data);
+            }
+            Effect::Sync(file) => file.lock().sync(),
+            Effect::SyncWhole(file) => {
+                let mut inode = file.lock();
+                inode.sync();
+                inode.make_whole();
+            }
+            Effect::Cut(file, len) => file.lock().cut(usize::try_from(len).unwrap_or(usize::MAX)),
+            Effect::Reserve(file, len) => {
+                let taken = file.lock().allocated();
+                self.claim_space(op, path, taken, len)?;
+                file.lock().reserved = len;
+                self.write_zeros_ahead(&file);
+            }
+            Effect::Link(name, file) => {
+                self.refuse_taken(op, &name)?;
+                self.hidden.remove(&file.lock().id);
+                self.names.insert(name.clone(), file.clone());
+                self.name_changes.push(NameChange::Link(name, file));
+            }
+            Effect::Unlink(name) => {
+                if self.names.remove(&name).is_some() {
+                    if self.options.append {
+                        self.name_changes.push(NameChange::Unlink(name));
+                    } else {
+                        self.durable_names.remove(&name);
+                    }
+                }
+            }
+            Effect::SyncFolder(folder) => {
+                let changes = std::mem::take(&mut self.name_changes);
+                let (durable, others): (Vec<_>, _) =
+                    changes.into_iter().partition(|change| change.path().folder() == folder);
+                self.name_changes = others;
+                durable.into_iter().for_each(|change| change.apply(&mut self.durable_names));
+            }
+            Effect::Put(name, data) => {
+                self.refuse_taken(op, &name)?;
+                self.claim_space(op, path, 0, data.len() as u64)?;
+                let file = self.new_file(Some(data));
+                self.names.insert(name.clone(), file.clone());
+                self.durable_names.insert(name, file);
+            }
+            Effect::Tidy => self.hidden.clear(),
+            Effect::Look(_) => {}
+        }
+        Ok(())
+    }
+
+    fn refuse_taken(&self, op: &'static str, name: &Path) -> Result<()> {
+        if self.names.contains_key(name) {
+            return Err(Error::new(ErrorKind::AlreadyExists, op, name, "the name is taken"));
+        }
+        Ok(())
+    }
+
+    /// Refuses what does not fit: a file that has `taken` bytes is to have `len`.
+    fn claim_space(&self, op: &'static str, path: &str, taken: u64, len: u64) -> Result<()> {
+        let Some(capacity) = self.options.capacity else { return Ok(()) };
+        let more = len.saturating_sub(taken);
+        let used: u64 = self.names.values().chain(self.hidden.values()).map(|file| file.lock().allocated()).sum();
+        if more > 0 && used.saturating_add(more) > capacity {
+            return Err(Error::new(ErrorKind::NoSpace, op, path, "the simulated disk is full"));
+        }
+        Ok(())
+    }
+
+    /// What a local backend does in the background: zeros within the reserved space, synced or not yet.
+    fn write_zeros_ahead(&mut self, file: &File) {
+        if !self.random.one_in(3) {
+            return;
+        }
+        let mut inode = file.lock();
+        let room = inode.reserved.saturating_sub(inode.len()).min(32 * 1024);
+        let zeros = self.random.below(room + 1) as usize;
+        let at = inode.bytes().len();
+        if zeros > 0 {
+            inode.write(at, vec![0; zeros].into());
+        }
+        if self.random.one_in(2) {
+            inode.sync();
+        }
+    }
+
+    /// A copy of everything, as a new process finds it.
+    pub(super) fn after_kill(&self) -> Disk {
+        let mut copies = Copies::default();
+        let mut copy = |names: &BTreeMap<Path, File>| -> BTreeMap<Path, File> {
+            names.iter().map(|(name, file)| (name.clone(), copies.of(file, |inode| inode.clone()))).collect()
+        };
+        let (names, durable_names) = (copy(&self.names), copy(&self.durable_names));
+        let name_changes = self.name_changes.iter().map(|change| match change {
+            NameChange::Link(path, file) => NameChange::Link(path.clone(), copies.of(file, |inode| inode.clone())),
+            unlink => unlink.clone(),
+        });
+        let name_changes = name_changes.collect();
+        let hidden = self.hidden.iter().map(|(id, file)| (*id, copies.of(file, |inode| inode.clone()))).collect();
+        Disk { names, durable_names, name_changes, hidden, next_id: self.next_id, ..Disk::new(self.options.clone()) }
+    }
+
+    /// One of the states in which the disk may be found after a power cut.
+    pub(super) fn after_power_cut(&self, survives: Survives, seed: u64) -> Disk {
+        // The same seed leaves other things at another step.
+        let mut random = Random::new(seed ^ self.steps.rotate_left(32));
+        let mut names = self.durable_names.clone();
+        // Journals keep the order of changes; not every file system has one.
+        let in_order = random.one_in(3).then(|| random.below(self.name_changes.len() as u64 + 1));
+        for (index, change) in (0..).zip(&self.name_changes) {
+            let kept = match (survives, in_order) {
+                (Survives::Nothing, _) => false,
+                (Survives::Everything, _) => true,
+                (Survives::Some, Some(count)) => index < count,
+                (Survives::Some, None) => random.one_in(2),
+            };
+            if kept {
+                change.clone().apply(&mut names);
+            }
+        }
+        let mut copies = Copies::default();
+        let mut image = |file: &File, random: &mut Random| {
+            copies.of(file, |inode| Inode::whole(inode.id, inode.after_power_cut(survives, random)))
+        };
+        let names: BTreeMap<_, _> = names.iter().map(|(name, file)| (name.clone(), image(file, &mut random))).collect();
+        let mut hidden = BTreeMap::new();
+        for (id, file) in &self.hidden {
+            if survives == Survives::Everything || survives == Survives::Some && random.one_in(2) {
+                hidden.insert(*id, image(file, &mut random));
+            }
+        }
+        let options = SimulatedOptions { seed: random.next(), ..self.options.clone() };
+        Disk { durable_names: names.clone(), names, hidden, next_id: self.next_id, ..Disk::new(options) }
+    }
+
+    /// Puts a file there, live and durable, whatever was there.
+    pub(super) fn place(&mut self, path: Path, data: Bytes) {
+        let file = self.new_file(Some(data));
+        self.name_changes.retain(|change| *change.path() != path);
+        self.durable_names.insert(path.clone(), file.clone());
+        self.names.insert(path, file);
+    }
+
+    /// Takes a file away, live and durable.
+    pub(super) fn displace(&mut self, path: &Path) {
+        self.name_changes.retain(|change| change.path() != path);
+        self.durable_names.remove(path);
+        self.names.remove(path);
+    }
+}
+
+/// Copies of files, one each however many names refer to it.
+#[derive(Default)]
+struct Copies(HashMap<u64, File>);
+
+impl Copies {
+    fn of(&mut self, file: &File, copy: impl FnOnce(&Inode) -> Inode) -> File {
+        let inode = file.lock();
+        self.0.entry(inode.id).or_insert_with(|| Arc::new(Mutex::new(copy(&inode)))).clone()
+    }
+}
+
+fn injected(fault: Fault, op: &'static str, path: &str) -> Error {
+    Error::new(fault.kind, op, path, "injected")
+}
