@@ -1,5 +1,6 @@
 //! The public error: a kind that tells the caller what to do next, a message for the operator, and the cause.
 
+use crate::format::Fault;
 use halite_backends as backends;
 use std::error::Error as StdError;
 use std::fmt;
@@ -71,6 +72,14 @@ impl Error {
         let file = file.to_string();
         let message = format!("corrupt data: {what} file={file} offset={offset}");
         Error(Arc::new(Inner { kind: ErrorKind::Corruption, message, place: Some((file, offset)), source: None }))
+    }
+
+    /// What a decoder complained of in `file`.
+    pub(crate) fn in_file(file: impl fmt::Display, fault: impl Into<Fault>) -> Error {
+        match fault.into() {
+            Fault::Damage(damage) => Error::corruption(file, damage.offset, damage.what),
+            Fault::Newer(what) => Error::new(ErrorKind::NotAStore, format!("{what} file={file}")),
+        }
     }
 
     /// What the error means for the caller.

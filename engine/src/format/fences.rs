@@ -43,6 +43,11 @@ impl FencesBuilder {
         self.count
     }
 
+    /// How many bytes there are.
+    pub(crate) fn len(&self) -> usize {
+        self.out.len()
+    }
+
     /// The fences' bytes; `last_key` is the segment's last.
     pub(crate) fn finish(mut self, last_key: &[u8]) -> Bytes {
         self.put_key(last_key);

@@ -67,6 +67,11 @@ impl HintsBuilder {
         self.count
     }
 
+    /// How many bytes there are.
+    pub(crate) fn len(&self) -> usize {
+        self.out.len()
+    }
+
     /// The hints' bytes.
     pub(crate) fn finish(self) -> Bytes {
         self.out.freeze()
