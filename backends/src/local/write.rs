@@ -109,6 +109,17 @@ mod tests {
     }
 
     #[test]
+    #[cfg(target_os = "linux")]
+    fn a_full_disk_is_told_as_such() {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        for sync in [Sync::No, Sync::ThisWrite, Sync::Everything] {
+            let error = write_all(&full, 0, &["abc".into(), "def".into()], sync).unwrap_err();
+            let error = crate::Error::io("append", "a", error);
+            assert_eq!(error.kind(), crate::ErrorKind::NoSpace, "{sync:?}");
+        }
+    }
+
+    #[test]
     fn a_write_without_progress_and_a_failure_end_the_loop() {
         let data = [Bytes::from_static(b"abc")];
         assert_eq!(write_in_steps(&data, 0).unwrap_err().kind(), ErrorKind::WriteZero);

@@ -25,7 +25,11 @@ pub(crate) fn create_folder(path: &Path) -> io::Result<()> {
 
 /// Makes the names in a folder durable.
 pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
+    match File::open(path)?.sync_all() {
+        // Some network and user-space file systems know no such call for folders. There is nothing better to do there.
+        Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::INVAL | Errno::OPNOTSUPP)) => Ok(()),
+        result => result,
+    }
 }
 
 /// Writes what it can of `parts` at `offset`.
