@@ -81,7 +81,7 @@ impl Fill {
         if !synced {
             return;
         }
-        self.mean = self.mean - self.mean / 8 + bytes / 8;
+        self.mean = if self.seen == 0 { bytes } else { self.mean - self.mean / 8 + bytes / 8 };
         self.seen = WARM_UP.min(self.seen + 1);
         if let Some(range) = self.wanted(len) {
             let file = self.file.clone();
@@ -125,4 +125,58 @@ fn fill(file: &File, range: Range<u64>) -> io::Result<()> {
         }
     }
     os::sync_data(file)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// A fill of a file that cannot be written to: this very program, opened for reading.
+    fn read_only() -> Fill {
+        Fill::new(Arc::new(File::open(std::env::current_exe().unwrap()).unwrap()))
+    }
+
+    /// What is wanted after so many synced appends, where no thread begins to fill.
+    fn wanted_after(count: u64, bytes: u64) -> Option<Range<u64>> {
+        let mut fill = read_only();
+        (1..=count).for_each(|number| fill.after_append(number * bytes, bytes, true));
+        assert!(fill.under_way.is_none());
+        fill.stopped = false;
+        fill.wanted(count * bytes)
+    }
+
+    #[test]
+    fn frequent_small_appends_want_zeros_ahead_of_them() {
+        assert_eq!(wanted_after(7, 100), None, "too few");
+        assert_eq!(wanted_after(8, 100), Some(800..STEP), "to the end of a page");
+        assert_eq!(wanted_after(8, 4096), Some(8 * 4096..8 * 4096 + STEP));
+        assert_eq!(wanted_after(8, SMALL + 8), None, "too large");
+        assert_eq!(wanted_after(100, 1_000_000), None, "too large");
+        let mut fill = read_only();
+        (1..=20).for_each(|number| fill.after_append(number * 100, 100, false));
+        assert_eq!(fill.wanted(2000), None, "not synced");
+    }
+
+    #[test]
+    fn the_next_step_is_wanted_when_less_than_half_a_step_is_left() {
+        let mut fill = read_only();
+        (fill.seen, fill.ready) = (WARM_UP, STEP);
+        assert_eq!(fill.wanted(STEP / 2), None);
+        assert_eq!(fill.wanted(STEP / 2 + 1), Some(STEP..2 * STEP));
+        fill.ready = u64::MAX;
+        assert_eq!(fill.wanted(u64::MAX), None, "no room for another");
+    }
+
+    #[tokio::test]
+    async fn a_failed_fill_only_ends_the_filling() {
+        let mut fill = read_only();
+        (1..=8).for_each(|number| fill.after_append(number * 100, 100, true));
+        assert!(fill.under_way.is_some());
+        fill.make_way(900).await;
+        assert!(fill.under_way.is_none() && fill.stopped);
+        assert_eq!(fill.ready, 800);
+        fill.after_append(900, 100, true);
+        assert_eq!((fill.ready, fill.wanted(900)), (900, None));
+    }
 }
