@@ -1,0 +1,69 @@
+//! Walks a range of a memtable's keys, once these are in order.
+
+use super::merge::Move;
+use crate::format::block::Facts;
+use crate::memtable::{Memtable, MemtableCursor, Progress};
+use crate::{KeyRange, Seq};
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// The newest records at or below a sequence number.
+#[derive(Debug)]
+pub(crate) struct MemorySource {
+    memtable: Arc<Memtable>,
+    at: Seq,
+    range: KeyRange,
+    /// `None` until the memtable is in order.
+    cursor: Option<MemtableCursor>,
+    /// The current record's key, copied: merging looks at it several times.
+    key: Vec<u8>,
+    facts: Facts,
+}
+
+impl MemorySource {
+    /// Before the first key of `range`. Cheap: the memtable is put in order by the first steps.
+    pub(super) fn new(memtable: Arc<Memtable>, at: Seq, range: KeyRange) -> MemorySource {
+        let facts = Facts { seq: 0, kind: crate::format::frame::Kind::Put, expires_at: None };
+        MemorySource { memtable, at, range, cursor: None, key: Vec::new(), facts }
+    }
+
+    /// Goes to the next key, for a moment at most: about a millisecond, and `budget` entries.
+    pub(super) fn advance(&mut self, budget: &mut usize) -> Move {
+        let cursor = match &mut self.cursor {
+            Some(cursor) => cursor,
+            None => match self.memtable.order(false) {
+                Progress::Again => return Move::Again,
+                Progress::Ready(ordered) => {
+                    let start = self.range.start.as_ref().map(|key| &key[..]);
+                    self.cursor.insert(MemtableCursor::new(self.memtable.clone(), &ordered, self.at, start))
+                }
+            },
+        };
+        match cursor.advance(budget) {
+            None => return Move::Again,
+            Some(false) => return Move::End,
+            Some(true) => {}
+        }
+        let record = cursor.item().record;
+        if self.range.is_past(record.key) {
+            return Move::End;
+        }
+        self.key.clear();
+        self.key.extend_from_slice(record.key);
+        self.facts = Facts { seq: record.seq, kind: record.kind, expires_at: record.expires_at };
+        Move::Ready
+    }
+
+    pub(super) fn key(&self) -> &[u8] {
+        &self.key
+    }
+
+    pub(super) fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// Key and value, sharing the memtable's memory.
+    pub(super) fn shared(&self) -> Option<(Bytes, Bytes)> {
+        self.cursor.as_ref().map(|cursor| (cursor.key_bytes(), cursor.value_bytes()))
+    }
+}

@@ -1,0 +1,249 @@
+//! Walks many sources at once: all their records in the order of keys, and of one key the newest first.
+//!
+//! The sources stand in a binary heap by their current records; with one source there is nothing to compare.
+
+use super::memory::MemorySource;
+use super::run::RunCursor;
+use crate::format::block::Facts;
+use crate::memtable::Memtable;
+use crate::segment::{Segment, SegmentCursor, Step};
+use crate::version::Run;
+use crate::{KeyRange, Result, Seq};
+use bytes::Bytes;
+use std::cmp::Ordering;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// How a step ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Move {
+    /// There is a current record.
+    Ready,
+    /// There is no record left.
+    End,
+    /// There is more to do: a moment to yield.
+    Again,
+    /// Bytes are needed first: [`Merge::take_needs`], [`Merge::supply`].
+    Need,
+}
+
+/// Bytes of a segment that one of the sources needs.
+#[derive(Debug)]
+pub(crate) struct Need {
+    source: usize,
+    segment: Arc<Segment>,
+    range: Range<u64>,
+}
+
+impl Need {
+    /// Fetches all of `needs` at once.
+    pub(crate) async fn load(needs: Vec<Need>) -> Result<Vec<(usize, Bytes)>> {
+        let load = async |need: Need| Ok((need.source, need.segment.read(need.range).await?));
+        futures::future::try_join_all(needs.into_iter().map(load)).await
+    }
+}
+
+/// Where records come from, in the order of their keys.
+#[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "a merge has few sources, and they stay where they are")]
+pub(crate) enum Source {
+    /// A memtable: the newest record of each key at a sequence number.
+    Memory(MemorySource),
+    /// A run: one record of each key.
+    Run(RunCursor),
+}
+
+impl Source {
+    /// The keys of `range` in a memtable, as of `at`; `None` if there is none.
+    pub(crate) fn memory(memtable: &Arc<Memtable>, at: Seq, range: &KeyRange) -> Option<Source> {
+        let source = || Source::Memory(MemorySource::new(memtable.clone(), at, range.clone()));
+        (!memtable.is_empty()).then(source)
+    }
+
+    /// The keys of `range` in a run; `None` if there is none.
+    pub(crate) fn run(run: &Arc<Run>, range: &KeyRange, keys_only: bool) -> Option<Source> {
+        RunCursor::new(run.clone(), range.clone(), keys_only).map(Source::Run)
+    }
+
+    #[inline]
+    fn advance(&mut self, budget: &mut usize, index: usize, needs: &mut Vec<Need>) -> Result<Move> {
+        match self {
+            Source::Memory(source) => Ok(source.advance(budget)),
+            Source::Run(run) => Ok(match run.advance()? {
+                Step::Ready => Move::Ready,
+                Step::End => Move::End,
+                Step::Need(range) => {
+                    needs.push(Need { source: index, segment: run.segment().segment().clone(), range });
+                    Move::Need
+                }
+            }),
+        }
+    }
+
+    /// The current record's key.
+    #[inline]
+    pub(crate) fn key(&self) -> &[u8] {
+        match self {
+            Source::Memory(source) => source.key(),
+            Source::Run(run) => run.segment().key(),
+        }
+    }
+
+    /// Seq, kind and expiry of the current record.
+    #[inline]
+    pub(crate) fn facts(&self) -> &Facts {
+        match self {
+            Source::Memory(source) => source.facts(),
+            Source::Run(run) => run.segment().facts(),
+        }
+    }
+
+    /// Key and value of the current record, if the source is a memtable.
+    #[inline]
+    pub(crate) fn shared_memory(&self) -> Option<(Bytes, Bytes)> {
+        match self {
+            Source::Memory(source) => source.shared(),
+            Source::Run(_) => None,
+        }
+    }
+
+    /// The cursor at the current record, if the source is a run.
+    #[inline]
+    pub(crate) fn segment(&self) -> Option<&SegmentCursor> {
+        match self {
+            Source::Memory(_) => None,
+            Source::Run(run) => Some(run.segment()),
+        }
+    }
+}
+
+/// Many sources as one.
+#[derive(Debug)]
+pub(crate) struct Merge {
+    sources: Vec<Source>,
+    /// Numbers of the sources that stand at a record: a binary heap, the smallest first.
+    heap: Vec<u32>,
+    /// Sources that have not come to their first record.
+    waiting: Vec<u32>,
+    /// Whether the first of the heap must move before it is looked at.
+    passed: bool,
+    needs: Vec<Need>,
+}
+
+impl Merge {
+    /// Before the first record of `sources`.
+    pub(crate) fn new(sources: Vec<Source>) -> Merge {
+        let waiting = (0..sources.len() as u32).rev().collect();
+        Merge { heap: Vec::with_capacity(sources.len()), sources, waiting, passed: false, needs: Vec::new() }
+    }
+
+    /// Whether no key comes twice: there is one source.
+    pub(crate) fn is_single(&self) -> bool {
+        self.sources.len() <= 1
+    }
+
+    /// Goes to the next record. Memtables look at `budget` entries at most.
+    #[inline]
+    pub(crate) fn advance(&mut self, budget: &mut usize) -> Result<Move> {
+        if !self.waiting.is_empty() {
+            let begun = self.begin(budget)?;
+            if begun != Move::Ready {
+                return Ok(begun);
+            }
+        } else if self.passed {
+            let top = self.heap[0] as usize;
+            match self.sources[top].advance(budget, top, &mut self.needs)? {
+                Move::Ready => self.sift_down(0),
+                Move::End => self.drop_top(),
+                other => return Ok(other),
+            }
+        }
+        self.passed = !self.heap.is_empty();
+        Ok(if self.passed { Move::Ready } else { Move::End })
+    }
+
+    /// Brings the sources to their first records, those that can; all that is needed is asked for at once.
+    fn begin(&mut self, budget: &mut usize) -> Result<Move> {
+        let mut again = false;
+        for index in std::mem::take(&mut self.waiting) {
+            match self.sources[index as usize].advance(budget, index as usize, &mut self.needs)? {
+                Move::Ready => {
+                    self.heap.push(index);
+                    self.sift_up(self.heap.len() - 1);
+                }
+                Move::End => {}
+                Move::Again => {
+                    again = true;
+                    self.waiting.push(index);
+                }
+                Move::Need => self.waiting.push(index),
+            }
+        }
+        Ok(match (self.needs.is_empty(), again) {
+            (false, _) => Move::Need,
+            (true, true) => Move::Again,
+            (true, false) => Move::Ready,
+        })
+    }
+
+    /// The bytes that the last step lacked.
+    pub(crate) fn take_needs(&mut self) -> Vec<Need> {
+        std::mem::take(&mut self.needs)
+    }
+
+    /// Gives what was needed.
+    pub(crate) fn supply(&mut self, loaded: Vec<(usize, Bytes)>) {
+        for (source, bytes) in loaded {
+            if let Source::Run(run) = &mut self.sources[source] {
+                run.segment_mut().supply(bytes);
+            }
+        }
+    }
+
+    /// The source whose record is the current one. Only after a step that was ready.
+    #[inline]
+    pub(crate) fn current(&self) -> &Source {
+        &self.sources[self.heap[0] as usize]
+    }
+
+    /// The order of records: by key, and of one key the newer first.
+    #[inline]
+    fn order(&self, a: u32, b: u32) -> Ordering {
+        let (a, b) = (&self.sources[a as usize], &self.sources[b as usize]);
+        a.key().cmp(b.key()).then_with(|| b.facts().seq.cmp(&a.facts().seq))
+    }
+
+    fn drop_top(&mut self) {
+        self.heap.swap_remove(0);
+        self.sift_down(0);
+    }
+
+    #[inline]
+    fn sift_down(&mut self, mut at: usize) {
+        loop {
+            let left = 2 * at + 1;
+            if left >= self.heap.len() {
+                return;
+            }
+            let right = left + 1;
+            let right_first = right < self.heap.len() && self.order(self.heap[right], self.heap[left]).is_lt();
+            let first = if right_first { right } else { left };
+            if self.order(self.heap[at], self.heap[first]).is_le() {
+                return;
+            }
+            self.heap.swap(at, first);
+            at = first;
+        }
+    }
+
+    fn sift_up(&mut self, mut at: usize) {
+        while at > 0 {
+            let parent = (at - 1) / 2;
+            if self.order(self.heap[parent], self.heap[at]).is_le() {
+                return;
+            }
+            self.heap.swap(parent, at);
+            at = parent;
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! Forward scans: the entries of a range at one moment, as a stream.
+//!
+//! A scan merges the memtables' order with the segments' records or indexes. Where all is mapped, polling it computes
+//! and never waits; where it is not, one load at a time is under way. It shows the version, sequence number and time of
+//! its creation, whatever is written meanwhile.
+//!
+//! # Guarantees
+//! 1. Entries come in byte order of their keys, each key once, with its newest value; deleted and expired ones do not.
+//! 2. After an error the stream ends: what comes before an error is right, and nothing comes after it.
+//! 3. A poll does not compute longer than about a millisecond: it lets other tasks have their turn.
+
+use crate::cursor::{Merge, Move, Need, Source, twice};
+use crate::format::block::Facts;
+use crate::format::frame::Kind;
+use crate::segment::{MappedRecord, OwnedRecord, SegmentCursor, ValueAt};
+use crate::version::Version;
+use crate::{Error, KeyRange, Result, Seq};
+use bytes::{Bytes, BytesMut};
+use futures::Stream;
+use futures::future::BoxFuture;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+/// Records looked at before other tasks get their turn.
+const RECORDS_PER_TURN: usize = 1000;
+/// Bytes of a value that count as much as another record.
+const BYTES_PER_RECORD: usize = 4 << 10;
+/// Keys that have no memory to share are copied into pieces of this length.
+const KEYS_PIECE_LEN: usize = 4 << 10;
+
+/// A key and what it holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Entry {
+    /// The key. Like the value it may share the memory of its whole segment, which it then keeps alive.
+    pub key: Bytes,
+    /// The value; empty where only keys were asked for.
+    pub value: Bytes,
+    /// Its place in the commit order.
+    pub seq: Seq,
+    /// When it counts as deleted, in milliseconds since the Unix epoch; never if `None`.
+    pub expires_at: Option<u64>,
+}
+
+/// The entries of a range, in byte order of their keys: a [`Stream`] of `Result<Entry>`.
+///
+/// Nothing is read before it is first polled. After an error it ends. It keeps the segments that it reads from alive,
+/// and their files, until it has ended or is dropped.
+#[must_use = "a scan does nothing unless it is polled"]
+pub struct Scan {
+    state: State,
+    keys_only: bool,
+    left: usize,
+    at: Seq,
+    now: u64,
+    /// Records that may be looked at before the next yield.
+    budget: usize,
+    load: Option<BoxFuture<'static, Result<Loaded>>>,
+    /// The last key that was decided on, where more than one source may hold it.
+    last: Option<(Vec<u8>, Seq)>,
+    keys: BytesMut,
+}
+
+enum State {
+    /// Not polled yet.
+    Begin {
+        version: Arc<Version>,
+        range: KeyRange,
+    },
+    /// The sources hold what they read from.
+    Running(Merge),
+    Failed(Error),
+    Ended,
+}
+
+/// What a load has brought.
+enum Loaded {
+    /// Bytes that sources needed.
+    Needs(Vec<(usize, Bytes)>),
+    /// The current record.
+    Record(OwnedRecord),
+}
+
+impl Scan {
+    /// The entries of `range` in `version`, as of sequence number `at` and engine time `now`. Where `error` is given
+    /// that is all the scan has to say.
+    pub(crate) fn new(version: Arc<Version>, at: Seq, now: u64, range: KeyRange, error: Option<Error>) -> Scan {
+        let state = match error {
+            Some(error) => State::Failed(error),
+            None => State::Begin { version, range },
+        };
+        Scan {
+            state,
+            keys_only: false,
+            left: usize::MAX,
+            at,
+            now,
+            budget: RECORDS_PER_TURN,
+            load: None,
+            last: None,
+            keys: BytesMut::new(),
+        }
+    }
+
+    /// Gives keys without values, which are not even read where that can be avoided.
+    pub fn keys_only(mut self) -> Scan {
+        self.keys_only = true;
+        self
+    }
+
+    /// Ends after `count` entries.
+    pub fn limit(mut self, count: usize) -> Scan {
+        self.left = count;
+        self
+    }
+
+    /// Goes on until there is something to say: an entry, `None` behind the last, or an error.
+    fn step(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Entry>>> {
+        loop {
+            if let Some(load) = &mut self.load {
+                let loaded = std::task::ready!(load.as_mut().poll(cx));
+                self.load = None;
+                if let Some(entry) = self.take_loaded(loaded?)? {
+                    return Poll::Ready(Ok(Some(entry)));
+                }
+                continue;
+            }
+            let merge = match &mut self.state {
+                State::Running(merge) => merge,
+                State::Begin { .. } => {
+                    self.begin();
+                    continue;
+                }
+                State::Failed(error) => return Poll::Ready(Err(error.clone())),
+                State::Ended => return Poll::Ready(Ok(None)),
+            };
+            if self.left == 0 {
+                return Poll::Ready(Ok(None));
+            }
+            if self.budget == 0 {
+                return self.breathe(cx);
+            }
+            match merge.advance(&mut self.budget)? {
+                Move::Ready => {
+                    if let Some(entry) = self.judge()? {
+                        return Poll::Ready(Ok(Some(entry)));
+                    }
+                }
+                Move::End => return Poll::Ready(Ok(None)),
+                Move::Again => return self.breathe(cx),
+                Move::Need => {
+                    let needs = merge.take_needs();
+                    self.load = Some(Box::pin(async { Need::load(needs).await.map(Loaded::Needs) }));
+                }
+            }
+        }
+    }
+
+    fn breathe(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Entry>>> {
+        self.budget = RECORDS_PER_TURN;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Puts a cursor before the range in each part of the version.
+    fn begin(&mut self) {
+        let State::Begin { version, range } = std::mem::replace(&mut self.state, State::Ended) else { return };
+        let memtables = version.memtables.iter().filter_map(|memtable| Source::memory(memtable, self.at, &range));
+        let runs = version.runs.iter().filter_map(|run| Source::run(run, &range, self.keys_only));
+        let merge = Merge::new(memtables.chain(runs).collect());
+        self.state = State::Running(merge);
+    }
+
+    /// What becomes of the record that the merge has come to: its entry if it shows and needs no load.
+    #[inline]
+    fn judge(&mut self) -> Result<Option<Entry>> {
+        let State::Running(merge) = &self.state else { return Ok(None) };
+        let source = merge.current();
+        let facts = *source.facts();
+        let weight = source.segment().map_or(0, SegmentCursor::weight);
+        self.budget = self.budget.saturating_sub(1 + weight / BYTES_PER_RECORD);
+        if facts.seq > self.at {
+            return Ok(None);
+        }
+        if !merge.is_single() && is_older(source, &facts, &mut self.last)? {
+            return Ok(None);
+        }
+        let expired = facts.expires_at.is_some_and(|at| at <= self.now);
+        if facts.kind == Kind::Tombstone || expired {
+            return Ok(None);
+        }
+        let (key, value) = match shown(source, self.keys_only, &mut self.keys)? {
+            Shown::Here(key, value) => (key, value),
+            Shown::Load(offset, len, cursor) => {
+                let segment = cursor.segment().clone();
+                let load = async move { segment.read_record(offset, len).await.map(Loaded::Record) };
+                self.load = Some(Box::pin(load));
+                return Ok(None);
+            }
+        };
+        self.left -= 1;
+        Ok(Some(Entry { key, value, seq: facts.seq, expires_at: facts.expires_at }))
+    }
+
+    fn take_loaded(&mut self, loaded: Loaded) -> Result<Option<Entry>> {
+        let State::Running(merge) = &mut self.state else { return Ok(None) };
+        match loaded {
+            Loaded::Needs(loaded) => {
+                merge.supply(loaded);
+                Ok(None)
+            }
+            Loaded::Record(record) => {
+                if let Some(cursor) = merge.current().segment() {
+                    cursor.check(record.key(), record.seq())?;
+                }
+                self.left -= 1;
+                let (seq, expires_at) = (record.seq(), record.expires_at());
+                Ok(Some(Entry { key: record.key_bytes(), value: record.value(), seq, expires_at }))
+            }
+        }
+    }
+}
+
+/// Key and value of a record that shows, or where they are to be loaded from.
+enum Shown<'a> {
+    Here(Bytes, Bytes),
+    Load(u32, u32, &'a SegmentCursor),
+}
+
+#[inline]
+fn shown<'a>(source: &'a Source, keys_only: bool, keys: &mut BytesMut) -> Result<Shown<'a>> {
+    let Some(cursor) = source.segment() else {
+        let (key, value) = source.shared_memory().unwrap_or_default();
+        let value = if keys_only { Bytes::new() } else { value };
+        return Ok(Shown::Here(key, value));
+    };
+    if keys_only {
+        let key = cursor.shared_key().unwrap_or_else(|| copy_key(cursor.key(), keys));
+        return Ok(Shown::Here(key, Bytes::new()));
+    }
+    match cursor.value() {
+        ValueAt::Here(value) => {
+            let key = cursor.shared_key().unwrap_or_else(|| copy_key(cursor.key(), keys));
+            Ok(Shown::Here(key, value))
+        }
+        ValueAt::At { offset, len } => match cursor.segment().mapped_record(offset, len) {
+            Some(record) => {
+                let record: MappedRecord<'_> = record?;
+                cursor.check(record.key(), record.seq())?;
+                Ok(Shown::Here(record.key_bytes(), record.value()))
+            }
+            None => Ok(Shown::Load(offset, len, cursor)),
+        },
+    }
+}
+
+/// Whether a newer record of the current key has been decided on; if not, this one is.
+fn is_older(source: &Source, facts: &Facts, last: &mut Option<(Vec<u8>, Seq)>) -> Result<bool> {
+    match last {
+        Some((key, seq)) if *key == source.key() => match source.segment() {
+            Some(cursor) if *seq <= facts.seq => Err(twice(cursor, facts.seq)),
+            _ => Ok(true),
+        },
+        Some((key, seq)) => {
+            key.clear();
+            key.extend_from_slice(source.key());
+            *seq = facts.seq;
+            Ok(false)
+        }
+        None => {
+            *last = Some((source.key().to_vec(), facts.seq));
+            Ok(false)
+        }
+    }
+}
+
+/// Copies a key into a piece of memory that many share.
+fn copy_key(key: &[u8], keys: &mut BytesMut) -> Bytes {
+    if keys.capacity() < key.len() {
+        *keys = BytesMut::with_capacity(KEYS_PIECE_LEN.max(key.len()));
+    }
+    keys.extend_from_slice(key);
+    keys.split().freeze()
+}
+
+impl Stream for Scan {
+    type Item = Result<Entry>;
+
+    #[inline]
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Entry>>> {
+        let scan = self.get_mut();
+        let outcome = std::task::ready!(scan.step(cx));
+        if !matches!(outcome, Ok(Some(_))) {
+            // Lets go of all that was held.
+            scan.state = State::Ended;
+            scan.load = None;
+        }
+        Poll::Ready(outcome.transpose())
+    }
+}
+
+impl fmt::Debug for Scan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let range = match &self.state {
+            State::Begin { range, .. } => Some(range),
+            _ => None,
+        };
+        let mut debug = f.debug_struct("Scan");
+        debug.field("at", &self.at).field("range", &range).field("keys_only", &self.keys_only);
+        debug.finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;
