@@ -127,7 +127,7 @@ pub trait Lock: Debug + Send + Sync {}
 
 /// Writes one object in parts.
 #[async_trait]
-pub trait Uploader: Debug + Send {
+pub trait Uploader: Debug + Send + Sync {
     /// Adds `data` at the end.
     async fn write(&mut self, data: Bytes) -> Result<()>;
 
@@ -144,7 +144,7 @@ pub trait Uploader: Debug + Send {
 /// After any error other than `NoSpace` from `reserve` the file's tail is unknown and the appender must not be used
 /// again: a failed sync is never retried.
 #[async_trait]
-pub trait Appender: Debug + Send {
+pub trait Appender: Debug + Send + Sync {
     /// Bytes appended so far. (The file may be physically longer: space reserved ahead reads as zeros.)
     fn len(&self) -> u64;
 

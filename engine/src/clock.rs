@@ -40,6 +40,11 @@ impl EngineClock {
         EngineClock { clock, seen: AtomicU64::new(0) }
     }
 
+    /// The clock beneath.
+    pub(crate) fn wall(&self) -> Arc<dyn Clock> {
+        self.clock.clone()
+    }
+
     /// Engine time now.
     pub(crate) fn now(&self) -> u64 {
         let now = self.clock.now_millis();

@@ -2,32 +2,49 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+mod batch;
+mod builder;
 mod clock;
-#[allow(dead_code, unused_imports, reason = "stays until the engine above uses all of it")]
+mod commit;
+mod compaction;
+mod core;
 mod cursor;
+mod db;
 mod error;
-#[allow(dead_code, reason = "stays until the engine above uses all of it")]
 mod format;
+mod get;
 mod hash;
-#[allow(dead_code, reason = "stays until the engine above uses all of it")]
 mod keydir;
-#[allow(dead_code, reason = "stays until the engine above uses all of it")]
 mod memtable;
 mod options;
+mod publish;
+mod random;
 mod range;
-#[allow(dead_code, reason = "stays until the engine above uses all of it")]
+mod recovery;
+mod retire;
 mod scan;
-#[allow(dead_code, unused_imports, reason = "stays until the engine above uses all of it")]
+mod seal;
 mod segment;
-#[allow(dead_code, reason = "stays until the engine above uses all of it")]
+mod shutdown;
+mod stats;
+mod tasks;
+mod timers;
+mod verify;
 mod version;
+mod versions;
 
+pub use batch::WriteBatch;
+pub use builder::Builder;
 pub use clock::{Clock, SystemClock};
+pub use compaction::CompactReport;
+pub use db::Db;
 pub use error::{Error, ErrorKind, Result};
 pub use halite_backends as backends;
 pub use options::{Durability, Options, WriteOptions};
 pub use range::KeyRange;
 pub use scan::{Entry, Scan};
+pub use stats::{MemtableNode, RunNode, SegmentNode, Stats, Tree};
+pub use verify::{Damage, VerifyReport};
 
 /// The commit order of a record: one counter for the database, never reused, from 1.
 pub type Seq = u64;

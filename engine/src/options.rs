@@ -58,6 +58,8 @@ pub struct Options {
 impl Options {
     /// Smallest [`segment_bytes_max`](Options::segment_bytes_max).
     pub const SEGMENT_BYTES_MIN: u64 = 4 * KIB;
+    /// Largest [`segment_bytes_max`](Options::segment_bytes_max): offsets in a segment have 32 bits.
+    pub const SEGMENT_BYTES_MAX: u64 = 2048 * MIB;
 }
 
 impl Default for Options {

@@ -139,6 +139,17 @@ impl Header {
         Stream { salt: self.salt, base_seq: self.base_seq }
     }
 
+    /// Whether this is the header of segment `id` of that very database.
+    pub(crate) fn check(&self, database: &[u8; 16], hash_seed: u64, id: SegmentId) -> Result<()> {
+        if self.id != id {
+            return Err(Damage::mismatch(EPOCH as u64, "segment id", id, self.id));
+        }
+        if self.database != *database || self.hash_seed != hash_seed {
+            return Err(Damage::new(DATABASE as u64, "the segment belongs to another database"));
+        }
+        Ok(())
+    }
+
     /// The header's bytes.
     pub(crate) fn encode(&self) -> [u8; HEADER_LEN] {
         assert!(self.id.number != 0, "segments are numbered from 1");

@@ -109,15 +109,16 @@ impl MemtableCursor {
 }
 
 impl Memtable {
-    /// The newest record of each key, in key order, of a memtable that is complete and ordered into one chunk.
-    pub(crate) fn newest<'a>(&'a self, ordered: &'a Ordered) -> impl Iterator<Item = (u32, Item<'a>)> + 'a {
+    /// All records in key order, of one key the newest first, of a memtable that is complete and ordered into one chunk:
+    /// the number of each, and whether it is the newest of its key.
+    pub(crate) fn in_order<'a>(&'a self, ordered: &'a Ordered) -> impl Iterator<Item = (u32, Item<'a>, bool)> + 'a {
         let mut previous: Option<&[u8]> = None;
         let entries = ordered.chunks.iter().flat_map(|chunk| &chunk.entries);
-        entries.filter_map(move |sorted| {
+        entries.map(move |sorted| {
             let item = self.item(sorted.entry);
-            let is_older = previous == Some(item.record.key);
+            let is_newest = previous != Some(item.record.key);
             previous = Some(item.record.key);
-            (!is_older).then_some((sorted.entry, item))
+            (sorted.entry, item, is_newest)
         })
     }
 

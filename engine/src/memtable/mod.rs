@@ -202,6 +202,11 @@ impl Memtable {
         self.pieces[self.entries[entry as usize].piece as usize].bytes.slice_ref(part)
     }
 
+    /// The sequence number that no record is below.
+    pub(crate) fn base_seq(&self) -> Seq {
+        self.stream.base_seq
+    }
+
     /// Number of records.
     pub(crate) fn len(&self) -> usize {
         self.entries.count()

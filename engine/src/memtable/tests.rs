@@ -138,7 +138,8 @@ fn chunks_merge_into_one_and_stay_few() {
     }
     let ordered = pair.ordered(true);
     assert_eq!(ordered.chunks.len(), 1);
-    let newest: Vec<_> = pair.memtable.newest(&ordered).map(|(_, item)| item.record.key.to_vec()).collect();
+    let newest: Vec<_> =
+        pair.memtable.in_order(&ordered).filter(|found| found.2).map(|found| found.1.record.key.to_vec()).collect();
     let expected: Vec<_> = pair.newest(Seq::MAX).into_iter().map(|(key, _)| key).collect();
     assert_eq!(newest, expected);
     let offsets: Vec<_> = (0..pair.memtable.len() as u32).map(|entry| pair.memtable.at(entry).offset).collect();

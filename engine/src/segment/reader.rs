@@ -22,6 +22,7 @@ use halite_backends::{self as backends, Backend, Object, Path};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use tokio::sync::Notify;
 
 /// A sealed segment. It is read without a lock, by any number of readers.
 #[derive(Debug)]
@@ -45,6 +46,16 @@ pub(crate) struct Segment {
 
     /// An estimate that only chooses merges.
     dead_bytes: AtomicU64,
+    /// Told when the last that holds the segment lets it go.
+    released: OnceLock<Arc<Notify>>,
+}
+
+impl Drop for Segment {
+    fn drop(&mut self) {
+        if let Some(released) = self.released.get() {
+            released.notify_one();
+        }
+    }
 }
 
 impl Segment {
@@ -96,6 +107,7 @@ impl Segment {
             fences: OnceLock::new(),
             filter: OnceLock::new(),
             dead_bytes: AtomicU64::new(meta.dead_bytes),
+            released: OnceLock::new(),
             meta: meta.clone(),
         }))
     }
@@ -103,6 +115,26 @@ impl Segment {
     /// Its name in the backend.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Has `released` told when the last that holds the segment lets it go.
+    pub(crate) fn notify_when_dropped(&self, released: Arc<Notify>) {
+        // Retired twice, it is told all the same.
+        let _ = self.released.set(released);
+    }
+
+    /// The parts behind the records, and their lengths.
+    pub(crate) fn parts(&self) -> Vec<(&'static str, u64)> {
+        let len = |range: &Range<u64>| range.end - range.start;
+        let Footer { index, fences, hints, filter, statistics, .. } = &self.footer;
+        vec![
+            ("index", len(index)),
+            ("fences", len(&fences.range)),
+            ("hints", len(&hints.range)),
+            ("filter", len(&filter.range)),
+            ("statistics", len(&statistics.range)),
+            ("footer", FOOTER_LEN as u64),
+        ]
     }
 
     /// Whether reading needs no await.

@@ -1,0 +1,90 @@
+//! Opening: components by method, settings as data.
+
+use crate::random::Random;
+use crate::{Clock, Db, Error, ErrorKind, Options, Result, SystemClock, recovery};
+use halite_backends::Backend;
+use std::sync::Arc;
+
+/// Opens a database; made by [`Db::builder`].
+#[derive(Debug)]
+#[must_use = "a builder opens nothing until `open` is called"]
+pub struct Builder {
+    backend: Arc<dyn Backend>,
+    options: Options,
+    clock: Arc<dyn Clock>,
+    seed: Option<u64>,
+    single_writer: bool,
+}
+
+impl Builder {
+    pub(crate) fn new(backend: Arc<dyn Backend>) -> Builder {
+        Builder { backend, options: Options::default(), clock: Arc::new(SystemClock), seed: None, single_writer: false }
+    }
+
+    /// Settings other than the defaults.
+    pub fn options(mut self, options: Options) -> Builder {
+        self.options = options;
+        self
+    }
+
+    /// Another clock than the system's.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Builder {
+        self.clock = clock;
+        self
+    }
+
+    /// A seed for salts and nonces, so that a simulated run can be repeated. Never use one seed for two writers of one
+    /// store: their nonces must differ.
+    pub fn seed(mut self, seed: u64) -> Builder {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Declares that never more than one process opens the store for writing, so that a backend is accepted that cannot
+    /// create a name exclusively.
+    pub fn single_writer(mut self) -> Builder {
+        self.single_writer = true;
+        self
+    }
+
+    /// Opens the database for reading and writing, which makes this process its one writer.
+    ///
+    /// Replays what an unclean end has left in the log. Must be called inside a tokio runtime with time enabled.
+    ///
+    /// # Errors
+    /// `NotFound` where there is no store and [`Options::create_if_missing`] is false; `NotAStore` where something else
+    /// is there, or a store of a newer format; `InUse` where another process has it open; `Corruption` where manifest
+    /// or log are damaged; `Fenced` where another writer opens it at the same time; `InvalidInput` for options out of
+    /// bounds or outside a runtime; `Io`, `NoSpace` and `PermissionDenied` as the storage says.
+    ///
+    /// # Cancel safety
+    /// Dropped at any point, the store is sound; the next opening finishes the job.
+    pub async fn open(self) -> Result<Db> {
+        check(&self.options)?;
+        let setup = recovery::Setup {
+            backend: self.backend,
+            options: self.options,
+            clock: self.clock,
+            random: Arc::new(Random::new(self.seed)),
+            single_writer: self.single_writer,
+            lock: None,
+        };
+        Ok(Db::new(recovery::open(setup).await?))
+    }
+}
+
+fn check(options: &Options) -> Result<()> {
+    let refuse = |message: String| Err(Error::new(ErrorKind::InvalidInput, message));
+    let bytes = options.segment_bytes_max;
+    if !(Options::SEGMENT_BYTES_MIN..=Options::SEGMENT_BYTES_MAX).contains(&bytes) {
+        let (min, max) = (Options::SEGMENT_BYTES_MIN, Options::SEGMENT_BYTES_MAX);
+        return refuse(format!("segment_bytes_max out of bounds given={bytes} min={min} max={max}"));
+    }
+    if options.segment_fragments_max == 0 || options.unsealed_max == 0 {
+        return refuse("segment_fragments_max and unsealed_max must be at least 1".to_owned());
+    }
+    if !(options.merge_dead_share > 0.0 && options.merge_dead_share <= 1.0) {
+        return refuse(format!("merge_dead_share must lie above 0 and up to 1 given={}", options.merge_dead_share));
+    }
+    Ok(())
+}

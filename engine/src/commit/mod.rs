@@ -1,0 +1,394 @@
+//! Commits: order them, log them, make them durable, publish them.
+//!
+//! Writers enter the [`queue`] in log order under one short lock; a single [`committer`] owns the log and writes what
+//! gathered while the last write was under way with one write and one sync (group commit). The [`driver`] lets a
+//! writer run the committer on its own thread where that is quickest.
+//!
+//! # Guarantees
+//! 1. Commits become visible in log order, never half, never before their own durability level is reached.
+//! 2. After a failed write or sync no further commit succeeds; reads go on.
+//! 3. A future that is dropped does not undo, delay or split the commit it has entered.
+
+mod committer;
+mod driver;
+mod queue;
+mod sink;
+
+pub(crate) use committer::run;
+pub(crate) use queue::Prior;
+pub(crate) use sink::{Sealable, Sink, Source};
+
+use crate::batch::Write;
+use crate::format::frame::{Kind, NewRecord, Stream};
+use crate::format::header::Header;
+use crate::format::names::SegmentId;
+use crate::memtable::Memtable;
+use crate::versions::Versions;
+use crate::{Durability, Error, Options, Result, Seq};
+use driver::Driver;
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+use queue::{Admission, Entered, Queue, Reached, Work};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
+use tokio::sync::Notify;
+
+/// A segment that is being filled, or waits for its seal: who it is, and its memtable.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    pub(crate) header: Header,
+    pub(crate) memtable: Arc<Memtable>,
+}
+
+impl Draft {
+    pub(crate) fn id(&self) -> SegmentId {
+        self.header.id
+    }
+
+    pub(crate) fn stream(&self) -> Stream {
+        self.header.stream()
+    }
+}
+
+/// Makes the draft of the next segment.
+pub(crate) type NewDraft = Box<dyn Fn(Prior) -> Arc<Draft> + Send + Sync>;
+
+/// The log of one epoch.
+pub(crate) struct Log {
+    queue: Mutex<Queue>,
+    driver: Driver,
+    /// The last sequence number that readers may see.
+    visible: AtomicU64,
+    versions: Arc<Versions>,
+    new_draft: NewDraft,
+    /// Told whenever a writer that waits to enter should look again.
+    progress: Notify,
+    /// Told when commits gather that only time will write, or sync.
+    pub(crate) unwritten: Notify,
+    pub(crate) unsynced: Notify,
+}
+
+impl Log {
+    pub(crate) fn new(
+        options: &Options,
+        hash_seed: u64,
+        reserves: bool,
+        versions: Arc<Versions>,
+        new_draft: NewDraft,
+        prior: Prior,
+    ) -> Log {
+        let active = new_draft(prior);
+        versions.begin_memtable(active.memtable.clone());
+        Log {
+            queue: Mutex::new(Queue::new(options, hash_seed, reserves, active, prior.next_seq)),
+            driver: Driver::default(),
+            visible: AtomicU64::new(prior.next_seq - 1),
+            versions,
+            new_draft,
+            progress: Notify::new(),
+            unwritten: Notify::new(),
+            unsynced: Notify::new(),
+        }
+    }
+
+    /// The last sequence number that readers may see.
+    #[inline]
+    pub(crate) fn visible(&self) -> Seq {
+        self.visible.load(Ordering::Acquire)
+    }
+
+    /// Commits `writes`, all or none, and returns once `level` is reached.
+    pub(crate) async fn commit<'a, W>(&self, writes: W, level: Durability) -> Result<()>
+    where
+        W: ExactSizeIterator<Item = Write<'a>> + Clone,
+    {
+        let deletes_only = writes.clone().all(|write| write.value.is_none());
+        let mut since = None;
+        let entered = loop {
+            let progress = self.progress.notified();
+            tokio::pin!(progress);
+            match self.try_enter(writes.clone(), level, deletes_only, &mut since)? {
+                Some(entered) => break entered,
+                // Registered before the look, so that no progress is missed.
+                None => {
+                    progress.as_mut().enable();
+                    if let Some(entered) = self.try_enter(writes.clone(), level, deletes_only, &mut since)? {
+                        break entered;
+                    }
+                    self.driver.drive();
+                    progress.await;
+                }
+            }
+        };
+        self.answer(entered).await
+    }
+
+    fn try_enter<'a, W>(
+        &self,
+        writes: W,
+        level: Durability,
+        deletes_only: bool,
+        since: &mut Option<u64>,
+    ) -> Result<Option<Entered>>
+    where
+        W: ExactSizeIterator<Item = Write<'a>> + Clone,
+    {
+        let mut queue = self.queue.lock();
+        let since = *since.get_or_insert(queue.reserve_attempts());
+        let stream = queue.active().stream();
+        let next_seq = queue.next_seq();
+        let len = encoded_len(writes.clone(), &stream, next_seq);
+        match queue.admit(len, deletes_only, since, &mut |prior| (self.new_draft)(prior), &self.versions)? {
+            Admission::Wait => Ok(None),
+            Admission::Enter => {
+                let was_idle = !queue.is_unsynced();
+                let was_written = !queue.has_unwritten();
+                let entered = queue.enter(writes, len, level, &self.visible);
+                if level == Durability::Deferred && was_written {
+                    self.unwritten.notify_one();
+                }
+                if level != Durability::Synced && was_idle {
+                    self.unsynced.notify_one();
+                }
+                let due = queue.is_due();
+                drop(queue);
+                if due && matches!(entered, Entered::Done) {
+                    self.driver.drive();
+                }
+                Ok(Some(entered))
+            }
+        }
+    }
+
+    async fn answer(&self, entered: Entered) -> Result<()> {
+        let Entered::Waits(answer) = entered else { return Ok(()) };
+        // Let other tasks of this thread enter first: they share this commit's write and sync.
+        yield_once().await;
+        self.driver.drive();
+        match answer.await {
+            Ok(outcome) => outcome,
+            // The queue is gone without an answer: the runtime that carried it has ended.
+            Err(_) => Err(Error::new(
+                crate::ErrorKind::Unknown,
+                "the database's runtime ended while the commit was under way",
+            )),
+        }
+    }
+
+    /// Makes durable all that has entered.
+    pub(crate) async fn flush(&self) -> Result<()> {
+        let entered = self.queue.lock().flush()?;
+        self.answer(entered).await
+    }
+
+    /// Ends the active segment, so that it is sealed, if it has records.
+    pub(crate) fn rotate(&self) -> Result<()> {
+        {
+            let mut queue = self.queue.lock();
+            queue.check()?;
+            queue.rotate(&mut |prior| (self.new_draft)(prior), &self.versions);
+        }
+        self.driver.drive();
+        Ok(())
+    }
+
+    /// Waits until no full segment waits for its seal.
+    pub(crate) async fn all_sealed(&self) -> Result<()> {
+        loop {
+            let progress = self.progress.notified();
+            tokio::pin!(progress);
+            progress.as_mut().enable();
+            {
+                let queue = self.queue.lock();
+                queue.check()?;
+                if queue.unsealed() == 0 {
+                    return Ok(());
+                }
+                if let Some(cause) = queue.seal_failure() {
+                    return Err(cause.clone());
+                }
+            }
+            self.driver.drive();
+            progress.await;
+        }
+    }
+
+    /// Lets nothing more enter; what has entered is still written.
+    pub(crate) fn stop(&self) {
+        self.queue.lock().stop();
+        self.driver.drive();
+        self.progress.notify_waiters();
+    }
+
+    /// Drops the committer. Whoever still waits gets an answer.
+    pub(crate) fn end(&self, cause: Error) {
+        self.driver.stop();
+        self.fail(cause, 0);
+    }
+
+    /// Stops all writing because of `cause`; see [`Queue::fail`].
+    pub(crate) fn fail(&self, cause: Error, tried: Seq) {
+        let answers = self.queue.lock().fail(cause, tried);
+        answers.send();
+        self.progress.notify_waiters();
+    }
+
+    pub(crate) fn want_write(&self) {
+        self.queue.lock().want_write();
+        self.driver.drive();
+    }
+
+    pub(crate) fn want_sync(&self) {
+        self.queue.lock().want_sync();
+        self.driver.drive();
+    }
+
+    pub(crate) fn sealed(&self, outcome: Result<()>) {
+        self.queue.lock().sealed(outcome);
+        self.progress.notify_waiters();
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        self.queue.lock().check()
+    }
+
+    /// The sequence number that comes next.
+    pub(crate) fn next_seq(&self) -> Seq {
+        self.queue.lock().next_seq()
+    }
+
+    /// Whether everything has been handed to the operating system, or never will be.
+    pub(crate) fn is_idle(&self) -> bool {
+        let queue = self.queue.lock();
+        !queue.has_unwritten() || queue.check().is_err()
+    }
+
+    /// Waits until [`is_idle`](Log::is_idle).
+    pub(crate) async fn idle(&self) {
+        loop {
+            let progress = self.progress.notified();
+            tokio::pin!(progress);
+            progress.as_mut().enable();
+            if self.is_idle() {
+                return;
+            }
+            progress.await;
+        }
+    }
+
+    pub(crate) fn inspect<T>(&self, look: impl FnOnce(&Queue) -> T) -> T {
+        look(&self.queue.lock())
+    }
+
+    /// Starts the committer, and returns the future that keeps it going, to be spawned.
+    pub(crate) fn start(
+        self: &Arc<Self>,
+        committer: BoxFuture<'static, ()>,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        self.driver.start(committer);
+        let keeper = Keeper(self.clone());
+        std::future::poll_fn(move |cx| keeper.0.driver.poll_background(cx))
+    }
+
+    /// The committer's answer to a reserve: the bytes now sure to fit, or why not.
+    fn answer_reserve(&self, draft: &Draft, outcome: Result<u64>) {
+        self.queue.lock().reserved(draft, outcome);
+        self.progress.notify_waiters();
+    }
+
+    fn take_mark(&self, draft: &Draft) -> Option<u64> {
+        self.queue.lock().take_mark(draft)
+    }
+
+    /// Ends the segment of `draft` once no more fits into its fragments.
+    fn want_rotation(&self, draft: &Draft) {
+        let mut queue = self.queue.lock();
+        if queue.active().id() == draft.id() {
+            queue.rotate(&mut |prior| (self.new_draft)(prior), &self.versions);
+        }
+    }
+
+    /// Ends the active segment and lets nothing more enter.
+    pub(crate) fn rotate_and_stop(&self) -> Result<()> {
+        {
+            let mut queue = self.queue.lock();
+            queue.check()?;
+            queue.rotate(&mut |prior| (self.new_draft)(prior), &self.versions);
+            queue.stop();
+        }
+        self.driver.drive();
+        self.progress.notify_waiters();
+        Ok(())
+    }
+
+    fn next_work(&self) -> Poll<Work> {
+        self.queue.lock().next_work().map_or(Poll::Pending, Poll::Ready)
+    }
+
+    fn reached(&self, reached: Reached) {
+        let answers = {
+            let mut queue = self.queue.lock();
+            let answers = queue.reached(reached, &self.visible);
+            // What gathered meanwhile has found the timers running for what came before it.
+            if queue.has_unwritten() {
+                self.unwritten.notify_one();
+            }
+            if queue.is_unsynced() {
+                self.unsynced.notify_one();
+            }
+            answers
+        };
+        answers.send();
+        self.progress.notify_waiters();
+    }
+}
+
+/// Fails the log when its background task goes before the committer has ended: the runtime is gone, and nobody is to
+/// wait for ever.
+struct Keeper(Arc<Log>);
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        if self.0.driver.is_running() {
+            self.0.fail(Error::new(crate::ErrorKind::Closed, "the runtime of the database has ended"), Seq::MAX);
+        }
+    }
+}
+
+impl std::fmt::Debug for Log {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Log").field("visible", &self.visible()).finish_non_exhaustive()
+    }
+}
+
+/// The record that `write` becomes.
+fn new_record<'a>(write: &Write<'a>, seq: Seq, last_of_batch: bool) -> NewRecord<'a> {
+    let kind = if write.value.is_some() { Kind::Put } else { Kind::Tombstone };
+    let expires_at = write.expires_at.filter(|_| write.value.is_some());
+    NewRecord { seq, kind, key: write.key, value: write.value.unwrap_or_default(), expires_at, last_of_batch }
+}
+
+/// Bytes that `writes` take in the log, at sequence numbers from `seq` on.
+fn encoded_len<'a>(writes: impl Iterator<Item = Write<'a>>, stream: &Stream, mut seq: Seq) -> u64 {
+    let mut len = 0;
+    for write in writes {
+        let record = new_record(&write, seq, false);
+        len += record.encoded_len(stream) as u64;
+        seq += 1;
+    }
+    len
+}
+
+/// Lets every other task that is ready run once.
+async fn yield_once() {
+    let mut yielded = false;
+    std::future::poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}

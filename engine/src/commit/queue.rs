@@ -1,0 +1,590 @@
+//! Where commits are put in order: the log buffer, the active segment, and who waits for what.
+//!
+//! Everything here happens under one short lock and never awaits. A commit that has entered is the queue's: it is
+//! encoded, in the memtable, and will be written whatever becomes of the future that brought it.
+//!
+//! # Guarantees
+//! 1. The order in which commits enter is the order of their sequence numbers, of their bytes in the log and of their
+//!    visibility.
+//! 2. A commit is visible no sooner than its level is reached, and no sooner than all commits before it.
+//! 3. After a failure no commit enters any more, and every waiting commit gets an answer.
+
+use super::{Draft, new_record};
+use crate::batch::Write;
+use crate::format::{header, mark};
+use crate::memtable::Placed;
+use crate::versions::Versions;
+use crate::{Durability, Error, ErrorKind, Options, Result, Seq, hash};
+use bytes::{Bytes, BytesMut};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::oneshot;
+
+const MARK_LEN: u64 = mark::MARK_LEN as u64;
+const END_LEN: u64 = mark::END_LEN as u64;
+const HEADER_LEN: u64 = header::HEADER_LEN as u64;
+
+/// Room at the end of the reserved space that only deletes may use, so that a full disk can be emptied.
+const DELETE_RESERVE: u64 = 64 << 10;
+/// Space is reserved ahead in steps of this size, or of a whole segment where that is smaller.
+const RESERVE_STEP: u64 = 8 << 20;
+/// Commits are encoded into buffers of this size, or of a quarter of a segment where that is smaller.
+const BUFFER_LEN: u64 = 1 << 20;
+/// Bytes that may wait to be written before writers wait too. They take no memory of their own: they are the memtable's.
+const UNWRITTEN_MAX: u64 = 32 << 20;
+/// A segment, index and all, must stay below 4 GiB: what its records may take at most.
+const SEGMENT_BYTES_LIMIT: u64 = 3 << 30;
+
+/// Frames that gather while the committer is busy, to be written in one call.
+#[derive(Debug, Default)]
+pub(crate) struct Group {
+    /// The segment they belong to; `None` while the group is empty.
+    pub(crate) draft: Option<Arc<Draft>>,
+    /// Offset of the group's mark, which is its first frame.
+    pub(crate) start: u64,
+    /// Offset behind its last frame.
+    pub(crate) end: u64,
+    pub(crate) pieces: Vec<Bytes>,
+    pub(crate) last_seq: Seq,
+    /// The strongest level among its commits.
+    pub(crate) level: Durability,
+}
+
+impl Group {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
+    fn len(&self) -> u64 {
+        self.end - self.start
+    }
+}
+
+/// What the committer is to do next.
+#[derive(Debug)]
+pub(crate) enum Work {
+    /// Write a group; sync it where `sync`.
+    Write { group: Group, sync: bool },
+    /// Make durable what was written.
+    Sync,
+    /// End the active segment, whose records end at `end`, and hand it to be sealed.
+    Rotate { draft: Arc<Draft>, end: u64, successor: u64 },
+    /// Make sure that the active segment can grow to `len` bytes; `least` will do.
+    Reserve { draft: Arc<Draft>, len: u64, least: u64 },
+    /// There is nothing more to come.
+    Stop,
+}
+
+/// A commit that waits for its level, or for its turn.
+#[derive(Debug)]
+struct Pending {
+    last_seq: Seq,
+    level: Durability,
+    reply: oneshot::Sender<Result<()>>,
+}
+
+/// What became of a commit on its entering.
+pub(crate) enum Entered {
+    /// It is as durable as it was to be, and visible.
+    Done,
+    /// The answer will come.
+    Waits(oneshot::Receiver<Result<()>>),
+}
+
+/// Whether a commit may enter now.
+pub(crate) enum Admission {
+    Enter,
+    /// Not yet: try again after the next progress.
+    Wait,
+}
+
+/// Answers to be given once the lock is released.
+#[must_use]
+#[derive(Default)]
+pub(crate) struct Answers(Vec<(oneshot::Sender<Result<()>>, Result<()>)>);
+
+impl Answers {
+    pub(crate) fn send(self) {
+        for (reply, answer) in self.0 {
+            // The future may have been dropped: the commit stands all the same.
+            let _ = reply.send(answer);
+        }
+    }
+}
+
+pub(crate) struct Queue {
+    // Constant after construction.
+    segment_bytes_max: u64,
+    write_buffer_bytes: u64,
+    unsealed_max: usize,
+    grows: bool,
+    hash_seed: u64,
+
+    // The active segment.
+    active: Arc<Draft>,
+    /// Where its next frame goes.
+    offset: u64,
+    /// Up to where space is reserved for puts.
+    reserved: u64,
+    /// A reserve that was asked for: (of the frames, at least).
+    reserve_wanted: Option<u64>,
+    reserve_attempts: u64,
+    reserve_failure: Option<Error>,
+    next_seq: Seq,
+    buffer: BytesMut,
+    placed: Vec<Placed>,
+
+    // What the committer has not taken yet.
+    work: VecDeque<Work>,
+    group: Group,
+    /// Bytes in `work`, in `group` and under way.
+    unwritten: u64,
+    write_wanted: bool,
+    sync_wanted: bool,
+    stopping: bool,
+
+    // How far the log is, and who waits.
+    written: Seq,
+    synced: Seq,
+    pending: VecDeque<Pending>,
+    /// Segments that are full but not yet sealed.
+    unsealed: usize,
+    seal_failure: Option<Error>,
+    failed: Option<Error>,
+}
+
+/// What the committer tells the queue has been reached.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reached {
+    pub(crate) written: Seq,
+    pub(crate) synced: bool,
+    pub(crate) bytes: u64,
+}
+
+impl Queue {
+    pub(crate) fn new(options: &Options, hash_seed: u64, grows: bool, active: Arc<Draft>, next_seq: Seq) -> Queue {
+        Queue {
+            segment_bytes_max: options.segment_bytes_max,
+            write_buffer_bytes: options.write_buffer_bytes,
+            unsealed_max: options.unsealed_max,
+            grows,
+            hash_seed,
+            active,
+            offset: HEADER_LEN,
+            reserved: 0,
+            reserve_wanted: None,
+            reserve_attempts: 0,
+            reserve_failure: None,
+            next_seq,
+            buffer: BytesMut::new(),
+            placed: Vec::new(),
+            work: VecDeque::new(),
+            group: Group::default(),
+            unwritten: 0,
+            write_wanted: false,
+            sync_wanted: false,
+            stopping: false,
+            written: next_seq - 1,
+            synced: next_seq - 1,
+            pending: VecDeque::new(),
+            unsealed: 0,
+            seal_failure: None,
+            failed: None,
+        }
+    }
+
+    /// The cause for which nothing enters any more, told as a caller is to hear it.
+    pub(crate) fn check(&self) -> Result<()> {
+        match &self.failed {
+            None => Ok(()),
+            Some(cause) => Err(stopped_by(cause)),
+        }
+    }
+
+    /// Whether a commit of `len` encoded bytes may enter; makes room for it where it can. `since` is what
+    /// [`reserve_attempts`](Queue::reserve_attempts) returned when the commit first asked.
+    pub(crate) fn admit(
+        &mut self,
+        len: u64,
+        deletes_only: bool,
+        since: u64,
+        new: &mut dyn FnMut(Prior) -> Arc<Draft>,
+        versions: &Versions,
+    ) -> Result<Admission> {
+        self.check()?;
+        if self.stopping {
+            return Err(Error::new(ErrorKind::Closed, "the database is closed"));
+        }
+        if len > SEGMENT_BYTES_LIMIT {
+            let message = format!("batch too large len={len} max={SEGMENT_BYTES_LIMIT}");
+            return Err(Error::new(ErrorKind::InvalidInput, message));
+        }
+        if self.unwritten > UNWRITTEN_MAX {
+            return Ok(Admission::Wait);
+        }
+        if !self.active.memtable.is_empty() && self.end_with(len) + END_LEN > self.segment_bytes_max {
+            if self.unsealed >= self.unsealed_max {
+                return match &self.seal_failure {
+                    Some(cause) => Err(Error::caused_by(
+                        cause.kind(),
+                        "segments cannot be sealed, so no more is taken",
+                        cause.clone(),
+                    )),
+                    None => Ok(Admission::Wait),
+                };
+            }
+            self.rotate(new, versions);
+        }
+        let end = self.end_with(len);
+        let limit = if deletes_only { self.reserved + DELETE_RESERVE } else { self.reserved };
+        if !self.grows || (self.reserved > 0 && end <= limit) {
+            // Reserve ahead, so that the next commits need not wait.
+            if self.grows && end + self.reserve_step() / 4 > self.reserved && self.reserve_failure.is_none() {
+                self.reserve_wanted = Some(end);
+            }
+            return Ok(Admission::Enter);
+        }
+        match &self.reserve_failure {
+            Some(cause) if self.reserve_attempts > since => Err(cause.clone()),
+            _ => {
+                self.reserve_wanted = Some(end);
+                Ok(Admission::Wait)
+            }
+        }
+    }
+
+    pub(crate) fn reserve_attempts(&self) -> u64 {
+        self.reserve_attempts
+    }
+
+    /// Where the log would end with `len` more bytes of frames and the mark they may need.
+    fn end_with(&self, len: u64) -> u64 {
+        self.offset + len + if self.group.is_empty() { MARK_LEN } else { 0 }
+    }
+
+    /// Orders, encodes and indexes the writes of one commit, which [`admit`](Queue::admit) let in.
+    pub(crate) fn enter<'a>(
+        &mut self,
+        writes: impl ExactSizeIterator<Item = Write<'a>>,
+        len: u64,
+        level: Durability,
+        visible: &AtomicU64,
+    ) -> Entered {
+        if self.group.is_empty() {
+            self.group.draft = Some(self.active.clone());
+            self.group.start = self.offset;
+            self.offset += MARK_LEN;
+        }
+        let base = self.offset;
+        let piece = self.encode(writes, len);
+        self.offset = base + piece.len() as u64;
+        self.active.memtable.insert(piece.clone(), base as u32, &self.placed);
+        self.unwritten += piece.len() as u64;
+        self.group.pieces.push(piece);
+        self.group.end = self.offset;
+        self.group.level = self.group.level.max(level);
+        self.group.last_seq = self.next_seq - 1;
+        if level == Durability::Deferred && self.pending.is_empty() {
+            visible.store(self.group.last_seq, Ordering::Release);
+            return Entered::Done;
+        }
+        self.wait_for(level)
+    }
+
+    fn wait_for(&mut self, level: Durability) -> Entered {
+        let (reply, answer) = oneshot::channel();
+        self.pending.push_back(Pending { last_seq: self.next_seq - 1, level, reply });
+        Entered::Waits(answer)
+    }
+
+    fn encode<'a>(&mut self, writes: impl ExactSizeIterator<Item = Write<'a>>, len: u64) -> Bytes {
+        let len = len as usize;
+        if self.buffer.capacity() < len {
+            let chunk = BUFFER_LEN.min(self.segment_bytes_max / 4) as usize;
+            self.buffer = BytesMut::with_capacity(chunk.max(len));
+        }
+        self.placed.clear();
+        let stream = self.active.stream();
+        let count = writes.len();
+        for (index, write) in writes.enumerate() {
+            let start = self.buffer.len();
+            let record = new_record(&write, self.next_seq, index + 1 == count);
+            record.encode(&stream, self.offset + start as u64, &mut self.buffer);
+            self.placed.push(Placed {
+                start: start as u32,
+                len: (self.buffer.len() - start) as u32,
+                hash: hash::hash(self.hash_seed, write.key),
+                seq: self.next_seq,
+            });
+            self.next_seq += 1;
+        }
+        self.buffer.split().freeze()
+    }
+
+    /// Asks for everything that has entered to be made durable.
+    pub(crate) fn flush(&mut self) -> Result<Entered> {
+        self.check()?;
+        let last = self.next_seq - 1;
+        if self.synced >= last {
+            return Ok(Entered::Done);
+        }
+        self.sync_wanted = true;
+        Ok(self.wait_for(Durability::Synced))
+    }
+
+    /// Asks for everything that has entered to be handed to the operating system.
+    pub(crate) fn want_write(&mut self) {
+        self.write_wanted = true;
+    }
+
+    pub(crate) fn want_sync(&mut self) {
+        self.sync_wanted = true;
+    }
+
+    /// Whether there are bytes that only this process has.
+    pub(crate) fn has_unwritten(&self) -> bool {
+        self.unwritten > 0
+    }
+
+    /// Whether the group has just begun to be one that only time will write.
+    pub(crate) fn is_unsynced(&self) -> bool {
+        self.synced + 1 < self.next_seq
+    }
+
+    /// Ends the active segment, if it has records.
+    pub(crate) fn rotate(&mut self, new: &mut dyn FnMut(Prior) -> Arc<Draft>, versions: &Versions) {
+        if self.active.memtable.is_empty() {
+            return;
+        }
+        self.take_group(false);
+        let end = self.offset;
+        let number = self.active.id().number;
+        // Fragments need no end mark: each is whole.
+        let len = if self.grows { end + END_LEN } else { end };
+        let prior = Prior { number, len, last_seq: self.next_seq - 1, next_seq: self.next_seq };
+        let next = new(prior);
+        let successor = next.id().number;
+        let draft = std::mem::replace(&mut self.active, next);
+        self.work.push_back(Work::Rotate { draft, end, successor });
+        versions.begin_memtable(self.active.memtable.clone());
+        self.offset = HEADER_LEN;
+        self.reserved = 0;
+        self.reserve_wanted = None;
+        self.buffer = BytesMut::new();
+        self.unsealed += 1;
+    }
+
+    /// Moves the group to the work, if it holds anything.
+    fn take_group(&mut self, sync: bool) {
+        if !self.group.is_empty() {
+            let group = std::mem::take(&mut self.group);
+            let sync = sync || group.level == Durability::Synced;
+            self.work.push_back(Work::Write { group, sync });
+        }
+    }
+
+    /// Lets nothing more enter.
+    pub(crate) fn stop(&mut self) {
+        self.stopping = true;
+    }
+
+    /// What the committer is to do next, if anything.
+    pub(crate) fn next_work(&mut self) -> Option<Work> {
+        if self.failed.is_some() {
+            return Some(Work::Stop);
+        }
+        // First of all, so that a new segment takes commits while the one before it is still being synced.
+        if let Some(end) = self.reserve_wanted.take() {
+            return Some(self.reserve(end));
+        }
+        if self.work.is_empty() {
+            let due = self.group.level > Durability::Deferred
+                || self.write_wanted
+                || self.sync_wanted
+                || self.stopping
+                || self.group.len() >= self.write_buffer_bytes;
+            if due && !self.group.is_empty() {
+                self.take_group(self.sync_wanted);
+                self.sync_wanted = false;
+            }
+            if due {
+                self.write_wanted = false;
+            }
+        }
+        if let Some(work) = self.work.pop_front() {
+            return Some(work);
+        }
+        if std::mem::take(&mut self.sync_wanted) && self.synced < self.written {
+            return Some(Work::Sync);
+        }
+        self.stopping.then_some(Work::Stop)
+    }
+
+    fn reserve_step(&self) -> u64 {
+        RESERVE_STEP.min(self.segment_bytes_max)
+    }
+
+    /// Whether the committer has something to do now.
+    pub(crate) fn is_due(&self) -> bool {
+        !self.work.is_empty()
+            || self.reserve_wanted.is_some()
+            || self.group.level > Durability::Deferred
+            || self.group.len() >= self.write_buffer_bytes
+            || self.write_wanted
+            || self.sync_wanted
+    }
+
+    fn reserve(&self, end: u64) -> Work {
+        let step = self.reserve_step();
+        // Room for the index and its companions, which are written behind the records.
+        let with_index = |len: u64| len + len / 4;
+        Work::Reserve {
+            draft: self.active.clone(),
+            len: with_index(end + step) + DELETE_RESERVE,
+            least: with_index(end) + DELETE_RESERVE,
+        }
+    }
+
+    /// The committer's answer to [`Work::Reserve`]: the bytes now sure to fit, or why not.
+    pub(crate) fn reserved(&mut self, draft: &Draft, outcome: Result<u64>) {
+        self.reserve_attempts += 1;
+        match outcome {
+            Ok(len) if draft.id() == self.active.id() => {
+                self.reserved = (len - DELETE_RESERVE) / 5 * 4;
+                self.reserve_failure = None;
+            }
+            Ok(_) => {}
+            Err(cause) => self.reserve_failure = Some(cause),
+        }
+    }
+
+    /// Takes the offset for a mark of its own, if nothing has gathered meanwhile.
+    pub(crate) fn take_mark(&mut self, draft: &Draft) -> Option<u64> {
+        let idle = self.group.is_empty() && self.work.is_empty() && self.active.id() == draft.id();
+        let fits =
+            self.offset + MARK_LEN + END_LEN <= self.segment_bytes_max && self.offset + MARK_LEN <= self.reserved;
+        (idle && fits).then(|| {
+            let offset = self.offset;
+            self.offset += MARK_LEN;
+            offset
+        })
+    }
+
+    /// Notes how far the log has come, and makes visible what has reached its level.
+    pub(crate) fn reached(&mut self, reached: Reached, visible: &AtomicU64) -> Answers {
+        if self.failed.is_some() {
+            return Answers::default();
+        }
+        self.unwritten -= reached.bytes;
+        self.written = self.written.max(reached.written);
+        if reached.synced {
+            self.synced = self.written;
+        }
+        let mut answers = Answers::default();
+        while let Some(first) = self.pending.front() {
+            let far_enough = match first.level {
+                Durability::Synced => first.last_seq <= self.synced,
+                Durability::Written => first.last_seq <= self.written,
+                Durability::Deferred => true,
+            };
+            if !far_enough {
+                break;
+            }
+            if let Some(first) = self.pending.pop_front() {
+                // A flush waits at the place of a commit that may be visible already.
+                visible.fetch_max(first.last_seq, Ordering::Release);
+                answers.0.push((first.reply, Ok(())));
+            }
+        }
+        if self.pending.is_empty() {
+            // What follows the last that waited is deferred, and visible with it.
+            visible.fetch_max(self.next_seq - 1, Ordering::Release);
+        }
+        answers
+    }
+
+    /// Stops all writing because of `cause`. Commits up to `tried` were in the write that failed: their outcome is
+    /// unknown. Those behind them did not happen.
+    pub(crate) fn fail(&mut self, cause: Error, tried: Seq) -> Answers {
+        let mut answers = Answers::default();
+        let cause = self.failed.get_or_insert(cause).clone();
+        for pending in self.pending.drain(..) {
+            let error = if pending.last_seq <= tried.max(self.written) {
+                Error::caused_by(
+                    ErrorKind::Unknown,
+                    "the commit was under way when the log failed; it may or may not be there after reopening",
+                    cause.clone(),
+                )
+            } else {
+                stopped_by(&cause)
+            };
+            answers.0.push((pending.reply, Err(error)));
+        }
+        self.work.clear();
+        self.group = Group::default();
+        answers
+    }
+
+    /// A full segment has been sealed, or could not be for now.
+    pub(crate) fn sealed(&mut self, outcome: Result<()>) {
+        match outcome {
+            Ok(()) => {
+                self.unsealed -= 1;
+                self.seal_failure = None;
+            }
+            Err(cause) => self.seal_failure = Some(cause),
+        }
+    }
+
+    pub(crate) fn seal_failure(&self) -> Option<&Error> {
+        self.seal_failure.as_ref()
+    }
+
+    pub(crate) fn unsealed(&self) -> usize {
+        self.unsealed
+    }
+
+    pub(crate) fn active(&self) -> &Arc<Draft> {
+        &self.active
+    }
+
+    pub(crate) fn next_seq(&self) -> Seq {
+        self.next_seq
+    }
+
+    pub(crate) fn failure(&self) -> Option<&Error> {
+        self.failed.as_ref()
+    }
+
+    /// Bytes of frames in the active segment, written or not.
+    pub(crate) fn active_len(&self) -> u64 {
+        self.offset
+    }
+
+    pub(crate) fn unwritten(&self) -> u64 {
+        self.unwritten
+    }
+}
+
+/// What a segment's header says of the one before it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Prior {
+    pub(crate) number: u64,
+    pub(crate) len: u64,
+    pub(crate) last_seq: Seq,
+    pub(crate) next_seq: Seq,
+}
+
+/// The answer to a write that came after the failure `cause`.
+fn stopped_by(cause: &Error) -> Error {
+    match cause.kind() {
+        ErrorKind::Fenced => Error::caused_by(ErrorKind::Fenced, "another writer has taken over", cause.clone()),
+        ErrorKind::Closed => cause.clone(),
+        _ => Error::caused_by(
+            ErrorKind::Poisoned,
+            "writing stopped after an earlier failure; reopen to go on",
+            cause.clone(),
+        ),
+    }
+}

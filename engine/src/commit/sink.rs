@@ -1,0 +1,278 @@
+//! The write end of the log: one growing file per segment, or a dense sequence of fragments.
+
+use super::Draft;
+use super::queue::Group;
+use crate::core::{Core, Epoch};
+use crate::error::ErrorKind;
+use crate::format::fragment::{Fragment, FragmentKind, Slice};
+use crate::format::mark::{END_LEN, End, MARK_LEN, Mark};
+use crate::format::names::{FragmentId, Name, SegmentId};
+use crate::publish::{UNKNOWN_RETRIES, read_all};
+use crate::segment::Segment;
+use crate::{Error, Result};
+use bytes::{Bytes, BytesMut};
+use halite_backends::{self as backends, Appender, Path};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// A full segment, to be sealed.
+#[derive(Debug)]
+pub(crate) struct Sealable {
+    pub(crate) draft: Arc<Draft>,
+    pub(crate) source: Source,
+    /// Number of the segment that comes after it.
+    pub(crate) successor: u64,
+    /// The sealed segment, once it is written and waits to be published.
+    pub(crate) sealed: Option<Arc<Segment>>,
+}
+
+/// What a full segment's log is kept in.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// A file that ends, end mark included, at `end`. The appender is taken by the seal.
+    File { appender: Option<Box<dyn Appender>>, end: u64 },
+    /// Fragments of these numbers.
+    Fragments(Range<u64>),
+}
+
+impl Sealable {
+    /// The fragments that are needed no more once the segment is sealed.
+    pub(crate) fn fragments(&self, epoch: Epoch) -> Vec<Path> {
+        match &self.source {
+            Source::File { .. } => Vec::new(),
+            Source::Fragments(numbers) => numbers.clone().map(|number| fragment(epoch, number)).collect(),
+        }
+    }
+}
+
+fn fragment(epoch: Epoch, number: u64) -> Path {
+    Name::Fragment(FragmentId { epoch: epoch.epoch, nonce: epoch.nonce, number }).path()
+}
+
+/// The write end of the log.
+#[derive(Debug)]
+pub(crate) enum Sink {
+    Growing(Growing),
+    Fragments(Fragments),
+}
+
+impl Sink {
+    pub(crate) fn new(grows: bool) -> Sink {
+        if grows {
+            Sink::Growing(Growing { file: None, next: None })
+        } else {
+            Sink::Fragments(Fragments { next: 0, first: 0 })
+        }
+    }
+
+    /// Whether marks of their own can be appended.
+    pub(crate) fn grows(&self) -> bool {
+        matches!(self, Sink::Growing(_))
+    }
+
+    /// Writes `group`, durably where `sync`. Returns whether it is durable now.
+    pub(crate) async fn write(&mut self, core: &Core, group: Group, sync: bool) -> Result<bool> {
+        match self {
+            Sink::Growing(growing) => growing.write(core, group, sync).await,
+            Sink::Fragments(fragments) => fragments.write(core, group).await.map(|()| true),
+        }
+    }
+
+    /// Makes durable what was written.
+    pub(crate) async fn sync(&mut self) -> Result<()> {
+        match self {
+            Sink::Growing(growing) => growing.sync().await,
+            Sink::Fragments(_) => Ok(()),
+        }
+    }
+
+    /// Ends the segment of `draft`, whose frames end at `end`, durably.
+    pub(crate) async fn end(&mut self, core: &Core, draft: &Arc<Draft>, end: u64, successor: u64) -> Result<Sealable> {
+        let source = match self {
+            Sink::Growing(growing) => growing.end(core, draft, end).await?,
+            Sink::Fragments(fragments) => fragments.end(),
+        };
+        Ok(Sealable { draft: draft.clone(), source, successor, sealed: None })
+    }
+
+    /// Makes sure that the segment of `draft` can grow to `len` bytes.
+    pub(crate) async fn reserve(&mut self, core: &Core, draft: &Arc<Draft>, len: u64) -> Result<()> {
+        match self {
+            Sink::Growing(growing) => growing.reserve(core, draft, len).await,
+            Sink::Fragments(_) => Ok(()),
+        }
+    }
+
+    /// Writes, but does not sync, a mark at `offset` that says how far the log is durable.
+    pub(crate) async fn mark(&mut self, core: &Core, offset: u64) -> Result<()> {
+        match self {
+            Sink::Growing(growing) => growing.mark(core, offset).await,
+            Sink::Fragments(_) => Ok(()),
+        }
+    }
+}
+
+/// The log as one growing file per segment.
+#[derive(Debug)]
+pub(crate) struct Growing {
+    /// The file being written.
+    file: Option<File>,
+    /// The file of the segment after it, where room for that had to be reserved before this one has ended. Nothing is
+    /// written to it yet: its header tells how this one ends.
+    next: Option<(SegmentId, Box<dyn Appender>)>,
+}
+
+#[derive(Debug)]
+struct File {
+    draft: Arc<Draft>,
+    appender: Box<dyn Appender>,
+    /// Offset up to which it is known to be durable.
+    durable: u64,
+}
+
+/// Bytes that may be written before they are synced, whoever asks: so that the end of a segment never has long to sync.
+const UNSYNCED_MAX: u64 = 16 << 20;
+
+impl Growing {
+    /// The file of `draft`, made if it does not exist yet. Its header is durable before any frame is written, so that a
+    /// file whose header is torn holds nothing that was ever acknowledged.
+    async fn open(&mut self, core: &Core, draft: &Arc<Draft>) -> Result<&mut File> {
+        if self.file.is_none() {
+            let mut appender = match self.next.take() {
+                Some((id, appender)) if id == draft.id() => appender,
+                _ => core.backend.append(&Name::Segment(draft.id()).path()).await?,
+            };
+            appender.append(vec![Bytes::copy_from_slice(&draft.header.encode())], true).await?;
+            let durable = appender.len();
+            self.file = Some(File { draft: draft.clone(), appender, durable });
+        }
+        let file = self.file.as_mut().expect("it was made above");
+        assert!(file.draft.id() == draft.id(), "a segment ends before the next begins");
+        Ok(file)
+    }
+
+    async fn reserve(&mut self, core: &Core, draft: &Arc<Draft>, len: u64) -> Result<()> {
+        let appender = match (&mut self.file, &mut self.next) {
+            (Some(file), _) if file.draft.id() == draft.id() => &mut file.appender,
+            (_, Some((id, appender))) if *id == draft.id() => appender,
+            (_, next) => {
+                let appender = core.backend.append(&Name::Segment(draft.id()).path()).await?;
+                &mut next.insert((draft.id(), appender)).1
+            }
+        };
+        Ok(appender.reserve(len).await?)
+    }
+
+    /// Returns whether the group is durable now.
+    async fn write(&mut self, core: &Core, mut group: Group, sync: bool) -> Result<bool> {
+        let Some(draft) = group.draft.take() else { return Ok(true) };
+        let file = self.open(core, &draft).await?;
+        let sync = sync || group.end - file.durable > UNSYNCED_MAX;
+        assert!(file.appender.len() == group.start, "groups follow each other without a gap");
+        let mut data = Vec::with_capacity(1 + group.pieces.len());
+        data.push(mark(core, &draft, group.start, file.durable));
+        data.append(&mut group.pieces);
+        file.appender.append(data, sync).await?;
+        if sync {
+            file.durable = group.end;
+        }
+        Ok(sync)
+    }
+
+    async fn sync(&mut self) -> Result<()> {
+        if let Some(file) = &mut self.file {
+            file.appender.sync().await?;
+            file.durable = file.appender.len();
+        }
+        Ok(())
+    }
+
+    async fn mark(&mut self, core: &Core, offset: u64) -> Result<()> {
+        if let Some(file) = &mut self.file {
+            let mark = mark(core, &file.draft, offset, file.durable);
+            file.appender.append(vec![mark], false).await?;
+        }
+        Ok(())
+    }
+
+    async fn end(&mut self, core: &Core, draft: &Arc<Draft>, end: u64) -> Result<Source> {
+        self.open(core, draft).await?;
+        let mut file = self.file.take().expect("it was opened above");
+        let len = end + END_LEN as u64;
+        let records = draft.memtable.len() as u64;
+        let (last_seq, durable, time) = (draft.memtable.max_seq(), file.durable, core.clock.now());
+        let mut frame = BytesMut::with_capacity(END_LEN);
+        End { len, records, last_seq, durable, time }.encode(&draft.stream(), end, &mut frame);
+        file.appender.append(vec![frame.freeze()], true).await?;
+        Ok(Source::File { appender: Some(file.appender), end: len })
+    }
+}
+
+fn mark(core: &Core, draft: &Draft, offset: u64, durable: u64) -> Bytes {
+    let mut frame = BytesMut::with_capacity(MARK_LEN);
+    Mark { durable, time: core.clock.now() }.encode(&draft.stream(), offset, &mut frame);
+    frame.freeze()
+}
+
+/// The log as objects, each created once.
+#[derive(Debug)]
+pub(crate) struct Fragments {
+    /// The number of the next fragment.
+    next: u64,
+    /// The number of the active segment's first fragment.
+    first: u64,
+}
+
+impl Fragments {
+    async fn write(&mut self, core: &Core, mut group: Group) -> Result<()> {
+        let Some(draft) = group.draft.take() else { return Ok(()) };
+        let mark = mark(core, &draft, group.start, group.start);
+        group.pieces.insert(0, mark);
+        let header = &draft.header;
+        let slice = Slice {
+            first_offset: group.start,
+            segment: header.id.number,
+            salt: header.salt,
+            base_seq: header.base_seq,
+            predecessor: header.predecessor,
+        };
+        let id = FragmentId { epoch: core.epoch.epoch, nonce: core.epoch.nonce, number: self.next };
+        let (write_nonce, time, kind) = (core.random.next(), core.clock.now(), FragmentKind::Data(slice));
+        let fragment = Fragment { database: core.epoch.database, id, write_nonce, time, kind };
+        self.create(core, write_nonce, fragment.encode(&group.pieces)).await?;
+        self.next += 1;
+        if self.next - self.first >= u64::from(core.options.segment_fragments_max) {
+            core.log.want_rotation(&draft);
+        }
+        Ok(())
+    }
+
+    /// Creates the next fragment. A name that is taken is ours, its first answer having been lost, or the fence of a
+    /// writer that has taken over.
+    async fn create(&self, core: &Core, write_nonce: u64, bytes: Bytes) -> Result<()> {
+        let path = fragment(core.epoch, self.next);
+        let mut tries = 0;
+        let error = loop {
+            match core.backend.create(&path, bytes.clone()).await {
+                Ok(()) => return Ok(()),
+                Err(error) if error.kind() == backends::ErrorKind::Unknown && tries < UNKNOWN_RETRIES => tries += 1,
+                Err(error) => break error,
+            }
+        };
+        if error.kind() != backends::ErrorKind::AlreadyExists {
+            return Err(error.into());
+        }
+        let there = read_all(&*core.backend, &path).await?;
+        match Fragment::decode(&there) {
+            Ok((found, _)) if found.write_nonce == write_nonce => Ok(()),
+            Ok(_) => Err(Error::new(ErrorKind::Fenced, format!("another writer has fenced the log at {path}"))),
+            Err(fault) => Err(Error::in_file(&path, fault)),
+        }
+    }
+
+    fn end(&mut self) -> Source {
+        let numbers = self.first..self.next;
+        self.first = self.next;
+        Source::Fragments(numbers)
+    }
+}

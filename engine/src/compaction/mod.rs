@@ -1,0 +1,167 @@
+//! Compaction: gives back the space of what is dead.
+//!
+//! A background task rewrites, in its place, the segment that is deadest, once enough of it is dead; `compact` merges
+//! everything into one sorted run. Both run beside reads and writes, and may be killed at any moment: until the manifest
+//! that names a merge's output is durable its inputs stand, and what it wrote is removed at the next opening.
+
+mod merge;
+pub(crate) mod rules;
+
+use crate::core::Core;
+use crate::version::{Run, Version};
+use crate::{Error, ErrorKind, Result, retire};
+use rules::Candidate;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::{Mutex, MutexGuard, Notify};
+
+/// How long the background waits after a merge that failed before it looks again.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// What merges have in common: only one runs at a time.
+#[derive(Debug, Default)]
+pub(crate) struct Compactor {
+    running: Mutex<()>,
+    wake: Notify,
+    stopping: AtomicBool,
+    /// What merges have done since the opening.
+    pub(crate) merges: AtomicU64,
+    pub(crate) bytes_written: AtomicU64,
+    pub(crate) records_dropped: AtomicU64,
+}
+
+/// What a compaction has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CompactReport {
+    /// Bytes of the sealed segments before.
+    pub bytes_before: u64,
+    /// Bytes of the sealed segments after.
+    pub bytes_after: u64,
+    /// Segments before.
+    pub segments_before: u64,
+    /// Segments after.
+    pub segments_after: u64,
+    /// Records read.
+    pub records_in: u64,
+    /// Records written.
+    pub records_out: u64,
+    /// Records dropped because a newer one of the key was there.
+    pub dropped_superseded: u64,
+    /// Tombstones dropped because nothing was left for them to hide.
+    pub dropped_deleted: u64,
+    /// Records dropped because they had expired.
+    pub dropped_expired: u64,
+}
+
+impl Compactor {
+    /// Something has changed: a merge may be due.
+    pub(crate) fn look(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Lets no merge go on, and waits until none is running.
+    pub(crate) async fn stop(&self) -> MutexGuard<'_, ()> {
+        self.stopping.store(true, Ordering::Release);
+        self.running.lock().await
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.stopping.load(Ordering::Acquire) {
+            return Err(Error::new(ErrorKind::Closed, "the database is closing, so the merge was given up"));
+        }
+        Ok(())
+    }
+}
+
+/// Merges in the background, one segment at a time, whenever one is dead enough.
+pub(crate) async fn run(core: Arc<Core>) {
+    loop {
+        match merge_deadest(&core).await {
+            Ok(true) => {}
+            Ok(false) => core.compactor.wake.notified().await,
+            Err(error) => {
+                if core.log.check().is_err() || core.compactor.check().is_err() {
+                    return;
+                }
+                tracing::warn!(%error, "a merge failed; its inputs stand as they were");
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+}
+
+/// Rewrites the deadest segment, if one is dead enough. Returns whether there was one.
+async fn merge_deadest(core: &Core) -> Result<bool> {
+    let _running = core.compactor.running.lock().await;
+    core.compactor.check()?;
+    let version = core.versions.get();
+    let places = places(&version);
+    let candidates = places.iter().map(|&(run, segment)| {
+        let segment = &version.runs[run].segments[segment];
+        Candidate {
+            record_bytes: segment.meta.record_bytes,
+            dead_bytes: segment.dead_bytes() + segment.meta.record_bytes.saturating_sub(segment.meta.live_bytes),
+            tombstones: segment.meta.tombstones,
+            records: segment.meta.records,
+            oldest: run + 1 == version.runs.len(),
+        }
+    });
+    let Some(picked) = rules::pick(candidates, core.options.merge_dead_share) else {
+        return Ok(false);
+    };
+    let (run, segment) = places[picked];
+    let inputs = vec![version.runs[run].segments[segment].clone()];
+    merge::merge(core, &version, run..run + 1, inputs).await?;
+    Ok(true)
+}
+
+fn places(version: &Version) -> Vec<(usize, usize)> {
+    let of_run = |(index, run): (usize, &Arc<Run>)| {
+        (0..run.segments.len()).map(move |segment| (index, segment)).collect::<Vec<_>>()
+    };
+    version.runs.iter().enumerate().flat_map(of_run).collect()
+}
+
+/// Seals what is in memory and merges everything into one run.
+pub(crate) async fn compact(core: &Core) -> Result<CompactReport> {
+    core.log.rotate()?;
+    core.log.all_sealed().await?;
+    let _running = core.compactor.running.lock().await;
+    core.compactor.check()?;
+    let version = core.versions.get();
+    let report = if is_compact(&version, core.clock.now()) {
+        let (bytes, segments) = size(&version);
+        CompactReport {
+            bytes_before: bytes,
+            bytes_after: bytes,
+            segments_before: segments,
+            segments_after: segments,
+            ..CompactReport::default()
+        }
+    } else {
+        let inputs = version.segments().cloned().collect();
+        merge::merge(core, &version, 0..version.runs.len(), inputs).await?
+    };
+    drop(version);
+    retire::reap(core).await?;
+    Ok(report)
+}
+
+/// Whether there is nothing to gain: one sorted run in which nothing is dead, deleted or expired.
+fn is_compact(version: &Version, now: u64) -> bool {
+    let nothing_dead = |run: &Arc<Run>| {
+        run.segments.iter().all(|segment| {
+            let meta = &segment.meta;
+            let expired = meta.min_expiry.is_some_and(|at| at <= now);
+            meta.sorted && meta.tombstones == 0 && !expired && segment.dead_bytes() == 0
+        })
+    };
+    version.runs.len() <= 1 && version.runs.iter().all(nothing_dead)
+}
+
+/// Bytes and number of the version's segments.
+fn size(version: &Version) -> (u64, u64) {
+    version.segments().fold((0, 0), |(bytes, count), segment| (bytes + segment.meta.len, count + 1))
+}

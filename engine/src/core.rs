@@ -1,0 +1,166 @@
+//! What all parts of an open database share.
+
+use crate::clock::EngineClock;
+use crate::commit::Log;
+use crate::compaction::Compactor;
+use crate::format::manifest::{Manifest, SegmentMeta};
+use crate::format::names::SegmentId;
+use crate::keydir::Keydir;
+use crate::publish::Publisher;
+use crate::random::Random;
+use crate::retire::Retiring;
+use crate::seal::Sealer;
+use crate::segment::Segment;
+use crate::tasks::Tasks;
+use crate::version::Version;
+use crate::versions::Versions;
+use crate::{Error, ErrorKind, Options, Result, Seq};
+use halite_backends::{Backend, Capabilities, Lock};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use tokio::task::JoinHandle;
+
+/// An open database.
+#[derive(Debug)]
+pub(crate) struct Core {
+    // Constant after construction.
+    pub(crate) backend: Arc<dyn Backend>,
+    pub(crate) capabilities: Capabilities,
+    pub(crate) options: Options,
+    pub(crate) epoch: Epoch,
+    pub(crate) clock: Arc<EngineClock>,
+    pub(crate) random: Arc<Random>,
+    pub(crate) tasks: Tasks,
+
+    // Each guards itself.
+    pub(crate) versions: Arc<Versions>,
+    pub(crate) keydir: Keydir,
+    pub(crate) log: Arc<Log>,
+    pub(crate) publisher: Publisher,
+    pub(crate) sealer: Sealer,
+    pub(crate) compactor: Compactor,
+    pub(crate) retiring: Retiring,
+    pub(crate) numbers: Arc<Numbers>,
+    pub(crate) closed: AtomicBool,
+    /// Background tasks, to be ended on close.
+    pub(crate) background: Mutex<Vec<JoinHandle<()>>>,
+    /// The store's lock, held until this database is closed or dropped.
+    pub(crate) lock: Mutex<Option<Box<dyn Lock>>>,
+}
+
+/// Who this writer is, and of which database.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Epoch {
+    pub(crate) database: [u8; 16],
+    pub(crate) hash_seed: u64,
+    pub(crate) epoch: u64,
+    pub(crate) nonce: u64,
+}
+
+/// Hands out segment numbers. A number is burnt by the first attempt to write it.
+#[derive(Debug)]
+pub(crate) struct Numbers(AtomicU64);
+
+impl Numbers {
+    pub(crate) fn from(first: u64) -> Numbers {
+        Numbers(AtomicU64::new(first))
+    }
+
+    pub(crate) fn next(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The number that comes next.
+    pub(crate) fn peek(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Epoch {
+    /// The identity of segment `number` of this epoch.
+    pub(crate) fn segment(&self, number: u64) -> SegmentId {
+        SegmentId { epoch: self.epoch, nonce: self.nonce, number }
+    }
+}
+
+impl Core {
+    pub(crate) fn check_open(&self) -> Result<()> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Error::new(ErrorKind::Closed, "the database is closed"));
+        }
+        Ok(())
+    }
+
+    /// Looks whether another writer has claimed the database, where names alone do not fence.
+    pub(crate) async fn check_newest(&self) -> Result<()> {
+        if self.capabilities.append { self.publisher.check_newest().await } else { Ok(()) }
+    }
+
+    /// Publishes `edit` of the newest manifest; see [`Publisher::publish`].
+    pub(crate) async fn publish(&self, edit: impl FnOnce(&mut Manifest)) -> Result<Manifest> {
+        let deleted = self.retiring.take_deleted();
+        let edit = |manifest: &mut Manifest| {
+            manifest.retired.retain(|name| !deleted.contains(name));
+            edit(manifest);
+        };
+        let outcome = self.publisher.publish(edit).await;
+        if let Err(error) = &outcome
+            && error.kind() != ErrorKind::NoSpace
+        {
+            // Whether the manifest is there is open, or another writer's is: no more may be acknowledged.
+            self.fail(error.clone());
+        }
+        outcome
+    }
+
+    /// Opens a segment of this database, under a number of its own in the keydir.
+    pub(crate) async fn open_segment(&self, meta: &SegmentMeta) -> Result<Arc<Segment>> {
+        let kid = self.retiring.kid()?;
+        Segment::open(&*self.backend, meta, kid, self.epoch.database, self.epoch.hash_seed).await
+    }
+
+    /// The current version and the last sequence number visible in it: the database at one moment.
+    pub(crate) fn snapshot(&self) -> (Arc<Version>, Seq) {
+        loop {
+            let version = self.versions.get();
+            let at = self.log.visible();
+            // Unchanged, the version was current when the number was read: all it has sealed is visible at it.
+            if Arc::ptr_eq(&version, &self.versions.load()) {
+                return (version, at);
+            }
+        }
+    }
+
+    /// Stops all writing because of `cause`; reads go on.
+    pub(crate) fn fail(&self, cause: Error) {
+        tracing::error!(error = %cause, "writing stops");
+        self.log.fail(cause, Seq::MAX);
+    }
+
+    /// Runs `task` in the background until the database is closed.
+    pub(crate) fn spawn(self: &Arc<Self>, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let core = Arc::downgrade(self);
+        let handle = self.tasks.spawn(name, task, move |cause| {
+            if let Some(core) = core.upgrade() {
+                core.fail(cause);
+            }
+        });
+        self.background.lock().push(handle);
+    }
+
+    /// Ends the background tasks, so that nothing is written any more; reads go on.
+    pub(crate) fn end_writing(&self, cause: Error) {
+        for task in self.background.lock().drain(..) {
+            task.abort();
+        }
+        self.log.end(cause);
+    }
+
+    /// Closes the database to everyone and lets go of the store.
+    pub(crate) fn shut(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.end_writing(Error::new(ErrorKind::Closed, "the database is closed"));
+        self.lock.lock().take();
+    }
+}

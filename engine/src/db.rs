@@ -1,0 +1,254 @@
+//! What a user calls.
+
+use crate::batch::{Write, check_lens};
+use crate::builder::Builder;
+use crate::compaction::{self, CompactReport};
+use crate::core::Core;
+use crate::scan::{Entry, Scan};
+use crate::stats::{self, Stats, Tree};
+use crate::verify::{self, VerifyReport};
+use crate::{Durability, KeyRange, Result, WriteBatch, WriteOptions, get, recovery, shutdown};
+use bytes::Bytes;
+use halite_backends::Backend;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// An open database: a handle that is cheap to clone and may be used by many tasks at once.
+///
+/// It belongs to the tokio runtime in which it was opened, whose time must be enabled. When the last handle is dropped
+/// without [`close`](Db::close), what was committed is still written in the background as far as the runtime lives, but
+/// the next opening has a log to replay.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> halite::Result<()> {
+/// let db = halite::Db::open("mem:").await?;
+/// db.put("user:1", "Ada").await?;
+/// assert_eq!(db.get("user:1").await?.as_deref(), Some(&b"Ada"[..]));
+/// db.close().await
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Db {
+    core: Arc<Core>,
+    /// Tells when the last handle is dropped.
+    _handle: Arc<Handle>,
+}
+
+#[derive(Debug)]
+struct Handle(Arc<Core>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        shutdown::abandon(&self.0);
+    }
+}
+
+impl Db {
+    /// Opens the store at `location`, a path or URI (`data`, `file:data`, `mem:`), with default options; creates it
+    /// where there is none.
+    ///
+    /// # Errors
+    /// As [`Builder::open`]; `InvalidInput` for a URI of an unknown scheme.
+    pub async fn open(location: impl AsRef<str>) -> Result<Db> {
+        let backend = halite_backends::open_uri(location.as_ref(), true)?;
+        Db::builder(backend).open().await
+    }
+
+    /// Begins to open the store on `backend`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> halite::Result<()> {
+    /// use halite::{Db, Options, backends::Memory};
+    /// use std::sync::Arc;
+    /// let options = Options { segment_bytes_max: 16 << 20, ..Options::default() };
+    /// let db = Db::builder(Arc::new(Memory::new())).options(options).open().await?;
+    /// # db.close().await
+    /// # }
+    /// ```
+    pub fn builder(backend: Arc<dyn Backend>) -> Builder {
+        Builder::new(backend)
+    }
+
+    pub(crate) fn new(core: Arc<Core>) -> Db {
+        let _handle = Arc::new(Handle(core.clone()));
+        Db { core, _handle }
+    }
+
+    /// Sets `key` to `value`, with the database's default durability ([`Durability::Synced`] unless set otherwise).
+    ///
+    /// # Errors
+    /// `InvalidInput` beyond the limits (keys of 64 KiB, values of 1 GiB; the empty key is a key like any other).
+    /// `NoSpace`: nothing happened. `Unknown`: the log failed while the commit was under way. `Poisoned`, `Fenced`,
+    /// `Closed`: nothing happened.
+    ///
+    /// # Cancel safety
+    /// Dropped before it has entered the log, nothing happens; dropped later, the commit completes all the same.
+    pub async fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
+        self.write_one(key.as_ref(), Some(value.as_ref()), None, self.core.options.durability).await
+    }
+
+    /// Sets `key` to `value` as `options` say. Otherwise as [`put`](Db::put).
+    pub async fn put_with(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, options: WriteOptions) -> Result<()> {
+        let expires_at = self.expiry(options.ttl);
+        self.write_one(key.as_ref(), Some(value.as_ref()), expires_at, options.durability).await
+    }
+
+    /// Deletes `key`; no error where it is not there. Otherwise as [`put`](Db::put).
+    pub async fn delete(&self, key: impl AsRef<[u8]>) -> Result<()> {
+        self.write_one(key.as_ref(), None, None, self.core.options.durability).await
+    }
+
+    /// Deletes `key` as `options` say. Otherwise as [`delete`](Db::delete).
+    pub async fn delete_with(&self, key: impl AsRef<[u8]>, options: WriteOptions) -> Result<()> {
+        self.write_one(key.as_ref(), None, None, options.durability).await
+    }
+
+    async fn write_one(
+        &self,
+        key: &[u8],
+        value: Option<&[u8]>,
+        expires_at: Option<u64>,
+        level: Durability,
+    ) -> Result<()> {
+        self.core.check_open()?;
+        check_lens(key.len(), value.map_or(0, <[u8]>::len))?;
+        self.core.log.commit(std::iter::once(Write { key, value, expires_at }), level).await
+    }
+
+    /// Commits `batch`, all of it or nothing, with the database's default durability. Otherwise as [`put`](Db::put).
+    pub async fn write(&self, batch: WriteBatch) -> Result<()> {
+        let options = WriteOptions { durability: self.core.options.durability, ..WriteOptions::default() };
+        self.write_with(batch, options).await
+    }
+
+    /// Commits `batch`, all of it or nothing, as `options` say. Otherwise as [`put`](Db::put).
+    pub async fn write_with(&self, batch: WriteBatch, options: WriteOptions) -> Result<()> {
+        self.core.check_open()?;
+        batch.check()?;
+        if batch.is_empty() {
+            return self.core.log.check();
+        }
+        let expires_at = self.expiry(options.ttl);
+        let writes = batch.writes().map(|write| Write { expires_at: write.expires_at.or(expires_at), ..write });
+        self.core.log.commit(writes, options.durability).await
+    }
+
+    fn expiry(&self, ttl: Option<Duration>) -> Option<u64> {
+        // A lifetime beyond the end of time never ends.
+        let millis = u64::try_from(ttl?.as_millis()).ok()?;
+        self.core.clock.now().checked_add(millis)
+    }
+
+    /// The value of `key`, or `None` where it is absent, deleted or expired. A slice of the store's own memory where the
+    /// backend maps: holding it keeps that memory, not more.
+    ///
+    /// # Errors
+    /// `Corruption` where the record is damaged, `Io` where it cannot be read, `Closed`.
+    pub async fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Bytes>> {
+        Ok(get::get(&self.core, key.as_ref()).await?.map(|newest| newest.value))
+    }
+
+    /// The entry of `key`: its value, sequence number and expiry. Otherwise as [`get`](Db::get).
+    pub async fn get_entry(&self, key: impl AsRef<[u8]>) -> Result<Option<Entry>> {
+        get::get_entry(&self.core, key.as_ref()).await
+    }
+
+    /// Whether `key` is there. Errors as [`get`](Db::get).
+    pub async fn contains(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        Ok(get::get(&self.core, key.as_ref()).await?.is_some())
+    }
+
+    /// The entries whose keys lie in `range`, in byte order of their keys, as they are at this call: later writes do not
+    /// show.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> halite::Result<()> {
+    /// use futures::TryStreamExt;
+    /// let db = halite::Db::open("mem:").await?;
+    /// db.write(halite::WriteBatch::new().put("a", "1").put("b", "2").put("c", "3")).await?;
+    /// let entries: Vec<_> = db.scan("b"..).limit(10).try_collect().await?;
+    /// assert_eq!(entries.len(), 2);
+    /// # db.close().await
+    /// # }
+    /// ```
+    pub fn scan(&self, range: impl Into<KeyRange>) -> Scan {
+        let (version, at) = self.core.snapshot();
+        Scan::new(version, at, self.core.clock.now(), range.into(), self.core.check_open().err())
+    }
+
+    /// The entries whose keys begin with `prefix`. Otherwise as [`scan`](Db::scan).
+    pub fn prefix(&self, prefix: impl AsRef<[u8]>) -> Scan {
+        self.scan(KeyRange::prefix(prefix))
+    }
+
+    /// Makes all commits so far durable, whatever their level: on return they survive a power cut.
+    ///
+    /// # Errors
+    /// As [`put`](Db::put): `Unknown` says that the log failed meanwhile.
+    ///
+    /// # Cancel safety
+    /// Dropped, the sync happens all the same.
+    pub async fn flush(&self) -> Result<()> {
+        self.core.check_open()?;
+        self.core.log.flush().await
+    }
+
+    /// Seals what is in memory and merges all segments into one sorted run, so that nothing dead remains.
+    ///
+    /// Needs room for a copy of the live data. Reads and writes go on meanwhile.
+    ///
+    /// # Errors
+    /// `Corruption` where a record is damaged: nothing is changed then. `NoSpace`, `Io`.
+    ///
+    /// # Cancel safety
+    /// Dropped, the database is as before, apart from what was sealed.
+    pub async fn compact(&self) -> Result<CompactReport> {
+        self.core.check_open()?;
+        compaction::compact(&self.core).await
+    }
+
+    /// Reads every byte of every sealed segment and checks it against its checksums, its index and the manifest.
+    ///
+    /// # Errors
+    /// `Io` where the storage fails; damage is not an error but in the report.
+    pub async fn verify(&self) -> Result<VerifyReport> {
+        self.core.check_open()?;
+        verify::verify(&self.core).await
+    }
+
+    /// What the database holds and does, in numbers.
+    pub fn stats(&self) -> Stats {
+        stats::stats(&self.core)
+    }
+
+    /// The segments and memtables, as a tree.
+    pub fn tree(&self) -> Tree {
+        stats::tree(&self.core)
+    }
+
+    /// Makes everything durable, seals it, and closes the database: the next opening replays nothing. Other handles get
+    /// `Closed` from then on.
+    ///
+    /// # Errors
+    /// The failure that stopped writing, if any; the database is closed all the same, and the next opening replays the
+    /// log.
+    ///
+    /// # Cancel safety
+    /// Dropped, the database may be open still; call it again.
+    pub async fn close(&self) -> Result<()> {
+        shutdown::close(&self.core).await
+    }
+
+    /// Opens the same store anew, with a new epoch, after a failure has stopped this handle from writing.
+    ///
+    /// This handle and its clones are done: what they committed and was not lost is in the new one.
+    ///
+    /// # Errors
+    /// As [`Builder::open`].
+    pub async fn reopen(&self) -> Result<Db> {
+        recovery::reopen(&self.core).await.map(Db::new)
+    }
+}

@@ -1,0 +1,167 @@
+//! Claiming a database: the manifest by which a writer says that it is the one, from now on.
+//!
+//! The claim takes the next number, copies the newest manifest with its log pointer, and raises the epoch. A writer that
+//! is still at work finds it before it acknowledges anything more: see [`publish`](crate::publish).
+
+use super::Setup;
+use crate::clock::EngineClock;
+use crate::format::manifest::{Log, LogState, Manifest, Proof};
+use crate::format::names::{self, Name};
+use crate::{Error, ErrorKind, Result, publish};
+use bytes::Bytes;
+use futures::TryStreamExt;
+use futures::future::join_all;
+use halite_backends::{self as backends, Backend, Path};
+
+/// How often a manifest that vanished while it was looked at is looked for again.
+const LOOKS: u32 = 8;
+/// Creates that race when a store is proved.
+const RACERS: usize = 16;
+
+/// Creates the claim and returns it.
+///
+/// A writer at work may publish a manifest between the look at the newest and the claim: then the claim is made anew,
+/// on top of that. Another claim in between means that somebody else opens the store right now.
+pub(super) async fn claim(setup: &Setup, clock: &EngineClock) -> Result<Manifest> {
+    let mut seen = None;
+    loop {
+        let base = match newest(setup).await? {
+            Some(newest) => newest,
+            None => first(setup, clock).await?,
+        };
+        let epoch = base.epoch;
+        let claim = on_top_of(base, setup, clock);
+        match publish::create(&*setup.backend, &claim).await {
+            Ok(_) => {
+                tracing::debug!(manifest = claim.number, epoch = claim.epoch, "claimed");
+                return Ok(claim);
+            }
+            Err(error) if error.kind() == ErrorKind::Fenced && seen.is_none_or(|seen| seen == epoch) => {
+                seen = Some(epoch)
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn on_top_of(newest: Manifest, setup: &Setup, clock: &EngineClock) -> Manifest {
+    clock.saw(newest.engine_time);
+    let mut claim = newest;
+    claim.number += 1;
+    claim.epoch += 1;
+    claim.nonce = setup.random.next();
+    claim.write_nonce = setup.random.next();
+    claim.engine_time = clock.now();
+    if claim.log.state == LogState::Open {
+        // The name fences the writer that did not close, for ever: it may only be paused.
+        claim.kept_claims.push(claim.number);
+    }
+    claim
+}
+
+/// The newest manifest, or `None` where there is no store.
+async fn newest(setup: &Setup) -> Result<Option<Manifest>> {
+    let backend = &*setup.backend;
+    for _ in 0..LOOKS {
+        let Some(number) = publish::list(backend).await?.into_iter().max() else {
+            return Ok(None);
+        };
+        match publish::read(backend, number).await {
+            // A writer at work has published the next one and deleted this one in between.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            outcome => return outcome.map(Some),
+        }
+    }
+    Err(Error::new(ErrorKind::InUse, "another writer publishes faster than its manifests can be read"))
+}
+
+/// What the first claim of a new store starts from.
+async fn first(setup: &Setup, clock: &EngineClock) -> Result<Manifest> {
+    let backend = &*setup.backend;
+    if !setup.options.create_if_missing {
+        let message = format!("there is no store at {}", backend.location());
+        return Err(Error::new(ErrorKind::NotFound, message));
+    }
+    must_be_empty(backend).await?;
+    let proof = prove(setup).await?;
+    let mut database = [0; 16];
+    database[..8].copy_from_slice(&setup.random.next().to_le_bytes());
+    database[8..].copy_from_slice(&setup.random.next().to_le_bytes());
+    Ok(Manifest {
+        number: 0,
+        epoch: 0,
+        nonce: 0,
+        write_nonce: 0,
+        database,
+        hash_seed: setup.random.next(),
+        created: clock.now(),
+        engine_time: 0,
+        log: Log {
+            state: LogState::ClosedCleanly,
+            epoch: 0,
+            nonce: 0,
+            first_segment: 1,
+            first_fragment: 0,
+            last_sealed_seq: 0,
+            next_segment: 1,
+            next_seq: 1,
+        },
+        runs: Vec::new(),
+        retired: Vec::new(),
+        kept_claims: Vec::new(),
+        proof: Some(proof),
+    })
+}
+
+/// Refuses to make a store where something else is.
+async fn must_be_empty(backend: &dyn Backend) -> Result<()> {
+    let mut listed = backend.list("");
+    while let Some(meta) = listed.try_next().await? {
+        let name = meta.path.as_str();
+        if name.starts_with(PROOF_FOLDER) {
+            continue;
+        }
+        let location = backend.location();
+        return Err(match Name::parse(name) {
+            Some(_) => Error::corruption(names::MANIFESTS, 0, format!("there is no manifest, but there is {name}")),
+            None => Error::new(ErrorKind::NotAStore, format!("{location} holds {name}, which is no part of a store")),
+        });
+    }
+    Ok(())
+}
+
+const PROOF_FOLDER: &str = "proof/";
+
+/// Proves that the backend creates a name only once and lists what was created: all safety against a second writer
+/// stands on that.
+async fn prove(setup: &Setup) -> Result<Proof> {
+    let backend = &*setup.backend;
+    let path = Path::new(format!("{PROOF_FOLDER}{:016x}", setup.random.next()))?;
+    let racers = (0..RACERS).map(|racer| backend.create(&path, Bytes::from(format!("racer {racer}"))));
+    let outcomes = join_all(racers).await;
+    let mut winners = 0;
+    for outcome in outcomes {
+        match outcome {
+            Ok(()) => winners += 1,
+            Err(error) if error.kind() == backends::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let again = backend.create(&path, Bytes::from_static(b"again")).await;
+    let again_refused = matches!(&again, Err(error) if error.kind() == backends::ErrorKind::AlreadyExists);
+    let listed: Vec<_> = backend.list(PROOF_FOLDER.trim_end_matches('/')).try_collect().await?;
+    let is_listed = listed.iter().any(|meta| meta.path == path);
+    backend.delete(&path).await?;
+    let passed = winners == 1 && again_refused && is_listed;
+    if !passed && !setup.single_writer {
+        let message = format!(
+            "{} does not create names exclusively, so a second writer could not be kept out \
+             (winners of {RACERS} racing creates={winners} second create refused={again_refused} listed={is_listed}); \
+             declare a single writer if there never is more than one",
+            backend.location()
+        );
+        return Err(Error::new(ErrorKind::InvalidInput, message));
+    }
+    let create_if_absent = winners == 1 && again_refused;
+    Ok(Proof { create_if_absent, listed: is_listed, single_writer_declared: setup.single_writer })
+}

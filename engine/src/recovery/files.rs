@@ -1,0 +1,89 @@
+//! The log as growing files: which segments are unsealed, and where each ends.
+
+use super::replay::Unsealed;
+use crate::format::Fault;
+use crate::format::header::{HEADER_LEN, Header, Layout};
+use crate::format::manifest::Manifest;
+use crate::format::names::{self, Name, SegmentId};
+use crate::publish::read_all;
+use crate::{Error, Result};
+use bytes::Bytes;
+use futures::TryStreamExt;
+use halite_backends::Backend;
+use std::collections::HashSet;
+
+/// Reads the unsealed segments of the log in order, and adds their names to `retired`.
+pub(super) async fn read(backend: &dyn Backend, claim: &Manifest, retired: &mut Vec<String>) -> Result<Vec<Unsealed>> {
+    let mut unsealed: Vec<Unsealed> = Vec::new();
+    let mut unborn = None;
+    for id in candidates(backend, claim).await? {
+        let path = Name::Segment(id).path();
+        let bytes = read_all(backend, &path).await?;
+        match header(id, claim, &bytes) {
+            Ok(header) if header.layout == Layout::Sorted => continue,
+            Ok(header) => {
+                if let Some(unborn) = unborn {
+                    return Err(Error::corruption(unborn, 0, format!("the header is damaged, but {path} follows")));
+                }
+                unsealed.push(Unsealed { header, bytes, path: path.clone(), declared: 0, successor: None });
+            }
+            // Frames are written only after the header is durable: without frames nothing was ever acknowledged.
+            Err(Fault::Damage(_)) if bytes.iter().skip(HEADER_LEN).all(|&byte| byte == 0) => {
+                unborn = Some(path.clone())
+            }
+            Err(fault) => return Err(Error::in_file(&path, fault)),
+        }
+        retired.push(path.as_str().to_owned());
+    }
+    check_chain(claim, &mut unsealed)?;
+    Ok(unsealed)
+}
+
+/// The segments that this log may have written and the manifest does not name, in order of their numbers.
+async fn candidates(backend: &dyn Backend, claim: &Manifest) -> Result<Vec<SegmentId>> {
+    let log = &claim.log;
+    let named: HashSet<_> = claim.runs.iter().flat_map(|run| &run.segments).map(|meta| meta.id).collect();
+    let mut ids = Vec::new();
+    let mut listed = backend.list(names::SEGMENTS);
+    while let Some(meta) = listed.try_next().await? {
+        if let Some(Name::Segment(id)) = Name::parse(meta.path.as_str())
+            && (id.epoch, id.nonce) == (log.epoch, log.nonce)
+            && id.number >= log.first_segment
+            && !named.contains(&id)
+        {
+            ids.push(id);
+        }
+    }
+    ids.sort_unstable();
+    Ok(ids)
+}
+
+fn header(id: SegmentId, claim: &Manifest, bytes: &Bytes) -> Result<Header, Fault> {
+    let header = Header::decode(bytes)?;
+    header.check(&claim.database, claim.hash_seed, id)?;
+    Ok(header)
+}
+
+/// Each segment must follow the one before it, and the first must be the one that the manifest names: what is missing in
+/// between was acknowledged and is lost.
+fn check_chain(claim: &Manifest, unsealed: &mut [Unsealed]) -> Result<()> {
+    let mut expected = claim.log.first_segment;
+    for index in 0..unsealed.len() {
+        let header = &unsealed[index].header;
+        let before = header.predecessor.map_or(0, |predecessor| predecessor.number);
+        let follows = if index == 0 { header.id.number == expected } else { before == expected };
+        if !follows {
+            let missing = Name::Segment(SegmentId { number: expected, ..header.id }).path();
+            return Err(Error::corruption(
+                missing,
+                0,
+                format!("the segment is missing, but {} is there", unsealed[index].path),
+            ));
+        }
+        expected = header.id.number;
+        if index > 0 {
+            unsealed[index - 1].successor = unsealed[index].header.predecessor;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,132 @@
+//! The log as fragments: reading them in order, and fencing the writer that made them.
+//!
+//! Fragments of an epoch are one dense sequence. The first absent name is the only one that the old writer can use next,
+//! so a fence created there ends its log for ever: what lies before the fence is the log, nothing after it counts. If
+//! the old writer is quicker its fragment is read too, and the fence goes one further.
+
+use super::replay::Unsealed;
+use crate::clock::EngineClock;
+use crate::format::Damage;
+use crate::format::fragment::{Fragment, FragmentKind, Slice};
+use crate::format::header::{HEADER_LEN, Header, Layout};
+use crate::format::manifest::Manifest;
+use crate::format::names::{FragmentId, Name, SegmentId, log_folder};
+use crate::publish::{UNKNOWN_RETRIES, read_all};
+use crate::random::Random;
+use crate::{Error, ErrorKind, Result};
+use bytes::BytesMut;
+use futures::TryStreamExt;
+use halite_backends::{self as backends, Backend, Path};
+
+/// Reads the fragments of the log that `claim` points to, fences it, and adds the names of what was read to `retired`.
+pub(super) async fn read(
+    backend: &dyn Backend,
+    claim: &Manifest,
+    random: &Random,
+    clock: &EngineClock,
+    retired: &mut Vec<String>,
+) -> Result<Vec<Unsealed>> {
+    let log = &claim.log;
+    if backend.capabilities().append {
+        // A log that grows has no fragments, unless the store was copied from where it could not grow.
+        let mut listed = backend.list(&log_folder(log.epoch, log.nonce));
+        if listed.try_next().await?.is_none() {
+            return Ok(Vec::new());
+        }
+    }
+    let mut segments: Vec<(Unsealed, BytesMut)> = Vec::new();
+    for number in log.first_fragment.. {
+        let id = FragmentId { epoch: log.epoch, nonce: log.nonce, number };
+        let path = Name::Fragment(id).path();
+        let Some(bytes) = read_or_fence(backend, &path, id, claim, random, clock).await? else { break };
+        let (fragment, payload) = Fragment::decode(&bytes).map_err(|fault| Error::in_file(&path, fault))?;
+        if (fragment.database, fragment.id) != (claim.database, id) {
+            return Err(Error::corruption(&path, 0, format!("this is fragment {:?} of another place", fragment.id)));
+        }
+        clock.saw(fragment.time);
+        match fragment.kind {
+            FragmentKind::Fence => break,
+            FragmentKind::Data(slice) => join(&mut segments, claim, &path, &slice, payload)?,
+        }
+        retired.push(path.as_str().to_owned());
+    }
+    Ok(segments
+        .into_iter()
+        .map(|(unsealed, bytes)| Unsealed { declared: bytes.len() as u64, bytes: bytes.freeze(), ..unsealed })
+        .collect())
+}
+
+/// The bytes of the fragment at `path`, or `None` where there was none and now there is our fence.
+async fn read_or_fence(
+    backend: &dyn Backend,
+    path: &Path,
+    id: FragmentId,
+    claim: &Manifest,
+    random: &Random,
+    clock: &EngineClock,
+) -> Result<Option<bytes::Bytes>> {
+    match read_all(backend, path).await {
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        outcome => return outcome.map(Some),
+    }
+    let (write_nonce, time) = (random.next(), clock.now());
+    let fence = Fragment { database: claim.database, id, write_nonce, time, kind: FragmentKind::Fence }.encode(&[]);
+    let mut tries = 0;
+    loop {
+        match backend.create(path, fence.clone()).await {
+            Ok(()) => return Ok(None),
+            // The old writer was quicker, or an earlier try of ours took the name.
+            Err(error) if error.kind() == backends::ErrorKind::AlreadyExists => {
+                return read_all(backend, path).await.map(Some);
+            }
+            Err(error) if error.kind() == backends::ErrorKind::Unknown && tries < UNKNOWN_RETRIES => tries += 1,
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Adds a slice to the segment it belongs to, which must be the last one or a new one, without a gap.
+fn join(
+    segments: &mut Vec<(Unsealed, BytesMut)>,
+    claim: &Manifest,
+    path: &Path,
+    slice: &Slice,
+    payload: &[u8],
+) -> Result<()> {
+    let refuse = |what: String| Err(Error::in_file(path, Damage::new(0, what)));
+    let begins = segments.last().is_none_or(|(last, _)| last.header.id.number != slice.segment);
+    if begins {
+        let expected = segments.last().map(|(last, _)| last.header.id.number);
+        if let (Some(expected), before) = (expected, slice.predecessor.map(|predecessor| predecessor.number))
+            && before != Some(expected)
+        {
+            return refuse(format!("its segment should follow segment {expected}, but follows {before:?}"));
+        }
+        if let Some((last, _)) = segments.last_mut() {
+            last.successor = slice.predecessor;
+        }
+        let header = Header {
+            database: claim.database,
+            id: SegmentId { epoch: claim.log.epoch, nonce: claim.log.nonce, number: slice.segment },
+            salt: slice.salt,
+            hash_seed: claim.hash_seed,
+            base_seq: slice.base_seq,
+            created: 0,
+            layout: Layout::Dense,
+            predecessor: slice.predecessor,
+        };
+        let unsealed =
+            Unsealed { header, bytes: bytes::Bytes::new(), path: path.clone(), declared: 0, successor: None };
+        segments.push((unsealed, BytesMut::zeroed(HEADER_LEN)));
+    }
+    let Some((last, bytes)) = segments.last_mut() else { return refuse("no segment to join".to_owned()) };
+    if last.header.stream() != slice.stream() || bytes.len() as u64 != slice.first_offset {
+        return refuse(format!(
+            "its slice begins at {}, but what came before ends at {}",
+            slice.first_offset,
+            bytes.len()
+        ));
+    }
+    bytes.extend_from_slice(payload);
+    Ok(())
+}

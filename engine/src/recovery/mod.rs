@@ -1,0 +1,207 @@
+//! Opening: newest manifest, claim, fence, replay, and a second manifest that makes it real.
+//!
+//! Recovery may crash at any point and any number of times. Until the second manifest is durable nothing of the old log
+//! is deleted and nothing is acknowledged, so that the next opening finds the same log. What was replayed is written to
+//! a new segment before it is relied on: the old one may be in the page cache and nowhere else.
+
+mod claim;
+mod files;
+mod fragments;
+mod replay;
+
+use crate::clock::{Clock, EngineClock};
+use crate::commit::{self, Draft, Log, NewDraft, Prior, Sink};
+use crate::compaction::{self, Compactor};
+use crate::core::{Core, Epoch, Numbers};
+use crate::format::header::{Header, Layout, Predecessor};
+use crate::format::manifest::{LogState, Manifest};
+use crate::format::names::{self, Name};
+use crate::keydir::Keydir;
+use crate::memtable::Memtable;
+use crate::publish::Publisher;
+use crate::random::Random;
+use crate::retire::{self, Retiring};
+use crate::seal::{self, Sealer};
+use crate::segment::Segment;
+use crate::tasks::Tasks;
+use crate::version::Run;
+use crate::versions::Versions;
+use crate::{Error, ErrorKind, Options, Result, timers};
+use futures::TryStreamExt;
+use halite_backends::{Backend, Lock, Path};
+use parking_lot::Mutex;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// What an opening needs to know.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    pub(crate) backend: Arc<dyn Backend>,
+    pub(crate) options: Options,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: Arc<Random>,
+    pub(crate) single_writer: bool,
+    /// The store's lock, where this process holds it already.
+    pub(crate) lock: Option<Box<dyn Lock>>,
+}
+
+/// After an unclean end the sequence goes on this far ahead, so that no number is used twice that a reader may have
+/// seen on a record that was lost. A log holds fewer records than that: it has fewer bytes.
+const SEQ_SKIP: u64 = 1 << 32;
+
+/// Opens the database, creating it if need be.
+pub(crate) async fn open(mut setup: Setup) -> Result<Arc<Core>> {
+    let tasks = Tasks::current()?;
+    if setup.lock.is_none() && setup.backend.capabilities().lock {
+        setup.lock = Some(setup.backend.lock().await?);
+    }
+    let clock = Arc::new(EngineClock::new(setup.clock.clone()));
+    let claimed = claim::claim(&setup, &clock).await?;
+    setup.backend.tidy().await?;
+    let epoch =
+        Epoch { database: claimed.database, hash_seed: claimed.hash_seed, epoch: claimed.epoch, nonce: claimed.nonce };
+    let numbers = Arc::new(Numbers::from(claimed.log.next_segment.max(1)));
+    let publisher = Publisher::new(setup.backend.clone(), setup.random.clone(), clock.clone(), claimed.clone());
+
+    let replayed = replay::replay(&setup.backend, &claimed, &epoch, &numbers, &clock, &setup.random).await?;
+    let first_segment = numbers.peek();
+    let manifest = publisher
+        .publish(|manifest| {
+            let earlier: HashSet<_> = manifest.retired.drain(..).collect();
+            manifest.runs.splice(0..0, replayed.runs.iter().cloned());
+            manifest.retired.extend(replayed.retired.iter().filter(|path| !earlier.contains(*path)).cloned());
+            manifest.log.state = LogState::Open;
+            manifest.log.epoch = epoch.epoch;
+            manifest.log.nonce = epoch.nonce;
+            manifest.log.first_segment = first_segment;
+            manifest.log.first_fragment = 0;
+            manifest.log.last_sealed_seq = replayed.last_seq;
+            manifest.log.next_seq = replayed.next_seq;
+            manifest.log.next_segment = first_segment;
+        })
+        .await?;
+    collect(&*setup.backend, &claimed.retired, &replayed.retired, &manifest).await?;
+    assemble(setup, tasks, clock, epoch, numbers, publisher, &manifest, replayed).await
+}
+
+/// Opens the store of `core` anew, in the same process.
+pub(crate) async fn reopen(core: &Arc<Core>) -> Result<Arc<Core>> {
+    core.log.stop();
+    let _no_merge = core.compactor.stop().await;
+    let lock = core.lock.lock().take();
+    core.end_writing(Error::new(ErrorKind::Fenced, "the database was opened anew"));
+    open(Setup {
+        backend: core.backend.clone(),
+        options: core.options.clone(),
+        clock: core.clock.wall(),
+        random: core.random.clone(),
+        single_writer: true,
+        lock,
+    })
+    .await
+}
+
+/// Deletes what earlier epochs left and the newest manifest does not name.
+async fn collect(backend: &dyn Backend, retired: &[String], replayed: &[String], manifest: &Manifest) -> Result<()> {
+    for name in retired.iter().chain(replayed) {
+        if let Ok(path) = Path::new(name.as_str()) {
+            backend.delete(&path).await?;
+        }
+    }
+    let named: HashSet<_> = manifest.runs.iter().flat_map(|run| &run.segments).map(|meta| meta.id).collect();
+    let mut listed = backend.list(names::SEGMENTS);
+    while let Some(meta) = listed.try_next().await? {
+        if let Some(Name::Segment(id)) = Name::parse(meta.path.as_str())
+            && id.epoch < manifest.epoch
+            && !named.contains(&id)
+        {
+            backend.delete(&meta.path).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Puts the parts together and starts the background tasks.
+#[allow(clippy::too_many_arguments)]
+async fn assemble(
+    setup: Setup,
+    tasks: Tasks,
+    clock: Arc<EngineClock>,
+    epoch: Epoch,
+    numbers: Arc<Numbers>,
+    publisher: Publisher,
+    manifest: &Manifest,
+    replayed: replay::Replayed,
+) -> Result<Arc<Core>> {
+    let retiring = Retiring::default();
+    let keydir = Keydir::new();
+    let mut runs = Vec::with_capacity(manifest.runs.len());
+    for run in &manifest.runs {
+        let mut segments = Vec::with_capacity(run.segments.len());
+        for meta in &run.segments {
+            let segment =
+                Segment::open(&*setup.backend, meta, retiring.kid()?, epoch.database, epoch.hash_seed).await?;
+            seal::enter_slots(&keydir, &segment, |_| {}).await?;
+            segments.push(segment);
+        }
+        runs.push(Arc::new(Run::new(segments)));
+    }
+    let versions = Arc::new(Versions::new(runs));
+    let capabilities = setup.backend.capabilities();
+    let new_draft = new_draft(epoch, numbers.clone(), setup.random.clone(), clock.clone());
+    let prior = Prior { number: 0, len: 0, last_seq: replayed.last_seq, next_seq: replayed.next_seq };
+    let log = Log::new(&setup.options, epoch.hash_seed, capabilities.append, versions.clone(), new_draft, prior);
+    let core = Arc::new(Core {
+        capabilities,
+        epoch,
+        clock,
+        random: setup.random,
+        tasks,
+        versions,
+        keydir,
+        log: Arc::new(log),
+        publisher,
+        sealer: Sealer::default(),
+        compactor: Compactor::default(),
+        retiring,
+        numbers,
+        closed: AtomicBool::new(false),
+        background: Mutex::new(Vec::new()),
+        lock: Mutex::new(setup.lock),
+        backend: setup.backend,
+        options: setup.options,
+    });
+    let sink = Sink::new(capabilities.append);
+    let committer = core.log.start(Box::pin(commit::run(core.clone(), sink)));
+    core.spawn("committer", committer);
+    core.spawn("sealer", seal::run(core.clone()));
+    core.spawn("reaper", retire::run(core.clone()));
+    core.spawn("flush timer", timers::flush(core.clone()));
+    core.spawn("sync timer", timers::sync(core.clone()));
+    if core.options.merge_in_background {
+        core.spawn("compactor", compaction::run(core.clone()));
+    }
+    Ok(core)
+}
+
+/// How the log makes its next segment.
+fn new_draft(epoch: Epoch, numbers: Arc<Numbers>, random: Arc<Random>, clock: Arc<EngineClock>) -> NewDraft {
+    Box::new(move |prior: Prior| {
+        let header = Header {
+            database: epoch.database,
+            id: epoch.segment(numbers.next()),
+            salt: random.next(),
+            hash_seed: epoch.hash_seed,
+            base_seq: prior.next_seq,
+            created: clock.now(),
+            layout: Layout::Dense,
+            predecessor: (prior.number > 0).then_some(Predecessor {
+                number: prior.number,
+                len: prior.len,
+                last_seq: prior.last_seq,
+            }),
+        };
+        Arc::new(Draft { memtable: Arc::new(Memtable::new(header.stream())), header })
+    })
+}

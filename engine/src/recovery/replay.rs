@@ -1,0 +1,134 @@
+//! Replay: what the log of the last epoch holds becomes sealed segments.
+//!
+//! Each unsealed segment is read whole, its committed batches are indexed, and the newest record of each key is written
+//! to a new segment in key order. The old files stay until a manifest that names the new ones is durable.
+
+use super::files;
+use super::fragments;
+use crate::Seq;
+use crate::clock::EngineClock;
+use crate::core::{Epoch, Numbers};
+use crate::format::header::{HEADER_LEN, Header, Predecessor};
+use crate::format::manifest::{LogState, Manifest, RunMeta};
+use crate::format::tail::{Proof, Replay, Step, Tail, Verdict};
+use crate::hash;
+use crate::memtable::{Memtable, Placed};
+use crate::random::Random;
+use crate::seal;
+use crate::{Error, Result};
+use bytes::Bytes;
+use halite_backends::{Backend, Path};
+use std::sync::Arc;
+
+/// One unsealed segment of the log, read whole.
+#[derive(Debug)]
+pub(super) struct Unsealed {
+    pub(super) header: Header,
+    /// Its bytes from offset 0 on, as one growing file would hold them.
+    pub(super) bytes: Bytes,
+    /// What to name in errors.
+    pub(super) path: Path,
+    /// The offset below which everything is known to have been durable; 0 where only its marks tell.
+    pub(super) declared: u64,
+    /// What the segment after it says of it, where there is one. Only the last may be torn.
+    pub(super) successor: Option<Predecessor>,
+}
+
+/// What a replay has made of the log.
+#[derive(Debug, Default)]
+pub(super) struct Replayed {
+    /// The new runs, newest first.
+    pub(super) runs: Vec<RunMeta>,
+    /// Files of the old log, needed no more once the new runs are published.
+    pub(super) retired: Vec<String>,
+    pub(super) last_seq: Seq,
+    pub(super) next_seq: Seq,
+}
+
+/// Replays the log that `claim` points to, unless it was closed cleanly.
+pub(super) async fn replay(
+    backend: &Arc<dyn Backend>,
+    claim: &Manifest,
+    epoch: &Epoch,
+    numbers: &Numbers,
+    clock: &EngineClock,
+    random: &Random,
+) -> Result<Replayed> {
+    let log = &claim.log;
+    let mut replayed = Replayed { last_seq: log.last_sealed_seq, next_seq: log.next_seq, ..Replayed::default() };
+    if log.state == LogState::ClosedCleanly {
+        return Ok(replayed);
+    }
+    let mut unsealed = files::read(&**backend, claim, &mut replayed.retired).await?;
+    unsealed.extend(fragments::read(&**backend, claim, random, clock, &mut replayed.retired).await?);
+    for segment in &unsealed {
+        let memtable = Arc::new(Memtable::new(segment.header.stream()));
+        index(segment, &memtable, epoch.hash_seed, clock).await?;
+        if memtable.is_empty() {
+            continue;
+        }
+        replayed.last_seq = memtable.max_seq();
+        let id = epoch.segment(numbers.next());
+        let meta = seal::write_sorted(&**backend, epoch, &memtable, id, random.next(), clock.now()).await?;
+        replayed.runs.insert(0, RunMeta { segments: vec![meta] });
+    }
+    replayed.next_seq = replayed.next_seq.max(replayed.last_seq + 1).saturating_add(super::SEQ_SKIP);
+    tracing::info!(segments = unsealed.len(), last_seq = replayed.last_seq, "replayed the log");
+    Ok(replayed)
+}
+
+/// Enters the committed batches of `segment` into `memtable`, and judges its end.
+async fn index(segment: &Unsealed, memtable: &Memtable, hash_seed: u64, clock: &EngineClock) -> Result<()> {
+    let body = segment.bytes.slice(HEADER_LEN..);
+    let mut replay = Replay::new(segment.header.stream(), HEADER_LEN as u64, &body, segment.declared);
+    let mut placed = Vec::new();
+    let tail = loop {
+        match replay.step() {
+            Step::Batch(batch) => {
+                placed.clear();
+                for record in batch.records() {
+                    let (offset, record) = record.map_err(|damage| Error::in_file(&segment.path, damage))?;
+                    placed.push(Placed {
+                        start: (offset - batch.offset) as u32,
+                        len: record.len as u32,
+                        hash: hash::hash(hash_seed, record.key),
+                        seq: record.seq,
+                    });
+                }
+                memtable.insert(body.slice_ref(batch.bytes), batch.offset as u32, &placed);
+            }
+            Step::More => tokio::task::yield_now().await,
+            Step::Done(tail) => break tail,
+        }
+    };
+    clock.saw(tail.time);
+    judge(segment, &tail)
+}
+
+/// Whether the log may end as it does.
+fn judge(segment: &Unsealed, tail: &Tail) -> Result<()> {
+    let path = &segment.path;
+    match &tail.verdict {
+        Verdict::Corrupt { damage, proof } => {
+            let why = match proof {
+                Proof::Mark { at, durable } => format!("a mark at {at} says that all below {durable} was durable"),
+                Proof::Declared(durable) => format!("all below {durable} was durable"),
+                Proof::Whole => "its checksum is right".to_owned(),
+            };
+            Err(Error::corruption(path, damage.offset, format!("{} ({why})", damage.what)))
+        }
+        Verdict::Torn { at, damage } if segment.successor.is_none() => {
+            tracing::warn!(file = %path, offset = at, reason = %damage.what, "dropped the torn tail of the log");
+            Ok(())
+        }
+        verdict => match (&segment.successor, verdict) {
+            (None, _) => Ok(()),
+            (Some(next), Verdict::Ended(end)) if (end.len, end.last_seq) == (next.len, next.last_seq) => Ok(()),
+            (Some(next), _) if segment.declared >= next.len && tail.last_seq == Some(next.last_seq) => Ok(()),
+            (Some(next), _) => {
+                let what = format!("the segment after it says that it ends at {} with seq {}", next.len, next.last_seq);
+                Err(Error::corruption(path, tail.end, what))
+            }
+        },
+    }
+}

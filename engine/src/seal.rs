@@ -1,0 +1,251 @@
+//! Sealing: a full segment gets its index, filter and footer, enters the manifest and then the keydir's versions.
+//!
+//! Segments are sealed one at a time, in order of sequence. Where the log grows in files the index is appended to what
+//! is there already, so nothing is written twice; where it consists of fragments the records are written anew, in key
+//! order.
+//!
+//! # Guarantees
+//! 1. A version calls a segment resident only after its last slot is in the keydir.
+//! 2. Readers see each record throughout: in the memtable until the moment its segment takes over.
+//! 3. Fragments are deleted only after a manifest that no longer needs them is durable.
+
+use crate::commit::{Draft, Sealable, Source};
+use crate::core::{Core, Epoch};
+use crate::format::frame::{NewRecord, Record};
+use crate::format::header::{Header, Layout};
+use crate::format::hints::Hint;
+use crate::format::manifest::{Manifest, RunMeta, SegmentMeta};
+use crate::format::names::SegmentId;
+use crate::keydir::{Keydir, Slot};
+use crate::memtable::{Item, Memtable};
+use crate::segment::{DenseEntry, Segment, SortedWriter, Tail, TailBuilder};
+use crate::version::{Run, Version};
+use crate::{Error, ErrorKind, Result, Seq};
+use halite_backends::{Appender, Backend};
+use parking_lot::Mutex;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// Entries handled before other tasks get their turn: well below a millisecond of work.
+pub(crate) const ENTRIES_PER_TURN: usize = 1024;
+/// How long a seal that found no space waits before it tries again.
+const NO_SPACE_RETRY: Duration = Duration::from_secs(1);
+
+/// Full segments in order, to be sealed.
+#[derive(Debug, Default)]
+pub(crate) struct Sealer {
+    queue: Mutex<VecDeque<Sealable>>,
+    more: Notify,
+}
+
+impl Sealer {
+    pub(crate) fn push(&self, sealable: Sealable) {
+        self.queue.lock().push_back(sealable);
+        self.more.notify_one();
+    }
+
+    async fn next(&self) -> Sealable {
+        loop {
+            if let Some(sealable) = self.queue.lock().pop_front() {
+                return sealable;
+            }
+            self.more.notified().await;
+        }
+    }
+}
+
+/// Seals what is handed over, until a seal fails for good.
+pub(crate) async fn run(core: Arc<Core>) {
+    loop {
+        let mut sealable = core.sealer.next().await;
+        while let Err(cause) = seal(&core, &mut sealable).await {
+            if cause.kind() != ErrorKind::NoSpace {
+                core.fail(cause);
+                return;
+            }
+            tracing::warn!(error = %cause, "no space to seal a segment; trying again");
+            core.log.sealed(Err(cause));
+            tokio::time::sleep(NO_SPACE_RETRY).await;
+        }
+        core.log.sealed(Ok(()));
+        core.compactor.look();
+    }
+}
+
+/// Seals one segment. After `NoSpace` it can be tried again.
+async fn seal(core: &Core, sealable: &mut Sealable) -> Result<()> {
+    let draft = sealable.draft.clone();
+    let version = core.versions.get();
+    let segment = match &sealable.sealed {
+        Some(segment) => segment.clone(),
+        None => {
+            let meta = write(core, sealable).await?;
+            let segment = core.open_segment(&meta).await?;
+            enter_slots(&core.keydir, &segment, |superseded| count_dead(&version, superseded)).await?;
+            sealable.sealed.insert(segment).clone()
+        }
+    };
+    publish(core, sealable, &segment.meta, &version).await?;
+    tracing::debug!(segment = %segment.meta.id, records = segment.meta.records, bytes = segment.meta.len, "sealed");
+    core.versions.sealed(&draft.memtable, Arc::new(Run::new(vec![segment])));
+    if core.capabilities.durable_names {
+        for path in sealable.fragments(core.epoch) {
+            core.backend.delete(&path).await?;
+            core.retiring.note_deleted(&path);
+        }
+    }
+    Ok(())
+}
+
+/// Writes the sealed form of a full segment.
+async fn write(core: &Core, sealable: &mut Sealable) -> Result<SegmentMeta> {
+    let draft = sealable.draft.clone();
+    match &mut sealable.source {
+        Source::File { appender, end } => seal_in_place(&draft, appender, *end).await,
+        Source::Fragments(_) => {
+            let id = core.epoch.segment(core.numbers.next());
+            let (salt, now) = (core.random.next(), core.clock.now());
+            write_sorted(&*core.backend, &core.epoch, &draft.memtable, id, salt, now).await
+        }
+    }
+}
+
+/// Publishes the sealed segment as the newest run, and the log as beginning behind it.
+async fn publish(core: &Core, sealable: &Sealable, meta: &SegmentMeta, version: &Version) -> Result<()> {
+    let fragments = sealable.fragments(core.epoch);
+    let edit = |manifest: &mut Manifest| {
+        manifest.runs.insert(0, RunMeta { segments: vec![meta.clone()] });
+        note_dead(manifest, version.segments());
+        manifest.log.first_segment = sealable.successor;
+        manifest.log.last_sealed_seq = meta.max_seq;
+        manifest.log.next_seq = manifest.log.next_seq.max(meta.max_seq + 1);
+        if let Source::Fragments(numbers) = &sealable.source {
+            manifest.log.first_fragment = numbers.end;
+        }
+        manifest.retired.extend(fragments.iter().map(|path| path.as_str().to_owned()));
+    };
+    core.publish(edit).await.map(|_| ())
+}
+
+/// Appends index, filter and footer to the segment's own file, and ends it.
+async fn seal_in_place(draft: &Draft, appender: &mut Option<Box<dyn Appender>>, end: u64) -> Result<SegmentMeta> {
+    let memtable = &draft.memtable;
+    let ordered = memtable.ordered(true).await;
+    let mut tail = TailBuilder::new(&draft.header);
+    let mut newest = vec![false; memtable.len()];
+    let mut turn = 0;
+    for (entry, Item { record, offset, .. }, is_newest) in memtable.in_order(&ordered) {
+        let Record { seq, kind, expires_at, len, .. } = record;
+        let dense = DenseEntry { offset, len: len as u32, seq, kind, expires_at };
+        if is_newest {
+            newest[entry as usize] = true;
+            tail.push(record.key, &dense);
+        } else {
+            tail.superseded(&dense);
+        }
+        breathe(&mut turn).await;
+    }
+    for entry in (0..memtable.len()).filter(|&entry| newest[entry]) {
+        let item = memtable.at(entry as u32);
+        tail.hint(item.hash, item.offset, item.record.len as u32);
+        breathe(&mut turn).await;
+    }
+    let Tail { parts, meta } = tail.finish(end).await;
+    let Some(mut file) = appender.take() else {
+        return Err(Error::new(ErrorKind::Poisoned, "a seal that has failed cannot be tried again"));
+    };
+    let len: u64 = parts.iter().map(|part| part.len() as u64).sum();
+    if let Err(error) = file.reserve(end + len).await {
+        // Nothing was written: the file is as it was.
+        *appender = Some(file);
+        return Err(error.into());
+    }
+    file.append(parts, false).await?;
+    file.finish().await?;
+    Ok(meta)
+}
+
+/// Writes the newest record of each key of `memtable` into a segment of its own, in key order.
+pub(crate) async fn write_sorted(
+    backend: &dyn Backend,
+    epoch: &Epoch,
+    memtable: &Memtable,
+    id: SegmentId,
+    salt: u64,
+    now: u64,
+) -> Result<SegmentMeta> {
+    let header = sorted_header(epoch, id, salt, memtable.base_seq(), now);
+    let ordered = memtable.ordered(true).await;
+    let mut writer = SortedWriter::new(backend, &header).await?;
+    let mut turn = 0;
+    for (_, Item { record, .. }, is_newest) in memtable.in_order(&ordered) {
+        if is_newest {
+            writer.push(rewritten(&record)).await?;
+        }
+        breathe(&mut turn).await;
+    }
+    writer.finish().await
+}
+
+/// `record` as a segment in key order holds it: batches mean nothing there.
+pub(crate) fn rewritten<'a>(record: &Record<'a>) -> NewRecord<'a> {
+    let Record { seq, kind, key, value, expires_at, .. } = *record;
+    NewRecord { seq, kind, key, value, expires_at, last_of_batch: false }
+}
+
+/// The header of a segment whose records are in key order.
+pub(crate) fn sorted_header(epoch: &Epoch, id: SegmentId, salt: u64, base_seq: Seq, created: u64) -> Header {
+    let Epoch { database, hash_seed, .. } = *epoch;
+    Header { database, id, salt, hash_seed, base_seq, created, layout: Layout::Sorted, predecessor: None }
+}
+
+/// Enters the segment's slots into the keydir; `on_equal` hears of the slots of equal fingerprints met for each.
+pub(crate) async fn enter_slots(
+    keydir: &Keydir,
+    segment: &Arc<Segment>,
+    mut on_equal: impl FnMut(&[Slot]),
+) -> Result<()> {
+    let mut hints = segment.hints().await?;
+    let mut equals = Vec::new();
+    let mut turn = 0;
+    while let Some(Hint { fingerprint, offset, len }) = hints.next()? {
+        let slot = Slot { kid: segment.kid, offset, len };
+        equals.clear();
+        keydir.insert(fingerprint, slot, |other| equals.push(other));
+        if !equals.is_empty() {
+            on_equal(&equals);
+        }
+        breathe(&mut turn).await;
+    }
+    Ok(())
+}
+
+/// Counts as dead the record that was the newest of its fingerprint so far: an estimate, as equal fingerprints may be
+/// different keys.
+fn count_dead(version: &Version, superseded: &[Slot]) {
+    let segments = superseded.iter().filter_map(|slot| version.segment(slot.kid).map(|segment| (segment, slot.len)));
+    if let Some((segment, len)) = segments.max_by_key(|(segment, _)| segment.meta.max_seq) {
+        segment.add_dead(u64::from(len));
+    }
+}
+
+/// Brings the manifest's estimates of dead bytes up to date.
+pub(crate) fn note_dead<'a>(manifest: &mut Manifest, segments: impl Iterator<Item = &'a Arc<Segment>>) {
+    let dead: std::collections::HashMap<_, _> =
+        segments.map(|segment| (segment.meta.id, segment.dead_bytes())).collect();
+    for meta in manifest.runs.iter_mut().flat_map(|run| &mut run.segments) {
+        if let Some(&bytes) = dead.get(&meta.id) {
+            meta.dead_bytes = bytes;
+        }
+    }
+}
+
+/// Gives other tasks their turn now and then.
+pub(crate) async fn breathe(turn: &mut usize) {
+    *turn += 1;
+    if *turn % ENTRIES_PER_TURN == 0 {
+        tokio::task::yield_now().await;
+    }
+}

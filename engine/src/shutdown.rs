@@ -1,0 +1,55 @@
+//! The ends of a database: closed, or abandoned.
+
+use crate::core::Core;
+use crate::format::manifest::LogState;
+use crate::{Result, retire};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Seals everything, publishes that the log is closed, and lets go of the store.
+pub(crate) async fn close(core: &Arc<Core>) -> Result<()> {
+    if core.closed.load(Ordering::Acquire) {
+        return Ok(());
+    }
+    let outcome = seal_all(core).await;
+    core.shut();
+    outcome
+}
+
+async fn seal_all(core: &Core) -> Result<()> {
+    core.log.rotate_and_stop()?;
+    core.log.all_sealed().await?;
+    let _no_merge = core.compactor.stop().await;
+    retire::reap(core).await?;
+    let next_seq = core.log.next_seq();
+    core.publish(|manifest| {
+        manifest.log.state = LogState::ClosedCleanly;
+        manifest.log.next_seq = next_seq;
+        manifest.log.next_segment = core.numbers.peek();
+    })
+    .await?;
+    Ok(())
+}
+
+/// The last handle is gone without a close: what only this process has is handed to the operating system, and the
+/// store is let go.
+pub(crate) fn abandon(core: &Arc<Core>) {
+    if core.closed.load(Ordering::Acquire) {
+        return;
+    }
+    core.log.want_write();
+    if core.log.is_idle() {
+        core.shut();
+        return;
+    }
+    // The storage is slow: the write goes on in the background.
+    let ended = core.clone();
+    core.tasks.spawn(
+        "abandon",
+        async move {
+            ended.log.idle().await;
+            ended.shut()
+        },
+        |_| {},
+    );
+}

@@ -1,0 +1,186 @@
+//! What the database holds and does, in numbers.
+
+use crate::Seq;
+use crate::core::Core;
+use crate::format::manifest::SegmentMeta;
+use std::sync::atomic::Ordering;
+
+/// What the database holds and does. Byte counts are of the backend's files unless they say memory.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Where the store is.
+    pub location: String,
+    /// The writer's reign: each opening has a higher one.
+    pub epoch: u64,
+    /// Number of the newest manifest.
+    pub manifest: u64,
+    /// The last sequence number that readers see.
+    pub visible_seq: Seq,
+    /// Sealed segments.
+    pub segments: u64,
+    /// Runs of sealed segments.
+    pub runs: u64,
+    /// Records in sealed segments, tombstones and superseded ones included.
+    pub records: u64,
+    /// Tombstones in sealed segments.
+    pub tombstones: u64,
+    /// Bytes of the sealed segments, index and all.
+    pub segment_bytes: u64,
+    /// Bytes of the records in sealed segments.
+    pub record_bytes: u64,
+    /// Bytes of records that are dead, as far as is known: an estimate.
+    pub dead_bytes: u64,
+    /// Memtables: the active one and those that wait for their seal.
+    pub memtables: u64,
+    /// Records in memtables.
+    pub memtable_records: u64,
+    /// Memory of the memtables, in bytes.
+    pub memtable_bytes: u64,
+    /// Bytes of the active segment's log.
+    pub log_bytes: u64,
+    /// Bytes that only this process has.
+    pub unwritten_bytes: u64,
+    /// Slots in the keydir.
+    pub keydir_entries: u64,
+    /// Memory of the keydir, in bytes.
+    pub keydir_bytes: u64,
+    /// Merges since the opening.
+    pub merges: u64,
+    /// Bytes that merges have written since the opening.
+    pub merge_bytes_written: u64,
+    /// Records that merges have dropped since the opening.
+    pub merge_records_dropped: u64,
+    /// Why writing has stopped, if it has.
+    pub failure: Option<String>,
+}
+
+pub(crate) fn stats(core: &Core) -> Stats {
+    let version = core.versions.get();
+    let metas = || version.segments().map(|segment| &segment.meta);
+    let (log_bytes, unwritten_bytes, failure) =
+        core.log.inspect(|queue| (queue.active_len(), queue.unwritten(), queue.failure().map(ToString::to_string)));
+    Stats {
+        location: core.backend.location(),
+        epoch: core.epoch.epoch,
+        manifest: core.publisher.number(),
+        visible_seq: core.log.visible(),
+        segments: metas().count() as u64,
+        runs: version.runs.len() as u64,
+        records: metas().map(|meta| meta.records).sum(),
+        tombstones: metas().map(|meta| meta.tombstones).sum(),
+        segment_bytes: metas().map(|meta| meta.len).sum(),
+        record_bytes: metas().map(|meta| meta.record_bytes).sum(),
+        dead_bytes: version.segments().map(|segment| dead_bytes(&segment.meta, segment.dead_bytes())).sum(),
+        memtables: version.memtables.len() as u64,
+        memtable_records: version.memtables.iter().map(|memtable| memtable.len() as u64).sum(),
+        memtable_bytes: version.memtables.iter().map(|memtable| memtable.bytes() as u64).sum(),
+        log_bytes,
+        unwritten_bytes,
+        keydir_entries: core.keydir.len() as u64,
+        keydir_bytes: core.keydir.bytes() as u64,
+        merges: core.compactor.merges.load(Ordering::Relaxed),
+        merge_bytes_written: core.compactor.bytes_written.load(Ordering::Relaxed),
+        merge_records_dropped: core.compactor.records_dropped.load(Ordering::Relaxed),
+        failure,
+    }
+}
+
+/// What is dead in a segment: what its own index leaves out, and what newer segments have superseded since.
+fn dead_bytes(meta: &SegmentMeta, since: u64) -> u64 {
+    let at_seal = meta.record_bytes.saturating_sub(meta.live_bytes);
+    (at_seal + since).min(meta.record_bytes)
+}
+
+/// The database as a tree: memtables, runs, segments.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Tree {
+    /// Newest first; the first is the active segment's.
+    pub memtables: Vec<MemtableNode>,
+    /// Newest first.
+    pub runs: Vec<RunNode>,
+}
+
+/// The memtable of an unsealed segment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MemtableNode {
+    /// Records in it, superseded ones included.
+    pub records: u64,
+    /// Its memory, in bytes.
+    pub bytes: u64,
+}
+
+/// Segments that share a range of sequence numbers and have disjoint ranges of keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RunNode {
+    /// Its smallest and largest sequence number.
+    pub seqs: (Seq, Seq),
+    /// In the order of their keys.
+    pub segments: Vec<SegmentNode>,
+}
+
+/// A sealed segment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SegmentNode {
+    /// Its file.
+    pub file: String,
+    /// Length of the file, in bytes.
+    pub bytes: u64,
+    /// Whether its records are in key order.
+    pub sorted: bool,
+    /// Its smallest and largest key.
+    pub keys: (Vec<u8>, Vec<u8>),
+    /// Its smallest and largest sequence number.
+    pub seqs: (Seq, Seq),
+    /// Records in it.
+    pub records: u64,
+    /// Entries of its index: one for each key.
+    pub entries: u64,
+    /// Tombstones among its records.
+    pub tombstones: u64,
+    /// Records with an expiry.
+    pub expiring: u64,
+    /// Bytes of its records.
+    pub record_bytes: u64,
+    /// Bytes of records that are dead, as far as is known: an estimate.
+    pub dead_bytes: u64,
+    /// The parts behind the records: their names and lengths in bytes.
+    pub parts: Vec<(&'static str, u64)>,
+}
+
+pub(crate) fn tree(core: &Core) -> Tree {
+    let version = core.versions.get();
+    let memtables = version
+        .memtables
+        .iter()
+        .map(|memtable| MemtableNode { records: memtable.len() as u64, bytes: memtable.bytes() as u64 });
+    let runs = version.runs.iter().map(|run| RunNode {
+        seqs: (run.min_seq, run.max_seq),
+        segments: run
+            .segments
+            .iter()
+            .map(|segment| {
+                let meta = &segment.meta;
+                SegmentNode {
+                    file: segment.path().to_string(),
+                    bytes: meta.len,
+                    sorted: meta.sorted,
+                    keys: (meta.min_key.clone(), meta.max_key.clone()),
+                    seqs: (meta.min_seq, meta.max_seq),
+                    records: meta.records,
+                    entries: meta.entries,
+                    tombstones: meta.tombstones,
+                    expiring: meta.expiring,
+                    record_bytes: meta.record_bytes,
+                    dead_bytes: dead_bytes(meta, segment.dead_bytes()),
+                    parts: segment.parts(),
+                }
+            })
+            .collect(),
+    });
+    Tree { memtables: memtables.collect(), runs: runs.collect() }
+}

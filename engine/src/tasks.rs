@@ -1,0 +1,44 @@
+//! Background tasks: spawned on the runtime that opened the database, and never lost silently.
+//!
+//! A task that panics has broken a promise of ours. The panic is caught and reported, so that the database stops
+//! writing with a cause instead of waiting for a task that is gone.
+
+use crate::{Error, ErrorKind, Result};
+use futures::FutureExt;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+
+/// Where tasks run.
+#[derive(Clone, Debug)]
+pub(crate) struct Tasks(Handle);
+
+impl Tasks {
+    /// The runtime this is called in.
+    pub(crate) fn current() -> Result<Tasks> {
+        let handle = Handle::try_current().map_err(|_| {
+            Error::new(
+                ErrorKind::InvalidInput,
+                "no tokio runtime: open the database inside one (a current-thread runtime with time enabled is enough)",
+            )
+        })?;
+        Ok(Tasks(handle))
+    }
+
+    /// Runs `task` in the background; `on_panic` hears of a panic in it.
+    // The engine's one spawn.
+    #[allow(clippy::disallowed_methods)]
+    pub(crate) fn spawn<F, P>(&self, name: &'static str, task: F, on_panic: P) -> JoinHandle<()>
+    where
+        F: Future<Output = ()> + Send + 'static,
+        P: FnOnce(Error) + Send + 'static,
+    {
+        self.0.spawn(async move {
+            if AssertUnwindSafe(task).catch_unwind().await.is_err() {
+                tracing::error!(task = name, "background task panicked");
+                on_panic(Error::new(ErrorKind::Poisoned, format!("background task `{name}` panicked: this is a bug")));
+            }
+        })
+    }
+}

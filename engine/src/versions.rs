@@ -1,0 +1,75 @@
+//! The current version, and the few ways in which it changes.
+//!
+//! Readers load it without a lock. Changes are made one at a time, each from the newest, so that none is lost. A
+//! version that readers still hold keeps alive whatever it names.
+
+use crate::memtable::Memtable;
+use crate::version::{Run, Version};
+use arc_swap::{ArcSwap, Guard};
+use parking_lot::Mutex;
+use std::sync::Arc;
+
+#[derive(Debug)]
+pub(crate) struct Versions {
+    current: ArcSwap<Version>,
+    /// Held by whoever makes the next version from the current one. Never while awaiting.
+    change: Mutex<()>,
+}
+
+impl Versions {
+    /// Begins with `runs`, newest first, and no memtable.
+    pub(crate) fn new(runs: Vec<Arc<Run>>) -> Versions {
+        Versions { current: ArcSwap::from_pointee(Version::new(Vec::new(), runs)), change: Mutex::new(()) }
+    }
+
+    /// The current version, for a short look.
+    #[inline]
+    pub(crate) fn load(&self) -> Guard<Arc<Version>> {
+        self.current.load()
+    }
+
+    /// The current version, to keep.
+    pub(crate) fn get(&self) -> Arc<Version> {
+        self.current.load_full()
+    }
+
+    fn change(&self, next: impl FnOnce(&Version) -> Version) {
+        let _change = self.change.lock();
+        let next = next(&self.current.load());
+        self.current.store(Arc::new(next));
+    }
+
+    /// A new active segment begins: its memtable is the newest.
+    pub(crate) fn begin_memtable(&self, memtable: Arc<Memtable>) {
+        self.change(|now| {
+            let mut memtables = Vec::with_capacity(now.memtables.len() + 1);
+            memtables.push(memtable);
+            memtables.extend(now.memtables.iter().cloned());
+            Version::new(memtables, now.runs.clone())
+        });
+    }
+
+    /// A segment was sealed: `run` holds what `memtable` held.
+    pub(crate) fn sealed(&self, memtable: &Arc<Memtable>, run: Arc<Run>) {
+        self.change(|now| {
+            let memtables = now.memtables.iter().filter(|other| !Arc::ptr_eq(other, memtable)).cloned().collect();
+            let mut runs = Vec::with_capacity(now.runs.len() + 1);
+            runs.push(run);
+            runs.extend(now.runs.iter().cloned());
+            Version::new(memtables, runs)
+        });
+    }
+
+    /// Neighbouring runs were merged: `output` (nothing, if all they held is dead) stands in their place.
+    pub(crate) fn merged(&self, inputs: &[Arc<Run>], output: Option<Arc<Run>>) {
+        self.change(|now| {
+            let is_input = |run: &Arc<Run>| inputs.iter().any(|input| Arc::ptr_eq(input, run));
+            let place = now.runs.iter().position(is_input).unwrap_or(now.runs.len());
+            let mut runs: Vec<_> = now.runs.iter().filter(|run| !is_input(run)).cloned().collect();
+            if let Some(output) = output {
+                runs.insert(place, output);
+            }
+            Version::new(now.memtables.clone(), runs)
+        });
+    }
+}
