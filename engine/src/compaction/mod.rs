@@ -1,7 +1,7 @@
 //! Compaction: gives back the space of what is dead.
 //!
-//! A background task rewrites, in its place, the segment that is deadest, once enough of it is dead; `compact` merges
-//! everything into one sorted run. Both run beside reads and writes, and may be killed at any moment: until the manifest
+//! A background task rewrites, in its place, the segment that is deadest, once enough of it is dead, and merges
+//! neighbouring runs that are small and many; `compact` merges everything into one sorted run. Both run beside reads and writes, and may be killed at any moment: until the manifest
 //! that names a merge's output is durable its inputs stand, and what it wrote is removed at the next opening.
 
 mod merge;
@@ -75,10 +75,10 @@ impl Compactor {
     }
 }
 
-/// Merges in the background, one segment at a time, whenever one is dead enough.
+/// Merges in the background whenever a segment is dead enough, or runs are small and many.
 pub(crate) async fn run(core: Arc<Core>) {
     loop {
-        match merge_deadest(&core).await {
+        match merge_next(&core).await {
             Ok(true) => {}
             Ok(false) => core.compactor.wake.notified().await,
             Err(error) => {
@@ -92,12 +92,29 @@ pub(crate) async fn run(core: Arc<Core>) {
     }
 }
 
-/// Rewrites the deadest segment, if one is dead enough. Returns whether there was one.
-async fn merge_deadest(core: &Core) -> Result<bool> {
+/// Does the merge that is most worth while. Returns whether there was one.
+async fn merge_next(core: &Core) -> Result<bool> {
     let _running = core.compactor.running.lock().await;
     core.compactor.check()?;
     let version = core.versions.get();
-    let places = places(&version);
+    if let Some((run, segment)) = deadest(core, &version) {
+        let inputs = vec![version.runs[run].segments[segment].clone()];
+        merge::merge(core, &version, run..run + 1, inputs).await?;
+        return Ok(true);
+    }
+    let sizes: Vec<u64> =
+        version.runs.iter().map(|run| run.segments.iter().map(|segment| segment.meta.len).sum()).collect();
+    if let Some(runs) = rules::pick_small(&sizes, core.options.segment_bytes_max) {
+        let inputs = version.runs[runs.clone()].iter().flat_map(|run| &run.segments).cloned().collect();
+        merge::merge(core, &version, runs, inputs).await?;
+        return Ok(true);
+    }
+    Ok(false)
+}
+
+/// The segment that is deadest, if it is dead enough: its run's place, and its place in the run.
+fn deadest(core: &Core, version: &Version) -> Option<(usize, usize)> {
+    let places = places(version);
     let candidates = places.iter().map(|&(run, segment)| {
         let segment = &version.runs[run].segments[segment];
         Candidate {
@@ -108,13 +125,7 @@ async fn merge_deadest(core: &Core) -> Result<bool> {
             oldest: run + 1 == version.runs.len(),
         }
     });
-    let Some(picked) = rules::pick(candidates, core.options.merge_dead_share) else {
-        return Ok(false);
-    };
-    let (run, segment) = places[picked];
-    let inputs = vec![version.runs[run].segments[segment].clone()];
-    merge::merge(core, &version, run..run + 1, inputs).await?;
-    Ok(true)
+    rules::pick(candidates, core.options.merge_dead_share).map(|picked| places[picked])
 }
 
 fn places(version: &Version) -> Vec<(usize, usize)> {

@@ -6,6 +6,7 @@
 //! 3. An expired record is a tombstone: dropping it must not bring an older record back.
 
 use crate::format::frame::Kind;
+use std::ops::Range;
 
 /// What a merge knows of the newest record of a key among its inputs.
 #[derive(Clone, Copy, Debug)]
@@ -80,6 +81,29 @@ fn dead_share(candidate: &Candidate) -> f64 {
     (dead + useless_tombstones).min(1.0)
 }
 
+/// Neighbouring runs of about one size that make a merge worth while.
+const NEIGHBOURS: usize = 8;
+/// Runs below this size are all of one size: the smallest.
+const SMALLEST: u64 = 64 << 10;
+
+/// Neighbouring runs that are small and many, of these sizes in bytes, newest first: so that a store that is opened and
+/// closed often does not end as a heap of tiny segments.
+///
+/// Sizes are told apart in steps of [`NEIGHBOURS`], and runs are merged when that many of one step stand together
+/// (with smaller ones between them), so that a record is rewritten once for each step it climbs. Runs of a full
+/// segment, `large` bytes, are left alone.
+pub(crate) fn pick_small(sizes: &[u64], large: u64) -> Option<Range<usize>> {
+    let step = |size: u64| (size / SMALLEST).checked_ilog(NEIGHBOURS as u64).map_or(0, |log| log + 1);
+    let steps: Vec<Option<u32>> = sizes.iter().map(|&size| (size < large / 2).then(|| step(size))).collect();
+    (0..steps.len()).find_map(|start| {
+        let most = steps[start]?;
+        let fits = |other: &Option<u32>| other.is_some_and(|other| other <= most);
+        let len = steps[start..].iter().take_while(|other| fits(other)).count();
+        let equal = steps[start..start + len].iter().filter(|other| **other == Some(most)).count();
+        (equal >= NEIGHBOURS).then_some(start..start + len)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,5 +150,38 @@ mod tests {
         assert_eq!(pick(&[with(0, 10, false)]), None, "its tombstones may hide something older");
         assert_eq!(pick(&[with(0, 0, false), with(0, 6, true)]), Some(1));
         assert_eq!(pick(&[]), None);
+    }
+
+    #[test]
+    fn small_neighbours_are_merged_and_large_ones_left_alone() {
+        const KIB: u64 = 1 << 10;
+        let pick = |sizes: &[u64]| pick_small(sizes, 64 << 20);
+        assert_eq!(pick(&[KIB; 7]), None);
+        assert_eq!(pick(&[KIB; 9]), Some(0..9));
+        assert_eq!(pick(&[40 << 20; 20]), None);
+        let mut sizes = vec![KIB; 5];
+        sizes.push(40 << 20);
+        sizes.extend([KIB; 8]);
+        assert_eq!(pick(&sizes), Some(6..14), "only neighbours may be merged");
+        let mut sizes = vec![KIB; 3];
+        sizes.extend([100 * KIB; 8]);
+        assert_eq!(pick(&sizes), Some(3..11));
+        sizes.insert(7, KIB);
+        assert_eq!(pick(&sizes), Some(3..12), "a smaller one between them goes along");
+    }
+
+    #[test]
+    fn a_record_is_rewritten_once_for_each_step() {
+        let (mut runs, mut written) = (Vec::<u64>::new(), 0);
+        for _ in 0..10_000 {
+            runs.insert(0, 1000);
+            while let Some(range) = pick_small(&runs, 64 << 20) {
+                let merged = runs.drain(range.clone()).sum();
+                runs.insert(range.start, merged);
+                written += merged;
+            }
+        }
+        assert!(runs.len() < 40, "{} runs", runs.len());
+        assert!(written < 10_000 * 1000 * 16, "wrote {} times what came in", written / 10_000_000);
     }
 }
