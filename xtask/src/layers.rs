@@ -39,7 +39,7 @@ const NOT_NAMED_IN_ENGINE: &[(&[&str], &str)] = &[
 ];
 
 /// What code in `format` may name of the engine, and of the backends (a name is pure; what it names is not).
-const FORMAT_MAY_NAME: &[&str] = &["format", "Seq"];
+const FORMAT_MAY_NAME: &[&str] = &["format", "hash", "Seq"];
 const FORMAT_MAY_NAME_OF_BACKENDS: &[&str] = &["Path"];
 
 /// What it may not name at all.

@@ -1,0 +1,195 @@
+//! The command line: what may be asked, and the help that says so.
+
+use crate::failure::Failure;
+use clap::{Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
+use std::time::Duration;
+
+/// Where the store is when nobody says.
+const STORE: &str = "./halite-data";
+
+const EXIT_CODES: &str = "\
+Stores:
+  data, ./data, file:data, file:///srv/data   a folder
+  mem:                                        memory, gone when the command ends
+
+Exit codes:
+  0  done
+  1  not found: `get` or `exists` of an absent key
+  2  usage: wrong arguments, a bad line of input, an unknown URI, a folder that is no store
+  3  corruption: damaged data was met, or found by `verify`
+  4  I/O: the storage or a file failed, is missing, or may not be accessed
+  5  in use: the store is open elsewhere, or another writer has taken over
+  130  interrupted; what was said to be stored is";
+
+/// A key-value store on local files, with a shell.
+#[derive(Debug, Parser)]
+#[command(name = "halite", version, after_help = EXIT_CODES, subcommand_required = true)]
+pub(crate) struct Args {
+    /// The store: a folder or URI [default: ./halite-data]
+    #[arg(long, global = true, env = "HALITE_STORE", value_name = "URI")]
+    store: Option<String>,
+    /// How results and errors are written: for people, or as JSON
+    #[arg(long, global = true, value_enum, default_value_t = Format::Plain)]
+    pub(crate) format: Format,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+impl Args {
+    /// The store, and whether somebody has named it.
+    pub(crate) fn store(&self) -> (&str, bool) {
+        (self.store.as_deref().unwrap_or(STORE), self.store.is_some())
+    }
+}
+
+/// How results and errors are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Text for people
+    Plain,
+    /// One JSON document, or JSON Lines where there are many
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    #[command(flatten)]
+    Data(DataCommand),
+    /// Read records from a file: JSON Lines as `dump` writes them
+    ///
+    /// A line is {"key": "…", "value": "…"}, with "key_base64" or "value_base64" for bytes that are not UTF-8, and
+    /// "expires_at" in milliseconds since the Unix epoch where the record has an end. Blank lines are passed over. Of
+    /// records with one key the last stands. On return all records are durable. A bad line stops the loading; the
+    /// records before it are stored.
+    Load {
+        /// The file; `-` reads standard input
+        file: OsString,
+        /// Take plain text: each line is a key, and its number the value
+        #[arg(long)]
+        lines: bool,
+    },
+    /// Write all records as JSON Lines, which `load` reads
+    Dump,
+    /// Measure load, get, scan and put on a fresh temporary store (or the empty one that --store names)
+    Bench(BenchArgs),
+    /// Take commands line by line, from a person or a program
+    Shell,
+}
+
+/// What can be asked of an open store, on the command line and in the shell.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DataCommand {
+    /// Set KEY to VALUE, durably
+    #[command(visible_alias = "set")]
+    Put {
+        key: OsString,
+        /// The value; on the command line, `-` reads it from standard input
+        #[arg(allow_hyphen_values = true)]
+        value: OsString,
+        /// How long the value lives: 90s, 15min, 7days, "1h 30min"
+        #[arg(long, value_name = "TIME", value_parser = ttl)]
+        ttl: Option<Duration>,
+    },
+    /// Write the value of KEY
+    Get {
+        key: OsString,
+        /// Write the value's bytes and nothing besides
+        #[arg(long)]
+        raw: bool,
+    },
+    /// Delete KEY, durably; no error where it is absent
+    #[command(visible_alias = "del")]
+    Delete { key: OsString },
+    /// Say whether KEY is there
+    Exists { key: OsString },
+    /// Write the records whose keys begin with PREFIX, in byte order
+    #[command(visible_alias = "ls")]
+    List {
+        prefix: Option<OsString>,
+        /// Stop after so many
+        #[arg(long, value_name = "N")]
+        limit: Option<usize>,
+        /// Leave the values out
+        #[arg(long)]
+        keys: bool,
+    },
+    /// Delete all records
+    Clear {
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+    /// Show what the store holds and does, in numbers
+    Stats,
+    /// Show the segments and their indexes as a tree, with counts and bytes
+    Tree,
+    /// Read every byte and list every damaged place
+    Verify,
+    /// Rewrite the store so that nothing dead remains in it
+    Compact,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct BenchArgs {
+    /// Records to load
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) n: u64,
+    /// Bytes of a key
+    #[arg(long, default_value_t = 24, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(8..=65_536))]
+    pub(crate) key_bytes: u32,
+    /// Bytes of a value
+    #[arg(long, default_value_t = 150, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(..=1 << 20))]
+    pub(crate) value_bytes: u32,
+    /// Puts that each wait until they are durable
+    #[arg(long, default_value_t = 2_000, value_name = "N")]
+    pub(crate) puts: u64,
+    /// Writers that put at the same time, in the phase after
+    #[arg(long, default_value_t = 64, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=4096))]
+    pub(crate) writers: u64,
+}
+
+fn ttl(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(ttl) if ttl.as_millis() == 0 => Err("shorter than a millisecond".to_owned()),
+        Ok(ttl) => Ok(ttl),
+        Err(cause) => Err(format!("{cause} (such as 90s, 15min, 7days)")),
+    }
+}
+
+/// A refusal of the arguments, in one line and a hint.
+pub(crate) fn explain(refusal: &clap::Error) -> Failure {
+    let text = refusal.render().to_string();
+    // clap says what is wrong first, with a tip at times, then how it should be.
+    let what = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let what: Vec<&str> =
+        what.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more")).collect();
+    let what = what.join(" ");
+    Failure::usage(what.trim_start_matches("error: "))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn values_may_look_like_flags_and_flags_may_follow() {
+        let args = Args::try_parse_from(["halite", "put", "k", "-5", "--ttl", "90s", "--store", "s"]).unwrap();
+        assert_eq!(args.store(), ("s", true));
+        let Command::Data(DataCommand::Put { value, ttl, .. }) = args.command else { panic!("{args:?}") };
+        assert_eq!((value.as_os_str(), ttl), ("-5".as_ref(), Some(Duration::from_secs(90))));
+    }
+
+    #[test]
+    fn lifetimes_are_checked() {
+        assert_eq!(ttl("1h 30min"), Ok(Duration::from_secs(5400)));
+        assert!(ttl("0s").is_err() && ttl("soon").is_err() && ttl("-1s").is_err() && ttl("").is_err());
+    }
+}

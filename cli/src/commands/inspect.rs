@@ -1,0 +1,131 @@
+//! The commands that look after a store: stats, verify, compact.
+
+use crate::failure::{Exit, Result};
+use crate::output::Out;
+use crate::text;
+use halite::{CompactReport, Db, Stats, VerifyReport};
+use serde_json::{Value, json};
+use std::fmt::Write;
+
+/// One number of the store: its name in JSON, what people read, and how it is written for them.
+struct Figure {
+    name: &'static str,
+    label: &'static str,
+    number: u64,
+    write: fn(u64) -> String,
+}
+
+fn figures(stats: &Stats) -> Vec<Figure> {
+    let mut figures = Vec::new();
+    let mut add = |name, label, number, write| figures.push(Figure { name, label, number, write });
+    add("epoch", "epoch", stats.epoch, text::count);
+    add("manifest", "manifest", stats.manifest, text::count);
+    add("visible_seq", "last sequence number", stats.visible_seq, text::count);
+    add("segments", "sealed segments", stats.segments, text::count);
+    add("runs", "runs", stats.runs, text::count);
+    add("records", "records in them", stats.records, text::count);
+    add("tombstones", "of these tombstones", stats.tombstones, text::count);
+    add("segment_bytes", "bytes of segments", stats.segment_bytes, text::bytes);
+    add("record_bytes", "of these records", stats.record_bytes, text::bytes);
+    add("dead_bytes", "of these dead (estimate)", stats.dead_bytes, text::bytes);
+    add("memtables", "memtables", stats.memtables, text::count);
+    add("memtable_records", "records in them", stats.memtable_records, text::count);
+    add("memtable_bytes", "memory of them", stats.memtable_bytes, text::bytes);
+    add("log_bytes", "log", stats.log_bytes, text::bytes);
+    add("unwritten_bytes", "of these only in memory", stats.unwritten_bytes, text::bytes);
+    add("keydir_entries", "keydir slots", stats.keydir_entries, text::count);
+    add("keydir_bytes", "memory of the keydir", stats.keydir_bytes, text::bytes);
+    add("merges", "merges since opening", stats.merges, text::count);
+    add("merge_bytes_written", "bytes they wrote", stats.merge_bytes_written, text::bytes);
+    add("merge_records_dropped", "records they dropped", stats.merge_records_dropped, text::count);
+    figures
+}
+
+pub(super) fn stats(db: &Db, out: &mut Out) -> Result<Exit> {
+    let stats = db.stats();
+    let figures = figures(&stats);
+    let mut document = json!({ "location": stats.location });
+    for figure in &figures {
+        document[figure.name] = figure.number.into();
+    }
+    document["failure"] = stats.failure.as_deref().map_or(Value::Null, Value::from);
+    out.document(&document, || {
+        let mut text = format!("{:<26}{}\n", "store", stats.location);
+        for figure in &figures {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "{:<26}{}", figure.label, (figure.write)(figure.number));
+        }
+        if let Some(failure) = &stats.failure {
+            let _ = writeln!(text, "{:<26}{failure}", "writing has stopped");
+        }
+        text
+    })?;
+    Ok(Exit::Done)
+}
+
+pub(super) async fn verify(db: &Db, out: &mut Out) -> Result<Exit> {
+    let report = db.verify().await?;
+    let damage =
+        report.damage.iter().map(|damage| json!({ "file": damage.file, "offset": damage.offset, "what": damage.what }));
+    let document = json!({
+        "segments": report.segments,
+        "records": report.records,
+        "bytes": report.bytes,
+        "damage": damage.collect::<Vec<_>>(),
+    });
+    out.document(&document, || verified(&report))?;
+    Ok(if report.damage.is_empty() { Exit::Done } else { Exit::Corruption })
+}
+
+fn verified(report: &VerifyReport) -> String {
+    let mut text = String::new();
+    for damage in &report.damage {
+        let _ = writeln!(text, "damaged: {} file={} offset={}", damage.what, damage.file, damage.offset);
+    }
+    let segments = text::counted(report.segments, "segment");
+    let records = text::counted(report.records, "record");
+    let verdict = match report.damage.len() as u64 {
+        0 => "no damage".to_owned(),
+        places => text::counted(places, "damaged place"),
+    };
+    let _ = writeln!(text, "{verdict} in {segments}, {records}, {}", text::bytes(report.bytes));
+    text
+}
+
+pub(super) async fn compact(db: &Db, out: &mut Out) -> Result<Exit> {
+    let report = db.compact().await?;
+    let document = json!({
+        "bytes_before": report.bytes_before,
+        "bytes_after": report.bytes_after,
+        "segments_before": report.segments_before,
+        "segments_after": report.segments_after,
+        "records_before": report.records_in,
+        "records_after": report.records_out,
+        "dropped_superseded": report.dropped_superseded,
+        "dropped_deleted": report.dropped_deleted,
+        "dropped_expired": report.dropped_expired,
+    });
+    out.document(&document, || gained(&report))?;
+    Ok(Exit::Done)
+}
+
+fn gained(report: &CompactReport) -> String {
+    let (before, after) = (report.bytes_before, report.bytes_after);
+    let gain = match before.checked_sub(after) {
+        Some(gain) if before > 0 => {
+            format!("{} ({}%) gained", text::bytes(gain), (gain as f64 / before as f64 * 100.0).round())
+        }
+        Some(_) => "nothing to gain".to_owned(),
+        None => format!("{} more", text::bytes(after - before)),
+    };
+    format!(
+        "{} in {} -> {} in {}: {gain}\ndropped {} superseded, {} deleted, {} expired\n",
+        text::bytes(before),
+        text::counted(report.segments_before, "segment"),
+        text::bytes(after),
+        text::counted(report.segments_after, "segment"),
+        text::count(report.dropped_superseded),
+        text::count(report.dropped_deleted),
+        text::count(report.dropped_expired),
+    )
+}

@@ -1,0 +1,56 @@
+//! The commands, in groups: records, inspection, transfer, measurement.
+
+mod bench;
+mod inspect;
+mod records;
+mod transfer;
+mod tree;
+
+use crate::args::{Args, Command, DataCommand};
+use crate::failure::{Exit, Result};
+use crate::output::Out;
+use crate::{shell, store};
+use halite::Db;
+
+/// Opens the store, does what was asked, and closes the store, also after a failure.
+pub(crate) async fn run(args: Args, out: &mut Out) -> Result<Exit> {
+    let (uri, named) = args.store();
+    if let Command::Bench(bench) = &args.command {
+        return bench::run(bench, named.then_some(uri), out).await;
+    }
+    let db = store::open(uri, creates(&args.command)).await?;
+    let done = match &args.command {
+        Command::Data(command) => data(&db, command, out).await,
+        Command::Load { file, lines } => transfer::load(&db, file, *lines, out).await,
+        Command::Dump => transfer::dump(&db, out).await,
+        Command::Shell => shell::run(&db, out).await,
+        Command::Bench(_) => unreachable!("it has a store of its own"),
+    };
+    // Results are out before the store closes, so that nobody waits for more than they asked for.
+    let done = done.and_then(|exit| out.flush().map(|()| exit));
+    let closed = db.close().await;
+    let exit = done?;
+    closed?;
+    Ok(exit)
+}
+
+/// Whether a command makes sense where there is no store yet.
+fn creates(command: &Command) -> bool {
+    matches!(command, Command::Data(DataCommand::Put { .. }) | Command::Load { .. } | Command::Shell)
+}
+
+/// What can be asked of an open store, on the command line and in the shell.
+pub(crate) async fn data(db: &Db, command: &DataCommand, out: &mut Out) -> Result<Exit> {
+    match command {
+        DataCommand::Put { key, value, ttl } => records::put(db, key, value, *ttl, out).await,
+        DataCommand::Get { key, raw } => records::get(db, key, *raw, out).await,
+        DataCommand::Delete { key } => records::delete(db, key, out).await,
+        DataCommand::Exists { key } => records::exists(db, key, out).await,
+        DataCommand::List { prefix, limit, keys } => records::list(db, prefix.as_deref(), *limit, *keys, out).await,
+        DataCommand::Clear { yes } => records::clear(db, *yes, out).await,
+        DataCommand::Stats => inspect::stats(db, out),
+        DataCommand::Tree => tree::tree(db, out),
+        DataCommand::Verify => inspect::verify(db, out).await,
+        DataCommand::Compact => inspect::compact(db, out).await,
+    }
+}

@@ -1,0 +1,173 @@
+//! The commands on records: put, get, delete, exists, list, clear.
+
+use crate::failure::{Exit, Failure, Result};
+use crate::output::Out;
+use crate::record::Record;
+use crate::text;
+use futures::StreamExt;
+use halite::{Db, Durability, WriteBatch, WriteOptions};
+use serde_json::json;
+use std::ffi::OsStr;
+use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::time::Duration;
+
+/// Deletes of one batch of `clear`.
+const CLEAR_BATCH: usize = 4096;
+
+/// A value longer than this is refused by the engine; there is no need to read all of it first.
+const VALUE_LEN_READ: u64 = (1 << 30) + 1;
+
+/// The bytes of an argument: on Unix, just those that were given.
+fn bytes(arg: &OsStr) -> &[u8] {
+    arg.as_encoded_bytes()
+}
+
+pub(super) async fn put(db: &Db, key: &OsStr, value: &OsStr, ttl: Option<Duration>, out: &mut Out) -> Result<Exit> {
+    let options = WriteOptions { ttl, ..WriteOptions::default() };
+    // In the shell, standard input is where commands come from.
+    if value == "-" && !out.is_shell() {
+        let mut value = Vec::new();
+        let input = io::stdin().lock().take(VALUE_LEN_READ).read_to_end(&mut value);
+        input.map_err(|cause| Failure::io("cannot read the value from standard input", cause))?;
+        db.put_with(bytes(key), value, options).await?;
+    } else {
+        db.put_with(bytes(key), bytes(value), options).await?;
+    }
+    out.done()?;
+    Ok(Exit::Done)
+}
+
+pub(super) async fn get(db: &Db, key: &OsStr, raw: bool, out: &mut Out) -> Result<Exit> {
+    let key = bytes(key);
+    let Some(entry) = db.get_entry(key).await? else {
+        match (out.is_json(), out.is_shell()) {
+            (true, _) => out.json(&absent(key))?,
+            (false, true) => out.line("(nil)")?,
+            // Nothing is what there is; whoever reads only the exit code need not read this.
+            (false, false) => eprintln!("halite: not found: {}", text::word(key)),
+        }
+        return Ok(Exit::NotFound);
+    };
+    match (out.is_json(), out.is_shell()) {
+        (true, _) => out.json(&Record::of(&entry))?,
+        (false, _) if raw => out.raw(&entry.value)?,
+        (false, true) => out.line(&text::answer(&entry.value))?,
+        (false, false) => {
+            out.raw(&entry.value)?;
+            out.raw(b"\n")?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// An absent key as a document.
+fn absent(key: &[u8]) -> serde_json::Value {
+    let mut document = json!(Record::of_key(key));
+    document["value"] = serde_json::Value::Null;
+    document
+}
+
+pub(super) async fn delete(db: &Db, key: &OsStr, out: &mut Out) -> Result<Exit> {
+    db.delete(bytes(key)).await?;
+    out.done()?;
+    Ok(Exit::Done)
+}
+
+pub(super) async fn exists(db: &Db, key: &OsStr, out: &mut Out) -> Result<Exit> {
+    let key = bytes(key);
+    let exists = db.contains(key).await?;
+    if out.is_json() {
+        let mut document = json!(Record::of_key(key));
+        document["exists"] = exists.into();
+        out.json(&document)?;
+    } else {
+        out.line(if exists { "true" } else { "false" })?;
+    }
+    Ok(if exists { Exit::Done } else { Exit::NotFound })
+}
+
+pub(super) async fn list(
+    db: &Db,
+    prefix: Option<&OsStr>,
+    limit: Option<usize>,
+    keys: bool,
+    out: &mut Out,
+) -> Result<Exit> {
+    let mut scan = db.prefix(prefix.map_or(&[][..], bytes));
+    if let Some(limit) = limit {
+        scan = scan.limit(limit);
+    }
+    if keys {
+        scan = scan.keys_only();
+    }
+    let mut count = 0;
+    while let Some(entry) = scan.next().await {
+        out.record(&entry?, keys)?;
+        count += 1;
+    }
+    out.end_of_records(count)?;
+    Ok(Exit::Done)
+}
+
+pub(super) async fn clear(db: &Db, yes: bool, out: &mut Out) -> Result<Exit> {
+    if !yes {
+        let asked = io::stdin().is_terminal() && io::stderr().is_terminal();
+        if !asked {
+            return Err(Failure::usage("clear deletes all records, and there is nobody to ask")
+                .hint("say `clear --yes` if that is what you want"));
+        }
+        if !confirmed(&db.stats().location, &mut io::stdin().lock(), &mut io::stderr())? {
+            let nothing = "nothing was deleted";
+            if out.is_json() {
+                out.json(&json!({ "ok": false, "deleted": 0 }))?
+            } else {
+                out.line(nothing)?
+            }
+            return Ok(Exit::Done);
+        }
+    }
+    let deferred = WriteOptions { durability: Durability::Deferred, ..WriteOptions::default() };
+    let mut deleted = 0;
+    let mut keys = db.scan(..).keys_only().chunks(CLEAR_BATCH);
+    while let Some(chunk) = keys.next().await {
+        let mut batch = WriteBatch::new();
+        for entry in chunk {
+            batch = batch.delete(entry?.key);
+        }
+        deleted += batch.len() as u64;
+        db.write_with(batch, deferred).await?;
+    }
+    db.flush().await?;
+    if out.is_json() {
+        out.json(&json!({ "ok": true, "deleted": deleted }))?
+    } else {
+        out.done()?
+    }
+    Ok(Exit::Done)
+}
+
+/// Asks a person whether to go on.
+fn confirmed(location: &str, input: &mut impl BufRead, output: &mut impl Write) -> Result<bool> {
+    let asked = write!(output, "Delete all records of {location}? [y/N] ").and_then(|()| output.flush());
+    asked.map_err(|cause| Failure::io("cannot ask", cause))?;
+    let mut answer = String::new();
+    input.read_line(&mut answer).map_err(|cause| Failure::io("cannot read the answer", cause))?;
+    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn only_a_yes_is_a_yes() {
+        for (answer, yes) in
+            [("y\n", true), ("YES\r\n", true), ("\n", false), ("", false), ("yesno\n", false), ("n\n", false)]
+        {
+            let mut question = Vec::new();
+            assert_eq!(confirmed("file:data", &mut answer.as_bytes(), &mut question).unwrap(), yes, "{answer:?}");
+            assert_eq!(question, b"Delete all records of file:data? [y/N] ");
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Stores that are missing, damaged, in use, or no stores at all: a clear error, an exit code, nothing lost.
+
+use super::{Place, documents, with_records};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+
+#[test]
+fn questions_create_no_store() {
+    let place = Place::new();
+    for args in [
+        &["get", "a"][..],
+        &["exists", "a"],
+        &["delete", "a"],
+        &["list"],
+        &["clear", "--yes"],
+        &["stats"],
+        &["tree"],
+        &["verify"],
+        &["compact"],
+        &["dump"],
+    ] {
+        let said = place.fails(4, args);
+        assert!(said.contains("there is no store at ./halite-data") && said.contains("hint: "), "{args:?}: {said}");
+        assert!(said.contains("create a store"), "{args:?}: {said}");
+    }
+    assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 0);
+    // Nor does an empty folder become one.
+    std::fs::create_dir(place.store()).unwrap();
+    assert!(place.fails(4, &["list"]).contains("there is no store at ./halite-data"));
+    assert_eq!(place.ok(&["put", "a", "1"]), "OK\n");
+}
+
+#[test]
+fn a_folder_that_is_no_store_is_left_alone() {
+    let place = Place::new();
+    std::fs::create_dir(place.store()).unwrap();
+    std::fs::write(place.store().join("letter.txt"), "dear reader").unwrap();
+    for (code, args) in [(2, &["put", "a", "1"][..]), (2, &["load", "-"]), (2, &["shell"]), (4, &["list"])] {
+        let said = place.fails(code, args);
+        assert!(said.contains("./halite-data") && said.contains("hint: "), "{args:?}: {said}");
+    }
+    let names: Vec<_> = std::fs::read_dir(place.store()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(names.iter().any(|name| name == "letter.txt"), "{names:?}");
+    // Nor is a file one.
+    std::fs::write(place.path().join("file"), "text").unwrap();
+    let outcome = place.run(&["--store", "file:file", "put", "a", "1"]);
+    assert!(matches!(outcome.code, Some(2 | 4)) && outcome.err.contains("hint: "), "{outcome:?}");
+}
+
+#[test]
+fn unknown_uris_are_refused() {
+    let place = Place::new();
+    for uri in ["foo:bar", "s3://bucket/path", "", "mem:name", "file://host/data"] {
+        let said = place.fails(2, &["--store", uri, "put", "a", "1"]);
+        assert!(said.starts_with("halite: cannot open ") && said.contains("hint: "), "{uri}: {said}");
+    }
+}
+
+#[test]
+fn a_store_open_elsewhere_is_in_use() {
+    let place = Place::new();
+    let mut shell = place.spawn(&["shell"]);
+    let mut input = shell.stdin.take().unwrap();
+    input.write_all(b"put a 1\n").unwrap();
+    let mut output = BufReader::new(shell.stdout.take().unwrap());
+    output.read_line(&mut String::new()).unwrap();
+    for args in [&["get", "a"][..], &["put", "a", "2"], &["shell"]] {
+        let said = place.fails(5, args);
+        assert!(said.contains("hint: another process has the store open"), "{args:?}: {said}");
+    }
+    drop(input);
+    assert!(shell.wait().unwrap().success());
+    assert_eq!(place.ok(&["get", "a"]), "1\n");
+}
+
+/// As anyone but its owner, or, for those whom no mode stops, where the system lets nobody.
+#[test]
+#[cfg(target_os = "linux")]
+fn places_one_may_not_enter() {
+    let place = Place::new();
+    let said = place.fails(4, &["--store", "/sys/halite-data", "put", "a", "1"]);
+    assert!(said.contains("permi") && said.contains("hint: check who owns the store"), "{said}");
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+fn flip(file: &Path, offset: usize) {
+    let mut bytes = std::fs::read(file).unwrap();
+    bytes[offset] ^= 0x10;
+    // The engine's own files are not written in place; neither is this one.
+    std::fs::remove_file(file).unwrap();
+    std::fs::write(file, bytes).unwrap();
+}
+
+#[test]
+fn damage_is_found_and_named() {
+    let place = with_records(&[("a", "first value"), ("b", "second value")]);
+    let segment = files(&place.store().join("segments")).pop().unwrap();
+    let bytes = std::fs::read(&segment).unwrap();
+    let at = bytes.windows(5).position(|bytes| bytes == b"first").unwrap();
+    flip(&segment, at);
+    let name = segment.file_name().unwrap().to_str().unwrap();
+
+    let outcome = place.run(&["verify"]);
+    assert_eq!((outcome.code, outcome.err.as_str()), (Some(3), ""), "{outcome:?}");
+    assert!(
+        outcome.out.starts_with("damaged: ") && outcome.out.contains(name) && outcome.out.contains("offset="),
+        "{outcome:?}"
+    );
+    let outcome = place.run(&["--format", "json", "verify"]);
+    let damage = &documents(&outcome.out)[0]["damage"][0];
+    assert!(outcome.code == Some(3) && damage["offset"].as_u64().unwrap() <= at as u64, "{outcome:?}");
+
+    let said = place.fails(3, &["get", "a"]);
+    assert!(said.contains(name) && said.contains("hint: run `halite verify`"), "{said}");
+    let said = place.fails(3, &["--format", "json", "get", "a"]);
+    let error = &documents(&said)[0]["error"];
+    assert!(error["kind"] == "corruption" && error["file"].as_str().unwrap().contains(name), "{said}");
+    assert_eq!(place.ok(&["get", "b"]), "second value\n");
+    assert_eq!(place.run(&["compact"]).code, Some(3));
+    assert_eq!(place.ok(&["get", "b"]), "second value\n");
+}
+
+#[test]
+fn a_damaged_manifest_is_corruption() {
+    let place = with_records(&[("a", "1")]);
+    let manifest = files(&place.store().join("manifest")).pop().unwrap();
+    flip(&manifest, std::fs::metadata(&manifest).unwrap().len() as usize / 2);
+    for args in [&["get", "a"][..], &["put", "a", "2"], &["verify"]] {
+        let said = place.fails(3, args);
+        assert!(said.contains("manifest/") && said.contains("hint: "), "{args:?}: {said}");
+    }
+}
+
+#[test]
+fn wrong_arguments_are_usage() {
+    let place = Place::new();
+    for args in [
+        &[][..],
+        &["nonsense"],
+        &["put", "a"],
+        &["get"],
+        &["get", "a", "b"],
+        &["list", "--limit", "-1"],
+        &["put", "a", "1", "--ttl", "soon"],
+        &["put", "a", "1", "--ttl", "0s"],
+        &["--format", "xml", "list"],
+        &["bench", "--n", "0"],
+        &["bench", "--key-bytes", "70000"],
+    ] {
+        let said = place.fails(2, args);
+        assert!(said.contains("sage:") || said.contains("error:"), "{args:?}: {said}");
+    }
+    assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn keys_beyond_the_limit_are_refused() {
+    let place = Place::new();
+    let key = "k".repeat(65_537);
+    let said = place.fails(2, &["put", &key, "1"]);
+    assert!(said.contains("key too long len=65537 max=65536"), "{said}");
+    assert_eq!(place.ok(&["put", &key[..65_536], "1"]), "OK\n");
+    assert_eq!(place.ok(&["get", &key[..65_536]]), "1\n");
+}

@@ -1,0 +1,158 @@
+//! Every one-shot command, for people.
+
+use super::{Place, with_records};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+#[test]
+fn put_get_exists_delete() {
+    let place = Place::new();
+    assert_eq!(place.ok(&["put", "a", "1"]), "OK\n");
+    assert_eq!(place.ok(&["get", "a"]), "1\n");
+    assert_eq!(place.ok(&["get", "a", "--raw"]), "1");
+    assert_eq!(place.ok(&["exists", "a"]), "true\n");
+    assert_eq!(place.ok(&["set", "a", "2"]), "OK\n");
+    assert_eq!(place.ok(&["get", "a"]), "2\n");
+    assert_eq!(place.ok(&["delete", "a"]), "OK\n");
+    assert_eq!(place.ok(&["del", "a"]), "OK\n");
+    assert_eq!(place.fails(1, &["get", "a"]), "halite: not found: a\n");
+    let absent = place.run(&["exists", "a"]);
+    assert_eq!((absent.code, absent.out.as_str(), absent.err.as_str()), (Some(1), "false\n", ""));
+}
+
+#[test]
+fn empty_keys_and_values_are_like_any_other() {
+    let place = Place::new();
+    place.ok(&["put", "", "nothing"]);
+    place.ok(&["put", "nothing", ""]);
+    assert_eq!(place.ok(&["get", ""]), "nothing\n");
+    assert_eq!(place.ok(&["get", "nothing"]), "\n");
+    assert_eq!(place.ok(&["list"]), "\"\" nothing\nnothing \"\"\n");
+}
+
+#[test]
+fn values_come_from_standard_input() {
+    let place = Place::new();
+    let value = "line one\nline two\n";
+    assert_eq!(place.feed(&["put", "a", "-"], value.as_bytes()).out, "OK\n");
+    assert_eq!(place.ok(&["get", "a", "--raw"]), value);
+    place.feed(&["put", "none", "-"], b"");
+    assert_eq!(place.ok(&["get", "none", "--raw"]), "");
+}
+
+#[test]
+fn arguments_may_be_any_bytes() {
+    let place = Place::new();
+    let key = OsStr::from_bytes(b"\xff\xfe");
+    place.ok(&["put".as_ref(), key, OsStr::from_bytes(b"\x80")]);
+    let value = place.command(&["get".as_ref(), key]).output().unwrap();
+    assert_eq!(value.stdout, b"\x80\n");
+    assert_eq!(place.ok(&["list"]), "\"\\xff\\xfe\" \"\\x80\"\n");
+    assert_eq!(place.ok(&["list".as_ref(), OsStr::from_bytes(b"\xff"), OsStr::new("--keys")]), "\"\\xff\\xfe\"\n");
+}
+
+#[test]
+fn words_that_look_like_flags() {
+    let place = Place::new();
+    place.ok(&["put", "balance", "-5"]);
+    assert_eq!(place.ok(&["get", "balance"]), "-5\n");
+    place.ok(&["put", "--", "-k", "-v"]);
+    assert_eq!(place.ok(&["get", "--", "-k"]), "-v\n");
+}
+
+#[test]
+fn what_expires_is_gone() {
+    let place = Place::new();
+    place.ok(&["put", "soon", "1", "--ttl", "1ms"]);
+    place.ok(&["put", "late", "1", "--ttl", "1h 30min"]);
+    // A process takes longer than a millisecond; that clocks tick is all this relies on.
+    assert!((0..1000).any(|_| place.run(&["get", "soon"]).code == Some(1)));
+    assert_eq!(place.ok(&["list"]), "late 1\n");
+}
+
+#[test]
+fn list_takes_a_prefix_and_a_limit() {
+    let place = with_records(&[("b", "4"), ("a:2", "two words"), ("a:1", "1"), ("a;", "3")]);
+    assert_eq!(place.ok(&["list"]), "a:1 1\na:2 \"two words\"\na; 3\nb 4\n");
+    assert_eq!(place.ok(&["ls", "a:"]), "a:1 1\na:2 \"two words\"\n");
+    assert_eq!(place.ok(&["list", "--limit", "1"]), "a:1 1\n");
+    assert_eq!(place.ok(&["list", "a", "--limit", "2", "--keys"]), "a:1\na:2\n");
+    assert_eq!(place.ok(&["list", "--limit", "0"]), "");
+    assert_eq!(place.ok(&["list", "none"]), "");
+}
+
+#[test]
+fn clear_wants_a_yes() {
+    let place = with_records(&[("a", "1"), ("b", "2")]);
+    let refusal = place.fails(2, &["clear"]);
+    assert!(refusal.contains("nobody to ask") && refusal.contains("hint: say `clear --yes`"), "{refusal}");
+    assert_eq!(place.ok(&["list", "--keys"]), "a\nb\n");
+    assert_eq!(place.ok(&["clear", "--yes"]), "OK\n");
+    assert_eq!(place.ok(&["list"]), "");
+}
+
+#[test]
+fn stats_tree_verify_and_compact_tell_of_the_store() {
+    // Less than half of the first segment dies, so that no merge runs by itself.
+    let place = with_records(&[("a", "1"), ("b", "2"), ("c", "3"), ("d", "4"), ("e", "5")]);
+    place.ok(&["put", "a", "6"]);
+    place.ok(&["delete", "b"]);
+    let stats = place.ok(&["stats"]);
+    let number = |label: &str| stats.lines().find_map(|line| line.strip_prefix(label)).unwrap().trim().to_owned();
+    assert_eq!((number("sealed segments"), number("of these tombstones")), ("3".to_owned(), "1".to_owned()), "{stats}");
+    let tree = place.ok(&["tree"]);
+    for part in [
+        "3 segments, 7 records",
+        "├─ memtable (active): 0 records",
+        "└─ run: ",
+        "keys a to e",
+        "1 tombstone",
+        "index: 5 entries",
+    ] {
+        assert!(tree.contains(part), "{part}: {tree}");
+    }
+    assert_eq!(place.ok(&["verify"]).split(',').next(), Some("no damage in 3 segments"));
+    let gain = place.ok(&["compact"]);
+    assert!(
+        gain.contains(" in 3 segments -> ") && gain.contains("dropped 2 superseded, 1 deleted, 0 expired"),
+        "{gain}"
+    );
+    assert!(place.ok(&["tree"]).contains("1 segment, 4 records,"));
+    assert_eq!(place.ok(&["list"]), "a 6\nc 3\nd 4\ne 5\n");
+}
+
+#[test]
+fn stores_are_named_by_path_uri_and_environment() {
+    let place = Place::new();
+    place.ok(&["--store", "one", "put", "a", "1"]);
+    assert_eq!(place.ok(&["get", "a", "--store", "file:one"]), "1\n");
+    assert_eq!(place.ok(&["--store", &format!("file://{}/one", place.path().display()), "get", "a"]), "1\n");
+    let named = place.command(&["get", "a"]).env("HALITE_STORE", "one").output().unwrap();
+    assert_eq!(named.stdout, b"1\n");
+    assert_eq!(place.ok(&["--store", "mem:", "list"]), "");
+    assert!(!place.store().exists());
+}
+
+#[test]
+fn help_and_version() {
+    let place = Place::new();
+    let help = place.ok(&["--help"]);
+    for part in ["put", "shell", "--store", "HALITE_STORE", "./halite-data", "Exit codes:", "5  in use"] {
+        assert!(help.contains(part), "{part}: {help}");
+    }
+    assert!(place.ok(&["help", "load"]).contains("key_base64"));
+    assert_eq!(place.ok(&["--version"]), format!("halite {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn bench_measures_on_a_store_of_its_own() {
+    let place = Place::new();
+    let table = place.ok(&["bench", "--n", "300", "--puts", "5", "--writers", "2"]);
+    for phase in ["load, then flush", "get, any key", "get, absent key", "scan of 100", "put, synced", "2 writers"] {
+        assert!(table.contains(phase), "{phase}: {table}");
+    }
+    assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 0);
+    place.ok(&["--store", "kept", "bench", "--n", "10", "--puts", "1", "--writers", "1"]);
+    let refusal = place.fails(2, &["--store", "kept", "bench", "--n", "10"]);
+    assert!(refusal.contains("not empty"), "{refusal}");
+}
