@@ -40,8 +40,10 @@ pub(crate) fn put(value: u64, out: &mut impl bytes::BufMut) {
 /// The number at the front of `bytes` and its length; `None` where it is cut short, too long or not the shortest.
 #[inline]
 pub(crate) fn read(bytes: &[u8]) -> Option<(u64, usize)> {
-    match bytes.first() {
-        Some(&byte) if byte < 0x80 => Some((u64::from(byte), 1)),
+    // Most numbers in records take one group or two.
+    match *bytes {
+        [byte, ..] if byte < 0x80 => Some((u64::from(byte), 1)),
+        [low, high @ 0x01..0x80, ..] => Some((u64::from(low & 0x7f) | u64::from(high) << 7, 2)),
         _ => read_long(bytes),
     }
 }
