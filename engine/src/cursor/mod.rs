@@ -12,4 +12,4 @@ mod run;
 mod tests;
 
 pub(crate) use merge::{Merge, Move, Need, Source};
-pub(crate) use merged::{Merged, MergedRecord, twice};
+pub(crate) use merged::{Merged, twice};

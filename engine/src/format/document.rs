@@ -18,7 +18,7 @@ const DOCUMENT: &str = include_str!("../../../FORMAT.md");
 
 /// Asserts that the document holds `block` from the beginning of a line to the end of one.
 #[track_caller]
-pub(super) fn document_holds(block: &str) {
+pub(crate) fn document_holds(block: &str) {
     let block = block.trim_end();
     let whole_lines = format!("\n{DOCUMENT}\n").contains(&format!("\n{block}\n"));
     assert!(whole_lines, "FORMAT.md should hold, but does not:\n\n{block}\n");
@@ -123,7 +123,7 @@ fn fields_of(source: &str, name: &str) -> String {
 }
 
 /// A hex dump with one field to a line, long ones in rows of 16 bytes.
-pub(super) fn dump(bytes: &[u8], first_offset: u64, fields: &[(usize, &str)]) -> String {
+pub(crate) fn dump(bytes: &[u8], first_offset: u64, fields: &[(usize, &str)]) -> String {
     let mut out = String::new();
     let mut rest = bytes;
     let mut offset = first_offset;
@@ -148,11 +148,11 @@ const DATABASE: [u8; 16] =
     [0xd0, 0xd1, 0xd2, 0xd3, 0xd4, 0xd5, 0xd6, 0xd7, 0xd8, 0xd9, 0xda, 0xdb, 0xdc, 0xdd, 0xde, 0xdf];
 const SEGMENT: SegmentId = SegmentId { epoch: 1, nonce: 0xc1a1_c1a1_c1a1_c1a1, number: 1 };
 const STREAM: Stream = Stream { salt: 0x5a17_5a17_5a17_5a17, base_seq: 1 };
-const HASH_SEED: u64 = 0x5eed_5eed_5eed_5eed;
+pub(crate) const HASH_SEED: u64 = 0x5eed_5eed_5eed_5eed;
 /// The first moment of 2026.
 const NOW: u64 = 1_767_225_600_000;
 
-fn header() -> Header {
+pub(crate) fn header() -> Header {
     Header {
         database: DATABASE,
         id: SEGMENT,
@@ -166,7 +166,7 @@ fn header() -> Header {
 }
 
 /// Two writes of the committer and the end mark; gives where the second write begins, too.
-fn frames() -> (BytesMut, usize) {
+pub(crate) fn frames() -> (BytesMut, usize) {
     let mut out = BytesMut::new();
     let here = |out: &BytesMut| (HEADER_LEN + out.len()) as u64;
     let put = NewRecord {
@@ -196,7 +196,7 @@ fn frames() -> (BytesMut, usize) {
     (out, second)
 }
 
-const PREAMBLE: [(usize, &str); 5] = [
+pub(crate) const PREAMBLE: [(usize, &str); 5] = [
     (8, "magic"),
     (4, "format version"),
     (4, "incompatible features"),

@@ -99,11 +99,6 @@ impl Hints {
         Hints { bytes, next: 0, offset, at: HEADER_LEN as u64, records_end, left: count }
     }
 
-    /// How many hints are left.
-    pub(crate) fn left(&self) -> u64 {
-        self.left
-    }
-
     /// The next hint; `None` behind the last.
     #[inline]
     pub(crate) fn next(&mut self) -> Result<Option<Hint>> {

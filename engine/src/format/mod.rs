@@ -23,7 +23,7 @@
 pub(crate) mod block;
 pub(crate) mod checksum;
 #[cfg(test)]
-mod document;
+pub(crate) mod document;
 pub(crate) mod fences;
 pub(crate) mod filter;
 pub(crate) mod footer;

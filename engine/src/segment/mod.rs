@@ -5,7 +5,8 @@
 //! | [`index`] | builds what stands behind the frames |
 //! | [`tail`] | seals a log in place: appends that to it |
 //! | [`sorted`] | writes a new segment in key order |
-//! | [`reader`] | one record, one key, the hints |
+//! | [`reader`] | opening; one record; the hints |
+//! | [`lookup`] | one key |
 //! | [`cursor`] | a range of keys |
 //! | [`verify`] | everything |
 //!
@@ -17,11 +18,14 @@
 mod cursor;
 mod frames;
 mod index;
+mod lookup;
 mod reader;
 mod sorted;
 mod tail;
 mod verify;
 
+#[cfg(test)]
+mod document;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -31,7 +35,6 @@ pub(crate) use cursor::{SegmentCursor, Step, ValueAt};
 pub(crate) use reader::{MappedRecord, OwnedRecord, Segment};
 pub(crate) use sorted::SortedWriter;
 pub(crate) use tail::{DenseEntry, Tail, TailBuilder};
-pub(crate) use verify::Findings;
 
 /// Bytes that are checksummed or decoded before other tasks get their turn: well below a millisecond of work.
 const BYTES_PER_TURN: usize = 1 << 20;

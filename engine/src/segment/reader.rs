@@ -3,9 +3,8 @@
 //! Opening reads header and footer and compares them with the manifest; everything else is read when it is needed.
 //! Fences and filter are kept once they are.
 
-use super::frames::{FrameStep, Frames};
 use super::index::part_crc;
-use crate::format::block::{BlockCursor, Content, Facts};
+use crate::format::block::Facts;
 use crate::format::fences::Fences;
 use crate::format::filter::Filter;
 use crate::format::footer::{FOOTER_LEN, Footer, Part};
@@ -42,7 +41,7 @@ pub(crate) struct Segment {
 
     // Set once, when first needed.
     fences: OnceLock<Fences>,
-    filter: OnceLock<Filter>,
+    pub(super) filter: OnceLock<Filter>,
 
     /// An estimate that only chooses merges.
     dead_bytes: AtomicU64,
@@ -137,11 +136,6 @@ impl Segment {
         ]
     }
 
-    /// Whether reading needs no await.
-    pub(crate) fn is_mapped(&self) -> bool {
-        self.map.is_some()
-    }
-
     /// An estimate of the bytes that newer segments have made useless.
     pub(crate) fn dead_bytes(&self) -> u64 {
         self.dead_bytes.load(Ordering::Relaxed)
@@ -209,74 +203,6 @@ impl Segment {
         Ok(SegmentHints { hints, path: self.path.clone() })
     }
 
-    /// False if the segment does not hold the key whose hash is `hash`.
-    pub(crate) async fn may_contain(&self, hash: u64) -> Result<bool> {
-        let filter = match self.filter.get() {
-            Some(filter) => filter,
-            None => {
-                let part = &self.footer.filter;
-                let filter = Filter::decode(self.part(part, "filter").await?, part.range.start);
-                let filter = filter.map_err(|damage| self.corrupt(damage))?;
-                self.filter.get_or_init(|| filter)
-            }
-        };
-        Ok(filter.may_contain(hash))
-    }
-
-    /// Where the newest record of `key` in this segment lies, found through fences and index.
-    pub(crate) async fn locate(&self, key: &[u8]) -> Result<Option<Located>> {
-        if key < &self.meta.min_key[..] || key > &self.meta.max_key[..] {
-            return Ok(None);
-        }
-        let fences = self.fences().await?;
-        let block = fences.block(fences.find(key));
-        let mut cursor = BlockCursor::empty();
-        let bytes = self.read(block.clone()).await?;
-        cursor.open(&self.stream, block.start, bytes).map_err(|damage| self.corrupt(damage))?;
-        if self.is_sorted() {
-            cursor.seek_back(key).map_err(|damage| self.corrupt(damage))?;
-        } else if !cursor.seek(key).map_err(|damage| self.corrupt(damage))? {
-            return Ok(None);
-        }
-        let span = *cursor.span();
-        match span.content {
-            Content::One(facts) => {
-                let located = Located { offset: span.offset, len: span.len, facts };
-                Ok((cursor.key() == key).then_some(located))
-            }
-            Content::Several(_) => self.locate_in(u64::from(span.offset)..span.end(), key).await,
-        }
-    }
-
-    /// Where the record of `key` lies in a chunk.
-    async fn locate_in(&self, chunk: Range<u64>, key: &[u8]) -> Result<Option<Located>> {
-        if chunk.end > self.footer.records_end() {
-            return Err(self.corrupt(Damage::new(chunk.start, "index entry points behind the last record")));
-        }
-        let mut frames = Frames::nothing(self.stream);
-        frames.restart(chunk.clone(), Some(self.read(chunk.clone()).await?));
-        let mut offset = chunk.start;
-        while let FrameStep::Ready = frames.advance().map_err(|damage| self.corrupt(damage))? {
-            if frames.key() >= key {
-                let len = (frames.end() - offset) as u32;
-                let located = Located { offset: offset as u32, len, facts: *frames.facts() };
-                return Ok((frames.key() == key).then_some(located));
-            }
-            offset = frames.end();
-        }
-        Ok(None)
-    }
-
-    pub(super) async fn fences(&self) -> Result<&Fences> {
-        match self.fences.get() {
-            Some(fences) => Ok(fences),
-            None => {
-                let bytes = self.part(&self.footer.fences, "fences").await?;
-                self.keep_fences(bytes)
-            }
-        }
-    }
-
     /// The fences if they are kept already.
     #[inline]
     pub(super) fn fences_kept(&self) -> Option<&Fences> {
@@ -291,7 +217,7 @@ impl Segment {
         self.keep_fences(bytes)
     }
 
-    fn keep_fences(&self, bytes: Bytes) -> Result<&Fences> {
+    pub(super) fn keep_fences(&self, bytes: Bytes) -> Result<&Fences> {
         let fences = self.decode_fences(bytes)?;
         Ok(self.fences.get_or_init(|| fences))
     }
@@ -410,17 +336,6 @@ fn check_footer(bytes: &[u8], offset: u64, meta: &SegmentMeta) -> format::Result
         return Err(Damage::new(offset, "footer does not fit the manifest").into());
     }
     Ok(footer)
-}
-
-/// Where a record lies, and what the index tells of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Located {
-    /// Offset of the record in the segment.
-    pub(crate) offset: u32,
-    /// Length of the whole record.
-    pub(crate) len: u32,
-    /// Seq, kind and expiry.
-    pub(crate) facts: Facts,
 }
 
 /// A record in mapped memory, its checksum compared.

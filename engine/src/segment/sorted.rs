@@ -127,19 +127,9 @@ impl SortedWriter {
         Ok(())
     }
 
-    /// Bytes of header and records so far.
-    pub(crate) fn records_end(&self) -> u64 {
-        self.at
-    }
-
     /// About how long the file would be if it were finished now.
     pub(crate) fn len(&self) -> u64 {
         self.at + self.index.len()
-    }
-
-    /// True until the first record.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.hashes.is_empty()
     }
 
     /// Makes the segment appear, whole and durable. Where it fails the segment may exist, but nothing names it.
@@ -162,6 +152,7 @@ impl SortedWriter {
     }
 
     /// Gives up: nothing appears, and what was written is removed.
+    #[allow(dead_code, reason = "where parts cost money until they are removed, dropping will not be enough")]
     pub(crate) async fn abort(self) -> Result<()> {
         Ok(self.uploader.abort().await?)
     }

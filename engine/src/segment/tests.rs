@@ -24,7 +24,7 @@ async fn walk(segment: &Arc<Segment>, range: &KeyRange, keys_only: bool) -> Resu
             Step::Ready => {}
             Step::End => return Ok(rows),
             Step::Need(range) => {
-                assert!(!segment.is_mapped());
+                assert!(segment.mapped(range.clone()).is_none());
                 cursor.supply(segment.read(range).await?);
                 continue;
             }
