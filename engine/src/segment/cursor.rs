@@ -317,7 +317,8 @@ impl SegmentCursor {
 
     /// Goes on with the records in `range`, and then with index block `index`.
     fn walk(&mut self, range: Range<u64>, index: Option<usize>) {
-        let mapped = self.segment.mapped(range.clone());
+        // An owner of its own: what this walk hands out is counted apart from what others do.
+        let mapped = self.segment.mapped(range.clone()).map(Bytes::from_owner);
         self.frames.restart(range, mapped);
         self.state = State::Frame { index };
     }

@@ -37,7 +37,7 @@ pub(crate) struct Segment {
     stream: Stream,
     footer: Footer,
     object: Arc<dyn Object>,
-    map: Option<Bytes>,
+    map: Option<Map>,
 
     // Set once, when first needed.
     fences: OnceLock<Fences>,
@@ -54,6 +54,31 @@ impl Drop for Segment {
         if let Some(released) = self.released.get() {
             released.notify_one();
         }
+    }
+}
+
+/// The whole file in memory, as several owners: a value that is handed out counts as a user of one of them. With one
+/// counter for the file, threads that read different records would fight for its cache line.
+#[derive(Debug)]
+struct Map {
+    whole: Bytes,
+    shares: [Bytes; SHARES],
+}
+
+/// Owners of a map.
+const SHARES: usize = 32;
+/// Records whose offsets differ in nothing above these bits have one owner.
+const SHARE_BITS: u32 = 8;
+
+impl Map {
+    fn new(whole: Bytes) -> Map {
+        Map { shares: std::array::from_fn(|_| Bytes::from_owner(whole.clone())), whole }
+    }
+
+    /// The whole file, for handing out what lies at `offset`.
+    #[inline]
+    fn share(&self, offset: u32) -> &Bytes {
+        &self.shares[(offset >> SHARE_BITS) as usize % SHARES]
     }
 }
 
@@ -102,7 +127,7 @@ impl Segment {
             stream: Stream { salt: meta.salt, base_seq: meta.base_seq },
             footer,
             object,
-            map,
+            map: map.map(Map::new),
             fences: OnceLock::new(),
             filter: OnceLock::new(),
             dead_bytes: AtomicU64::new(meta.dead_bytes),
@@ -168,7 +193,7 @@ impl Segment {
     /// [`read_record`](Segment::read_record) has to be asked. Neither awaits nor allocates.
     #[inline]
     pub(crate) fn mapped_record(&self, offset: u32, len: u32) -> Option<Result<MappedRecord<'_>>> {
-        let bytes = self.map.as_ref()?;
+        let bytes = self.map.as_ref()?.share(offset);
         let end = u64::from(offset) + u64::from(len);
         if end > self.footer.records_end() {
             return Some(Err(self.no_record_there(offset, len)));
@@ -247,7 +272,7 @@ impl Segment {
     /// Bytes of the file, if they are at hand.
     #[inline]
     pub(super) fn mapped(&self, range: Range<u64>) -> Option<Bytes> {
-        self.map.as_ref().map(|map| map.slice(range.start as usize..range.end as usize))
+        self.map.as_ref().map(|map| map.whole.slice(range.start as usize..range.end as usize))
     }
 
     /// Bytes of the file.
