@@ -29,8 +29,8 @@ mod bar {
 
         /// So many bytes and records in all by now.
         pub(crate) fn at(&self, bytes: u64, records: u64) {
-            self.0.set_position(bytes);
             self.0.set_message(format!("{} records", crate::text::count(records)));
+            self.0.set_position(bytes);
         }
 
         /// Takes the bar away. Dropped without, it goes as well.

@@ -27,8 +27,9 @@ pub(crate) fn check() -> Result {
 pub(crate) fn wasm() -> Result {
     heading("WASI builds");
     target(WASI)?;
-    cargo(&["clippy", "--target", WASI, "-p", "halite-backends", "-p", "halite", "--", "-D", "warnings"]).run()?;
-    cargo(&["build", "--target", WASI, "-p", "halite-backends", "-p", "halite"]).run()
+    let crates = ["-p", "halite-backends", "-p", "halite", "-p", "halite-cli"];
+    cargo(&[&["clippy", "--target", WASI][..], &crates, &["--", "-D", "warnings"]].concat()).run()?;
+    cargo(&[&["build", "--target", WASI][..], &crates].concat()).run()
 }
 
 /// Installs a part of the toolchain where it is missing.

@@ -5,6 +5,8 @@ mod bad_days;
 mod commands;
 mod formats;
 mod shell;
+#[cfg(unix)]
+mod terminal;
 mod transfer;
 
 use serde_json::Value;
