@@ -1,4 +1,25 @@
 //! Halite: an async key-value engine that is as fast as a Bitcask while memory lasts, and works on any backend.
+//!
+//! Open a [`Db`], from a path or on a [`backends::Backend`]; [`put`](Db::put), [`get`](Db::get), [`delete`](Db::delete),
+//! write [batches](WriteBatch), [scan](Db::scan). What `Ok` means is chosen by [`Durability`], for the database or for each
+//! write.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> halite::Result<()> {
+//! let db = halite::Db::open("mem:").await?;
+//! db.put("key", "value").await?;
+//! assert_eq!(db.get("key").await?.as_deref(), Some(&b"value"[..]));
+//! db.close().await
+//! # }
+//! ```
+//!
+//! ```text
+//! put ─▶ queue ─▶ committer ─▶ log ─▶ sealed segments ─▶ merges
+//!          │                              │
+//!          └─▶ memtable      keydir ◀─────┘
+//!                  └──── get ────┘
+//! ```
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
@@ -48,3 +69,8 @@ pub use verify::{Damage, VerifyReport};
 
 /// The commit order of a record: one counter for the database, never reused, from 1.
 pub type Seq = u64;
+
+/// The README's example, run as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
