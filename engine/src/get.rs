@@ -104,11 +104,11 @@ fn look_in_memory(core: &Core, version: &Version, hash: u64, key: &[u8]) -> Opti
 /// The newest of `slots` below `below` whose segment is in the version. Slots of one segment are told apart by their
 /// offsets: two keys of one fingerprint may lie in it.
 #[inline]
-fn next_candidate<'v>(
-    version: &'v Version,
+fn next_candidate(
+    version: &Version,
     slots: impl Iterator<Item = Slot>,
     below: (Seq, u32),
-) -> Option<(&'v Arc<Segment>, Slot)> {
+) -> Option<(&Arc<Segment>, Slot)> {
     slots
         .filter_map(|slot| version.segment(slot.kid).map(|segment| (segment, slot)))
         .filter(|(segment, slot)| (segment.meta.max_seq, slot.offset) < below)

@@ -78,11 +78,6 @@ impl Publisher {
         Err(fenced(newest.number + 1))
     }
 
-    /// The newest manifest.
-    pub(crate) async fn newest(&self) -> Manifest {
-        self.newest.lock().await.clone()
-    }
-
     pub(crate) fn number(&self) -> u64 {
         self.number.load(Ordering::Acquire)
     }

@@ -245,7 +245,7 @@ pub(crate) fn note_dead<'a>(manifest: &mut Manifest, segments: impl Iterator<Ite
 /// Gives other tasks their turn now and then.
 pub(crate) async fn breathe(turn: &mut usize) {
     *turn += 1;
-    if *turn % ENTRIES_PER_TURN == 0 {
+    if turn.is_multiple_of(ENTRIES_PER_TURN) {
         tokio::task::yield_now().await;
     }
 }

@@ -68,7 +68,7 @@ impl Merge<'_> {
         let mut turn = 0;
         while let Some(record) = records.next().await? {
             breathe(&mut turn).await;
-            if turn % ENTRIES_PER_TURN == 0 {
+            if turn.is_multiple_of(ENTRIES_PER_TURN) {
                 // Short merges are not given up: where a store is only ever open for a moment, none would be done.
                 core.compactor.check()?;
             }

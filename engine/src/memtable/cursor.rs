@@ -88,11 +88,6 @@ impl MemtableCursor {
         self.memtable.item(self.current.expect("the cursor stands at a record"))
     }
 
-    #[inline]
-    pub(crate) fn key(&self) -> &[u8] {
-        self.item().record.key
-    }
-
     /// The key, sharing the image's memory.
     pub(crate) fn key_bytes(&self) -> Bytes {
         self.share(self.item().record.key)

@@ -10,10 +10,13 @@ use std::sync::Arc;
 
 const STREAM: Stream = Stream { salt: 9, base_seq: 1 };
 
+/// Newest first; `None` is a tombstone.
+type Model = BTreeMap<(Vec<u8>, Reverse<Seq>), Option<Vec<u8>>>;
+
 /// A memtable beside the model of what it holds.
 struct Pair {
     memtable: Arc<Memtable>,
-    model: BTreeMap<(Vec<u8>, Reverse<Seq>), Option<Vec<u8>>>,
+    model: Model,
     offset: u32,
     next_seq: Seq,
     random: u64,
@@ -87,8 +90,8 @@ impl Pair {
         while cursor.advance(&mut budget).unwrap() {
             let item = cursor.item();
             let value = (item.record.kind == Kind::Put).then(|| cursor.value_bytes().to_vec());
-            assert_eq!(cursor.key(), &cursor.key_bytes()[..]);
-            walked.push((cursor.key().to_vec(), value));
+            assert_eq!(cursor.item().record.key, &cursor.key_bytes()[..]);
+            walked.push((cursor.key_bytes().to_vec(), value));
         }
         walked
     }
