@@ -59,7 +59,7 @@ pub(crate) enum Sink {
 impl Sink {
     pub(crate) fn new(grows: bool) -> Sink {
         if grows {
-            Sink::Growing(Growing { file: None, next: None })
+            Sink::Growing(Growing { file: None, ahead: Vec::new() })
         } else {
             Sink::Fragments(Fragments { next: 0, first: 0 })
         }
@@ -117,9 +117,10 @@ impl Sink {
 pub(crate) struct Growing {
     /// The file being written.
     file: Option<File>,
-    /// The file of the segment after it, where room for that had to be reserved before this one has ended. Nothing is
-    /// written to it yet: its header tells how this one ends.
-    next: Option<(SegmentId, Box<dyn Appender>)>,
+    /// Files of segments for which room had to be reserved before the one before them has ended, or before anything was
+    /// written to it: a few at most, as writers wait for seals. Nothing is written to them yet: their headers tell how
+    /// the one before ends.
+    ahead: Vec<(SegmentId, Box<dyn Appender>)>,
 }
 
 #[derive(Debug)]
@@ -138,9 +139,9 @@ impl Growing {
     /// file whose header is torn holds nothing that was ever acknowledged.
     async fn open(&mut self, core: &Core, draft: &Arc<Draft>) -> Result<&mut File> {
         if self.file.is_none() {
-            let mut appender = match self.next.take() {
-                Some((id, appender)) if id == draft.id() => appender,
-                _ => core.backend.append(&Name::Segment(draft.id()).path()).await?,
+            let mut appender = match self.ahead.iter().position(|(id, _)| *id == draft.id()) {
+                Some(index) => self.ahead.swap_remove(index).1,
+                None => core.backend.append(&Name::Segment(draft.id()).path()).await?,
             };
             appender.append(vec![Bytes::copy_from_slice(&draft.header.encode())], true).await?;
             let durable = appender.len();
@@ -152,15 +153,18 @@ impl Growing {
     }
 
     async fn reserve(&mut self, core: &Core, draft: &Arc<Draft>, len: u64) -> Result<()> {
-        let appender = match (&mut self.file, &mut self.next) {
-            (Some(file), _) if file.draft.id() == draft.id() => &mut file.appender,
-            (_, Some((id, appender))) if *id == draft.id() => appender,
-            (_, next) => {
+        if let Some(file) = self.file.as_mut().filter(|file| file.draft.id() == draft.id()) {
+            return Ok(file.appender.reserve(len).await?);
+        }
+        let index = match self.ahead.iter().position(|(id, _)| *id == draft.id()) {
+            Some(index) => index,
+            None => {
                 let appender = core.backend.append(&Name::Segment(draft.id()).path()).await?;
-                &mut next.insert((draft.id(), appender)).1
+                self.ahead.push((draft.id(), appender));
+                self.ahead.len() - 1
             }
         };
-        Ok(appender.reserve(len).await?)
+        Ok(self.ahead[index].1.reserve(len).await?)
     }
 
     /// Returns whether the group is durable now.
