@@ -150,6 +150,18 @@ impl Header {
         Ok(())
     }
 
+    /// Whether the header of that database's segment `id` has ever stood at the beginning of `bytes`, which do not decode
+    /// as it: then it is damaged, else it never came to be.
+    ///
+    /// A header lies in one sector, so a crash leaves all of it or none: zeros, or garbage. Damage leaves most of it.
+    pub(crate) fn has_left_traces(bytes: &[u8], database: &[u8; 16], hash_seed: u64, id: SegmentId) -> bool {
+        let stands = |at: usize, field: &[u8]| bytes.get(at..at + field.len()) == Some(field);
+        stands(0, &MAGIC_SEGMENT)
+            || stands(DATABASE, database)
+            || stands(NONCE, &id.nonce.to_le_bytes())
+            || stands(HASH_SEED, &hash_seed.to_le_bytes())
+    }
+
     /// The header's bytes.
     pub(crate) fn encode(&self) -> [u8; HEADER_LEN] {
         assert!(self.id.number != 0, "segments are numbered from 1");
@@ -248,6 +260,19 @@ pub(super) mod tests {
             Err(Fault::Newer(what)) => panic!("{what}"),
             other => other,
         });
+    }
+
+    #[test]
+    fn a_damaged_header_is_told_from_one_that_never_was() {
+        let header = sample();
+        let traces = |bytes: &[u8]| Header::has_left_traces(bytes, &header.database, header.hash_seed, header.id);
+        let whole = header.encode();
+        for at in 0..whole.len() {
+            let mut damaged = whole;
+            damaged[at] ^= 0xff;
+            assert!(traces(&damaged), "byte {at}");
+        }
+        assert!(!traces(&[]) && !traces(&[0; HEADER_LEN]) && !traces(&[0x5a; 4096]) && !traces(&whole[1..]));
     }
 
     /// What the encoder refuses to write is damage where it is found, its checksum notwithstanding.

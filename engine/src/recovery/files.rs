@@ -27,10 +27,7 @@ pub(super) async fn read(backend: &dyn Backend, claim: &Manifest, retired: &mut 
                 }
                 unsealed.push(Unsealed { header, bytes, path: path.clone(), declared: 0, successor: None });
             }
-            // Frames are written only after the header is durable: without frames nothing was ever acknowledged.
-            Err(Fault::Damage(_)) if bytes.iter().skip(HEADER_LEN).all(|&byte| byte == 0) => {
-                unborn = Some(path.clone())
-            }
+            Err(Fault::Damage(_)) if is_unborn(id, claim, &bytes) => unborn = Some(path.clone()),
             Err(fault) => return Err(Error::in_file(&path, fault)),
         }
         retired.push(path.as_str().to_owned());
@@ -62,6 +59,14 @@ fn header(id: SegmentId, claim: &Manifest, bytes: &Bytes) -> Result<Header, Faul
     let header = Header::decode(bytes)?;
     header.check(&claim.database, claim.hash_seed, id)?;
     Ok(header)
+}
+
+/// Whether a segment without a readable header never came to be. Frames are written only after the header is durable, so
+/// without a header, or without frames, nothing was ever acknowledged. (Behind a header that was not synced there may be
+/// garbage: space is reserved before.)
+fn is_unborn(id: SegmentId, claim: &Manifest, bytes: &Bytes) -> bool {
+    let has_frames = bytes.iter().skip(HEADER_LEN).any(|&byte| byte != 0);
+    !has_frames || !Header::has_left_traces(bytes, &claim.database, claim.hash_seed, id)
 }
 
 /// Each segment must follow the one before it, and the first must be the one that the manifest names: what is missing in
