@@ -218,13 +218,11 @@ impl Frame<'_> {
 /// Decodes the frame with which `bytes` begins, at `offset` of its segment; more may follow it.
 #[inline]
 pub(crate) fn decode<'a>(stream: &Stream, offset: u64, bytes: &'a [u8]) -> Result<Frame<'a>> {
-    decode_as::<true>(stream, offset, bytes)
-}
-
-/// As [`decode`], without comparing the checksum: for bytes that never left this process's memory.
-#[inline]
-pub(crate) fn decode_unverified<'a>(stream: &Stream, offset: u64, bytes: &'a [u8]) -> Result<Frame<'a>> {
-    decode_as::<false>(stream, offset, bytes)
+    match bytes.get(CRC_LEN) {
+        Some(flags) if is_record(*flags) => decode_record_as::<true>(stream, offset, bytes).map(Frame::Record),
+        Some(flags) => decode_mark(stream, offset, bytes, *flags),
+        None => Err(cut_short(offset, bytes)),
+    }
 }
 
 /// Decodes a frame that must be a record.
@@ -237,15 +235,6 @@ pub(crate) fn decode_record<'a>(stream: &Stream, offset: u64, bytes: &'a [u8]) -
 #[inline]
 pub(crate) fn decode_record_unverified<'a>(stream: &Stream, offset: u64, bytes: &'a [u8]) -> Result<Record<'a>> {
     decode_record_as::<false>(stream, offset, bytes)
-}
-
-#[inline]
-fn decode_as<'a, const VERIFY: bool>(stream: &Stream, offset: u64, bytes: &'a [u8]) -> Result<Frame<'a>> {
-    match bytes.get(CRC_LEN) {
-        Some(flags) if is_record(*flags) => decode_record_as::<VERIFY>(stream, offset, bytes).map(Frame::Record),
-        Some(flags) => decode_mark::<VERIFY>(stream, offset, bytes, *flags),
-        None => Err(cut_short(offset, bytes)),
-    }
 }
 
 #[inline]
@@ -283,7 +272,7 @@ fn is_record(flags: u8) -> bool {
 }
 
 /// Marks are rare; out of the way of records.
-fn decode_mark<const VERIFY: bool>(stream: &Stream, offset: u64, bytes: &[u8], flags: u8) -> Result<Frame<'static>> {
+fn decode_mark(stream: &Stream, offset: u64, bytes: &[u8], flags: u8) -> Result<Frame<'static>> {
     let len = match flags {
         KIND_MARK => MARK_LEN,
         KIND_END => END_LEN,
@@ -293,9 +282,7 @@ fn decode_mark<const VERIFY: bool>(stream: &Stream, offset: u64, bytes: &[u8], f
     if !ends_within_stream(offset, len) {
         return Err(beyond(offset, len));
     }
-    if VERIFY {
-        verify(stream, offset, frame)?;
-    }
+    verify(stream, offset, frame)?;
     match flags {
         KIND_MARK => Mark::parse(offset, frame).map(Frame::Mark),
         _ => End::parse(offset, frame).map(Frame::End),

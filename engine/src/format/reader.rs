@@ -47,18 +47,6 @@ impl<'a> Reader<'a> {
         self.array().map(|[byte]| byte)
     }
 
-    /// A little-endian `u32`.
-    #[inline]
-    pub(crate) fn u32(&mut self) -> Option<u32> {
-        self.array().map(u32::from_le_bytes)
-    }
-
-    /// A little-endian `u64`.
-    #[inline]
-    pub(crate) fn u64(&mut self) -> Option<u64> {
-        self.array().map(u64::from_le_bytes)
-    }
-
     /// A [`varint`].
     #[inline]
     pub(crate) fn varint(&mut self) -> Option<u64> {
@@ -101,11 +89,11 @@ mod tests {
     fn reads_in_order_and_never_beyond() {
         let mut reader = Reader::new(&[1, 2, 0, 0, 0, 0xac, 0x02, 9, 9]);
         assert_eq!(reader.u8(), Some(1));
-        assert_eq!(reader.u32(), Some(2));
+        assert_eq!(reader.array(), Some([2, 0, 0, 0]));
         assert_eq!(reader.clone().count(299), None);
         assert_eq!(reader.count(300), Some(300));
         assert_eq!((reader.at(), reader.rest()), (7, &[9u8, 9][..]));
-        assert_eq!(reader.u32(), None);
+        assert_eq!(reader.array::<4>(), None);
         assert_eq!(reader.take(usize::MAX), None);
         assert_eq!(reader.take(2), Some(&[9u8, 9][..]));
         assert_eq!(reader.u8(), None);

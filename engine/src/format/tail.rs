@@ -319,13 +319,6 @@ pub(crate) struct Records<'a> {
     bytes: &'a [u8],
 }
 
-impl<'a> Records<'a> {
-    /// Walks `bytes`, whose first record stands at `offset` of its segment.
-    pub(crate) fn new(stream: Stream, offset: u64, bytes: &'a [u8]) -> Records<'a> {
-        Records { stream, offset, bytes }
-    }
-}
-
 impl<'a> Iterator for Records<'a> {
     type Item = Result<(u64, Record<'a>)>;
 

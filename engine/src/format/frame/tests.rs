@@ -84,7 +84,7 @@ fn damage_and_displacement_are_noticed() {
 fn zeros_and_nothing_are_no_frames() {
     for len in 0..100 {
         assert!(decode(&STREAM, 128, &vec![0; len]).is_err());
-        assert!(decode_unverified(&STREAM, 128, &vec![0; len]).is_err());
+        assert!(decode_record_unverified(&STREAM, 128, &vec![0; len]).is_err());
     }
 }
 
@@ -97,7 +97,7 @@ fn impossible_records_are_damage() {
         let damage = decode(&STREAM, offset, &bytes).unwrap_err();
         assert!(damage.what.contains(complaint), "{damage}");
         assert_eq!(damage.offset, offset);
-        assert!(decode_unverified(&STREAM, offset, &bytes).is_err());
+        assert!(decode_record_unverified(&STREAM, offset, &bytes).is_err());
     };
     for flags in (0..=u8::MAX).filter(|flags| !matches!(flags, 0x01 | 0x09 | 0x21 | 0x29 | 0x02 | 0x22 | 0x0a | 0x2a)) {
         if flags != KIND_MARK && flags != KIND_END {
@@ -146,8 +146,8 @@ fn mutated_frames() {
     ];
     fuzz::mutate(&seeds, 200_000, |bytes| {
         let _ = peek_len(bytes);
-        if let Ok(frame) = decode_unverified(&STREAM, 128, bytes) {
-            assert!(frame.len() <= bytes.len());
+        if let Ok(record) = decode_record_unverified(&STREAM, 128, bytes) {
+            assert!(record.len <= bytes.len());
         }
         let Ok(Frame::Record(record)) = decode(&STREAM, 128, bytes) else { return };
         let Record { seq, kind, key, value, expires_at, last_of_batch, len } = record;
