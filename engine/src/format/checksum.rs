@@ -3,9 +3,12 @@
 //! CRC-32C is that of RFC 3720, section 12.1: polynomial 0x1EDC6F41, reflected, initial value and final inversion all
 //! ones. The crate `crc32c` computes it, by instruction on x86-64 and AArch64, by table elsewhere.
 //!
-//! It runs over `salt u64 | offset u64 | bytes`, the numbers little-endian. So bytes that are whole but stand in the
-//! wrong place never pass: the same bytes at another offset always give another sum (two offsets of one segment differ
-//! in a burst of at most 32 bits), those of another segment, whose salt is random, do with probability 1 - 2^-32.
+//! It goes on from a *seed* that stands for the place of the bytes, as if that were the checksum of bytes before them:
+//! `fold(salt) ^ (fold(offset) * 0x9e3779b1 mod 2^32)`, where `fold` of 64 bits is their lower half xor their upper. So
+//! bytes that are whole but stand in the wrong place never pass: a checksum of the same bytes differs wherever the seed
+//! does, which it always does for two offsets of one segment (they have 32 bits, and the factor is odd), and with
+//! probability 1 - 2^-32 for another segment, whose salt is random. A seed costs a nanosecond; the checksum of salt and
+//! offset themselves cost six, a tenth of what a scan takes for a record.
 
 /// The checksum of `bytes`, which stand at `offset` of what `salt` names.
 #[inline]
@@ -13,17 +16,11 @@ pub(crate) fn crc(salt: u64, offset: u64, bytes: &[u8]) -> u32 {
     crc32c::crc32c_append(seed(salt, offset), bytes)
 }
 
-/// The checksum of a place and no bytes yet, to be continued by [`append`].
+/// What stands for a place, to be continued by [`append`].
 #[inline]
 pub(crate) fn seed(salt: u64, offset: u64) -> u32 {
-    /// Aligned, so that it takes two steps and not sixteen.
-    #[repr(align(16))]
-    struct Place([u8; 16]);
-
-    let mut place = Place([0; 16]);
-    place.0[..8].copy_from_slice(&salt.to_le_bytes());
-    place.0[8..].copy_from_slice(&offset.to_le_bytes());
-    crc32c::crc32c(&place.0)
+    let fold = |wide: u64| (wide ^ (wide >> 32)) as u32;
+    fold(salt) ^ fold(offset).wrapping_mul(0x9e37_79b1)
 }
 
 /// The checksum `crc` continued by `bytes`.
@@ -46,11 +43,8 @@ mod tests {
 
     #[test]
     fn the_place_comes_first() {
-        let mut joined = Vec::new();
-        joined.extend_from_slice(&7u64.to_le_bytes());
-        joined.extend_from_slice(&9u64.to_le_bytes());
-        joined.extend_from_slice(b"halite");
-        assert_eq!(crc(7, 9, b"halite"), append(0, &joined));
+        assert_eq!(seed(0, 0), 0);
+        assert_eq!(seed(0x1111_2222_3333_4444, 3), 0x2222_6666 ^ 0xdaa6_6d13);
         assert_eq!(crc(7, 9, b"halite"), append(append(seed(7, 9), b"hal"), b"ite"));
     }
 
