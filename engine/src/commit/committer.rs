@@ -22,46 +22,50 @@ pub(crate) async fn run(core: Arc<Core>, mut sink: Sink) {
             Work::Write { group, .. } => group.last_seq,
             _ => 0,
         };
-        if let Err(cause) = step(&core, &mut sink, work).await {
-            tracing::error!(error = %cause, "the log failed; writing stops");
-            core.log.fail(cause, tried);
-            return;
-        }
+        let answered = match step(&core, &mut sink, work).await {
+            Ok(answered) => answered,
+            Err(cause) => {
+                tracing::error!(error = %cause, "the log failed; writing stops");
+                core.log.fail(cause, tried);
+                return;
+            }
+        };
         rounds += 1;
-        if rounds % ROUNDS_PER_POLL == 0 {
+        // Writers that were answered together come back together: they are let in before the next write begins.
+        if answered > 1 || rounds % ROUNDS_PER_POLL == 0 {
             super::yield_once().await;
         }
     }
 }
 
-async fn step(core: &Core, sink: &mut Sink, work: Work) -> Result<()> {
+/// Does one piece of work. Returns how many writers have been answered.
+async fn step(core: &Core, sink: &mut Sink, work: Work) -> Result<usize> {
     match work {
         Work::Write { group, sync } => {
             let bytes = group.pieces.iter().map(|piece| piece.len() as u64).sum();
             let (written, draft) = (group.last_seq, group.draft.clone());
             let durable = sink.write(core, group, sync).await?;
             core.check_newest().await?;
-            core.log.reached(Reached { written, synced: durable, bytes });
+            let answered = core.log.reached(Reached { written, synced: durable, bytes });
             if let (true, Some(draft)) = (durable, draft) {
                 trailing_mark(core, sink, &draft).await?;
             }
-            Ok(())
+            Ok(answered)
         }
         Work::Sync => {
             sink.sync().await?;
             core.check_newest().await?;
-            core.log.reached(Reached { written: 0, synced: true, bytes: 0 });
-            Ok(())
+            Ok(core.log.reached(Reached { written: 0, synced: true, bytes: 0 }))
         }
         Work::Rotate { draft, end, successor } => {
             let sealable = sink.end(core, &draft, end, successor).await?;
             core.check_newest().await?;
-            core.log.reached(Reached { written: draft.memtable.max_seq(), synced: true, bytes: 0 });
+            let answered = core.log.reached(Reached { written: draft.memtable.max_seq(), synced: true, bytes: 0 });
             core.sealer.push(sealable);
-            Ok(())
+            Ok(answered)
         }
-        Work::Reserve { draft, len, least } => reserve(core, sink, &draft, len, least).await,
-        Work::Stop => Ok(()),
+        Work::Reserve { draft, len, least } => reserve(core, sink, &draft, len, least).await.map(|()| 0),
+        Work::Stop => Ok(0),
     }
 }
 

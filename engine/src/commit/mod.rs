@@ -326,7 +326,8 @@ impl Log {
         self.queue.lock().next_work().map_or(Poll::Pending, Poll::Ready)
     }
 
-    fn reached(&self, reached: Reached) {
+    /// Notes how far the log has come, and answers who waited for it. Returns how many.
+    fn reached(&self, reached: Reached) -> usize {
         let answers = {
             let mut queue = self.queue.lock();
             let answers = queue.reached(reached, &self.visible);
@@ -339,8 +340,10 @@ impl Log {
             }
             answers
         };
+        let answered = answers.len();
         answers.send();
         self.progress.notify_waiters();
+        answered
     }
 }
 

@@ -105,6 +105,10 @@ pub(crate) enum Admission {
 pub(crate) struct Answers(Vec<(oneshot::Sender<Result<()>>, Result<()>)>);
 
 impl Answers {
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(crate) fn send(self) {
         for (reply, answer) in self.0 {
             // The future may have been dropped: the commit stands all the same.
