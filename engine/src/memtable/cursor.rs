@@ -104,21 +104,57 @@ impl MemtableCursor {
 }
 
 impl Memtable {
-    /// All records in key order, of one key the newest first, of a memtable that is complete and ordered into one chunk:
-    /// the number of each, and whether it is the newest of its key.
-    pub(crate) fn in_order<'a>(&'a self, ordered: &'a Ordered) -> impl Iterator<Item = (u32, Item<'a>, bool)> + 'a {
-        let mut previous: Option<&[u8]> = None;
-        let entries = ordered.chunks.iter().flat_map(|chunk| &chunk.entries);
-        entries.map(move |sorted| {
-            let item = self.item(sorted.entry);
-            let is_newest = previous != Some(item.record.key);
-            previous = Some(item.record.key);
-            (sorted.entry, item, is_newest)
-        })
+    /// All records in key order, of one key the newest first, of a memtable that is complete and ordered into one chunk.
+    pub(crate) fn in_order<'a>(&'a self, ordered: &'a Ordered) -> InOrder<'a> {
+        InOrder { memtable: self, ordered, chunk: 0, next: 0, previous: None, ahead: Vec::with_capacity(AHEAD) }
     }
 
     /// The record with number `entry`: numbers ascend with offsets.
     pub(crate) fn at(&self, entry: u32) -> Item<'_> {
         self.item(entry)
+    }
+}
+
+/// Records that are looked up together. Key order leads all over the image: one look after the other would wait for
+/// memory each time, some together wait at once.
+const AHEAD: usize = 32;
+
+/// The records of a memtable in key order.
+#[derive(Debug)]
+pub(crate) struct InOrder<'a> {
+    memtable: &'a Memtable,
+    ordered: &'a Ordered,
+    chunk: usize,
+    next: usize,
+    previous: Option<&'a [u8]>,
+    /// Looked up already, the next one last.
+    ahead: Vec<(u32, Item<'a>)>,
+}
+
+impl<'a> InOrder<'a> {
+    fn look_ahead(&mut self) {
+        let Some(chunk) = self.ordered.chunks.get(self.chunk) else { return };
+        let entries = chunk.entries.iter().skip(self.next).take(AHEAD).map(|sorted| sorted.entry);
+        self.ahead.extend(entries.map(|entry| (entry, self.memtable.item(entry))));
+        self.ahead.reverse();
+        self.next += self.ahead.len();
+        if self.next >= chunk.entries.len() {
+            (self.chunk, self.next) = (self.chunk + 1, 0);
+        }
+    }
+}
+
+impl<'a> Iterator for InOrder<'a> {
+    /// The number of the record, the record, and whether it is the newest of its key.
+    type Item = (u32, Item<'a>, bool);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ahead.is_empty() {
+            self.look_ahead();
+        }
+        let (entry, item) = self.ahead.pop()?;
+        let is_newest = self.previous != Some(item.record.key);
+        self.previous = Some(item.record.key);
+        Some((entry, item, is_newest))
     }
 }

@@ -106,12 +106,25 @@ impl Memtable {
 
     /// Adds the records of `piece`, which lies at offset `base` of the segment, in the order of their sequence numbers.
     pub(crate) fn insert(&self, piece: Bytes, base: u32, records: &[Placed]) {
+        self.add(&piece, base, records, |entry| self.insert_entry(entry, &piece));
+    }
+
+    /// As [`insert`](Memtable::insert), but the records can only be walked in order, not found by their keys: for whoever
+    /// rewrites a log, as recovery does. Finding each key's place is most of the work otherwise.
+    pub(crate) fn insert_unindexed(&self, piece: &Bytes, base: u32, records: &[Placed]) {
+        self.add(piece, base, records, |entry| {
+            self.entries.push(entry);
+        });
+    }
+
+    fn add(&self, piece: &Bytes, base: u32, records: &[Placed], add: impl Fn(Entry)) {
         let index = self.pieces.push(Piece { base, bytes: piece.clone() }) as u32;
+        let mut bytes = 0;
         for placed in records {
-            let entry = Entry { seq: placed.seq, hash: placed.hash, piece: index, start: placed.start, older: NONE };
-            self.insert_entry(entry, &piece);
-            self.record_bytes.fetch_add(u64::from(placed.len), Ordering::Relaxed);
+            add(Entry { seq: placed.seq, hash: placed.hash, piece: index, start: placed.start, older: NONE });
+            bytes += u64::from(placed.len);
         }
+        self.record_bytes.fetch_add(bytes, Ordering::Relaxed);
         if let Some(last) = records.last() {
             self.max_seq.fetch_max(last.seq, Ordering::Release);
         }

@@ -95,7 +95,7 @@ async fn index(segment: &Unsealed, memtable: &Memtable, hash_seed: u64, clock: &
                         seq: record.seq,
                     });
                 }
-                memtable.insert(body.slice_ref(batch.bytes), batch.offset as u32, &placed);
+                memtable.insert_unindexed(&body.slice_ref(batch.bytes), batch.offset as u32, &placed);
             }
             Step::More => tokio::task::yield_now().await,
             Step::Done(tail) => break tail,
