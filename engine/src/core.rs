@@ -151,10 +151,12 @@ impl Core {
 
     /// Ends the background tasks, so that nothing is written any more; reads go on.
     pub(crate) fn end_writing(&self, cause: Error) {
+        // The log first: its task, aborted while the log still runs, would take that for the end of the runtime, and
+        // those who wait would hear of that instead of `cause`.
+        self.log.end(cause);
         for task in self.background.lock().drain(..) {
             task.abort();
         }
-        self.log.end(cause);
     }
 
     /// Closes the database to everyone and lets go of the store.

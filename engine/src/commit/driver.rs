@@ -17,6 +17,9 @@ use std::task::{Context, Poll, Waker};
 pub(crate) struct Driver {
     future: Mutex<Option<BoxFuture<'static, ()>>>,
     wanted: AtomicBool,
+    /// The future has ended or was dropped. Beside the lock, as to look must not get in the way of who drives, nor be
+    /// misled by one who finds nothing to drive.
+    ended: AtomicBool,
     waker: Mutex<Option<Waker>>,
 }
 
@@ -30,6 +33,12 @@ impl Driver {
     pub(crate) fn stop(&self) {
         let future = self.future.lock().take();
         drop(future);
+        self.end();
+    }
+
+    /// Lets the background task end, as the future has.
+    fn end(&self) {
+        self.ended.store(true, Ordering::SeqCst);
         if let Some(waker) = self.waker.lock().take() {
             waker.wake();
         }
@@ -37,7 +46,7 @@ impl Driver {
 
     /// Whether the future has not ended yet.
     pub(crate) fn is_running(&self) -> bool {
-        self.future.try_lock().is_none_or(|future| future.is_some())
+        !self.ended.load(Ordering::SeqCst)
     }
 
     /// Polls the future on this thread until it has nothing more to do for now, unless another thread does so already.
@@ -51,6 +60,8 @@ impl Driver {
                 let mut cx = Context::from_waker(waker.as_ref().unwrap_or(Waker::noop()));
                 if running.as_mut().poll(&mut cx).is_ready() {
                     *future = None;
+                    drop(future);
+                    self.end();
                     return;
                 }
             }
@@ -66,11 +77,9 @@ impl Driver {
             }
         }
         self.drive();
-        // Another thread may be polling: it does so with this task's waker, so nothing is missed.
-        match self.future.try_lock() {
-            Some(future) if future.is_none() => Poll::Ready(()),
-            _ => Poll::Pending,
-        }
+        // Another thread may be polling: it does so with this task's waker, so nothing is missed. The lock is not taken
+        // to look: whoever finds it locked relies on the holder to drive.
+        if self.is_running() { Poll::Pending } else { Poll::Ready(()) }
     }
 }
 
@@ -102,6 +111,61 @@ mod tests {
         assert!(driver.poll_background(&mut Context::from_waker(&waker)).is_ready());
         driver.drive();
         assert_eq!(polls.load(Ordering::SeqCst), 3);
+    }
+
+    /// Whoever drives a future that has ended holds the lock for a moment: that does not make it run again.
+    #[test]
+    fn what_has_ended_is_not_running_whoever_looks() {
+        let driver = Driver::default();
+        driver.start(Box::pin(std::future::ready(())));
+        assert!(driver.is_running());
+        driver.drive();
+        let _held = driver.future.lock();
+        assert!(!driver.is_running());
+    }
+
+    /// A writer and the background task drive at the same time, again and again, a little earlier or later each time:
+    /// after both have returned, the future has seen all there was to do.
+    #[test]
+    fn no_drive_is_lost() {
+        const ROUNDS: usize = 20_000;
+        let driver = Driver::default();
+        let (asked, seen) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (from, to) = (asked.clone(), seen.clone());
+        driver.start(Box::pin(std::future::poll_fn(move |_| {
+            to.store(from.load(Ordering::SeqCst), Ordering::SeqCst);
+            Poll::Pending
+        })));
+        // The round begun, and the last that the background task has done.
+        let (begun, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let wait_for = |round: &AtomicUsize, number| {
+            let mut spins = 0;
+            while round.load(Ordering::SeqCst) < number {
+                spins += 1;
+                // Where there are fewer cores than threads, the other one needs this one's.
+                if spins % 256 == 0 { std::thread::yield_now() } else { std::hint::spin_loop() }
+            }
+        };
+        let mut lost = 0;
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let waker = noop_waker();
+                for round in 1..=ROUNDS {
+                    wait_for(&begun, round);
+                    let _ = driver.poll_background(&mut Context::from_waker(&waker));
+                    done.store(round, Ordering::SeqCst);
+                }
+            });
+            for round in 1..=ROUNDS {
+                begun.store(round, Ordering::SeqCst);
+                (0..round % 64).for_each(|_| std::hint::spin_loop());
+                asked.store(round, Ordering::SeqCst);
+                driver.drive();
+                wait_for(&done, round);
+                lost += usize::from(seen.load(Ordering::SeqCst) < round);
+            }
+        });
+        assert_eq!(lost, 0);
     }
 
     #[test]
