@@ -128,7 +128,7 @@ mod tests {
     /// after both have returned, the future has seen all there was to do.
     #[test]
     fn no_drive_is_lost() {
-        const ROUNDS: usize = 20_000;
+        const ROUNDS: usize = 50_000;
         let driver = Driver::default();
         let (asked, seen) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let (from, to) = (asked.clone(), seen.clone());
@@ -143,7 +143,7 @@ mod tests {
             while round.load(Ordering::SeqCst) < number {
                 spins += 1;
                 // Where there are fewer cores than threads, the other one needs this one's.
-                if spins % 256 == 0 { std::thread::yield_now() } else { std::hint::spin_loop() }
+                if spins % 10_000 == 0 { std::thread::yield_now() } else { std::hint::spin_loop() }
             }
         };
         let mut lost = 0;
