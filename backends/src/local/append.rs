@@ -4,6 +4,7 @@
 //! 1. Each byte is written once, at its place; nothing is written beyond what was asked but zeros (see `fill`).
 //! 2. After a failure, and after a call whose future was dropped, every further call fails: the tail is not known.
 //! 3. `reserve` fails before a byte is written.
+//! 4. Space set aside is given back when the appender goes, unless the process is killed.
 
 use super::fill::Fill;
 use super::pacing::Place;
@@ -187,7 +188,19 @@ impl Appender for LocalAppender {
             let result = file.set_len(len).and_then(|()| file.sync_all());
             result.map_err(|error| Error::io("finish", path, error))
         };
+        self.reserved = len;
         blocking::run_on("finish", &self.path, end).await
+    }
+}
+
+/// An appender that is not finished, because its log has failed or was abandoned, gives back what it has set aside: on a
+/// full disk the next opening needs every byte.
+impl Drop for LocalAppender {
+    fn drop(&mut self) {
+        if !self.broken && self.reserved > self.len {
+            // What cannot be given back now is given back when the file is deleted.
+            let _ = self.file.set_len(self.len);
+        }
     }
 }
 

@@ -230,6 +230,21 @@ async fn space_reserved_is_given_back_at_the_end() {
     }
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn space_reserved_is_given_back_when_the_appender_is_abandoned() {
+    use std::os::unix::fs::MetadataExt;
+    let folder = Folder::new("abandoned");
+    let mut appender = folder.store().append(&path("log/a")).await.unwrap();
+    appender.append(vec!["kept".into()], true).await.unwrap();
+    appender.reserve(8 << 20).await.unwrap();
+    let taken = || fs::metadata(folder.0.join("log/a")).unwrap().blocks() * 512;
+    assert!(taken() >= 8 << 20 || cfg!(not(target_os = "linux")));
+    drop(appender);
+    assert!(taken() < 1 << 20, "{} bytes are still taken", taken());
+    assert_eq!(fs::read(folder.0.join("log/a")).unwrap(), b"kept");
+}
+
 #[tokio::test]
 async fn an_appender_whose_call_was_given_up_is_not_used_again() {
     let folder = Folder::new("given-up");
