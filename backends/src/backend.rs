@@ -82,8 +82,9 @@ pub trait Backend: Debug + Send + Sync + 'static {
     /// backend, so `AlreadyExists` means that someone else, or an earlier call, made it.
     ///
     /// # Errors
-    /// `AlreadyExists` where the name is taken; `Unknown` where the answer was lost. After `Io` and `NoSpace` the name
-    /// may exist only if it holds `data` whole.
+    /// `AlreadyExists` where the name is taken: it is durable on return, for it may be the caller's own, made by a call
+    /// whose answer was lost. `Unknown` where the answer was lost. After `Io` and `NoSpace` the name may exist only if it
+    /// holds `data` whole.
     async fn create(&self, path: &Path, data: Bytes) -> Result<()>;
 
     /// Begins `path`, written in parts, which appears whole and durable when [`Uploader::finish`] returns. The

@@ -201,6 +201,12 @@ impl Temp {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(Error::new(ErrorKind::Io, "create", path, "its temporary file has been removed"));
             }
+            // It may be the caller's own, made by a call whose answer was lost, and must then be as durable as if it was
+            // made now. (A network file system may say so of the very first call, having sent it twice.)
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                os::sync_folder(&store.folder(path)).map_err(fail)?;
+                return Err(fail(error));
+            }
             result => result.map_err(fail)?,
         }
         // The temporary name goes first, so that one sync of the folder covers both changes.

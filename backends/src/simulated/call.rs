@@ -119,8 +119,11 @@ impl Backend for Simulated {
             Effect::SyncFolder(path.folder().into()),
         ];
         let created = self.run("create", path.as_str(), steps).await;
-        if created.is_err() {
+        if let Err(error) = &created {
             self.discard(hidden);
+            if error.kind() == ErrorKind::AlreadyExists {
+                self.run("create", path.as_str(), [Effect::SyncFolder(path.folder().into())]).await?;
+            }
         }
         created
     }
