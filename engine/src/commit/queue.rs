@@ -158,6 +158,17 @@ pub(crate) struct Queue {
     failed: Option<Error>,
 }
 
+/// Bytes to reserve so that frames may reach up to `end`: room for the index and its companions, which are written behind
+/// the records, and for deletes.
+fn room_for(end: u64) -> u64 {
+    end + end.div_ceil(4) + 4 + DELETE_RESERVE
+}
+
+/// Up to where frames may reach in so many reserved bytes: `end` at least, if these are [`room_for`]`(end)`.
+fn frames_in(reserved: u64) -> u64 {
+    (reserved - DELETE_RESERVE) / 5 * 4
+}
+
 /// What the committer tells the queue has been reached.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reached {
@@ -441,13 +452,7 @@ impl Queue {
 
     fn reserve(&self, end: u64) -> Work {
         let step = self.reserve_step();
-        // Room for the index and its companions, which are written behind the records.
-        let with_index = |len: u64| len + len / 4;
-        Work::Reserve {
-            draft: self.active.clone(),
-            len: with_index(end + step) + DELETE_RESERVE,
-            least: with_index(end) + DELETE_RESERVE,
-        }
+        Work::Reserve { draft: self.active.clone(), len: room_for(end + step), least: room_for(end) }
     }
 
     /// The committer's answer to [`Work::Reserve`]: the bytes now sure to fit, or why not.
@@ -455,7 +460,7 @@ impl Queue {
         self.reserve_attempts += 1;
         match outcome {
             Ok(len) if draft.id() == self.active.id() => {
-                self.reserved = (len - DELETE_RESERVE) / 5 * 4;
+                self.reserved = frames_in(len);
                 self.reserve_failure = None;
             }
             Ok(_) => {}
@@ -590,5 +595,18 @@ fn stopped_by(cause: &Error) -> Error {
             "writing stopped after an earlier failure; reopen to go on",
             cause.clone(),
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Else a commit would wait for a room that it is given again and again, and that never suffices.
+    #[test]
+    fn what_was_reserved_suffices() {
+        for end in (0..10_000).chain((0..64).map(|power| 1 << (power / 2))) {
+            assert!(frames_in(room_for(end)) >= end, "{end}");
+        }
     }
 }
