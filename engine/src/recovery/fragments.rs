@@ -8,6 +8,7 @@ use super::replay::Unsealed;
 use crate::clock::EngineClock;
 use crate::format::Damage;
 use crate::format::fragment::{Fragment, FragmentKind, Slice};
+use crate::format::frame::{Frame, decode};
 use crate::format::header::{HEADER_LEN, Header, Layout};
 use crate::format::manifest::Manifest;
 use crate::format::names::{FragmentId, Name, SegmentId, log_folder};
@@ -35,7 +36,9 @@ pub(super) async fn read(
         }
     }
     let mut segments: Vec<(Unsealed, BytesMut)> = Vec::new();
+    let mut end = log.first_fragment;
     for number in log.first_fragment.. {
+        end = number;
         let id = FragmentId { epoch: log.epoch, nonce: log.nonce, number };
         let path = Name::Fragment(id).path();
         let Some(bytes) = read_or_fence(backend, &path, id, claim, random, clock).await? else { break };
@@ -50,10 +53,51 @@ pub(super) async fn read(
         }
         retired.push(path.as_str().to_owned());
     }
+    check_nothing_is_missing(backend, claim, end, segments.last()).await?;
     Ok(segments
         .into_iter()
         .map(|(unsealed, bytes)| Unsealed { declared: bytes.len() as u64, bytes: bytes.freeze(), ..unsealed })
         .collect())
+}
+
+/// Refuses a log that goes on behind its end, fragment number `end`, if what stands there proves that what is absent was
+/// durable once: its mark says so, or it begins a segment, which is done when all before it is durable.
+async fn check_nothing_is_missing(
+    backend: &dyn Backend,
+    claim: &Manifest,
+    end: u64,
+    last: Option<&(Unsealed, BytesMut)>,
+) -> Result<()> {
+    let log = &claim.log;
+    let mut beyond: Option<FragmentId> = None;
+    let mut listed = backend.list(&log_folder(log.epoch, log.nonce));
+    while let Some(meta) = listed.try_next().await? {
+        if let Some(Name::Fragment(id)) = Name::parse(meta.path.as_str())
+            && id.number > end
+            && beyond.is_none_or(|nearest| id.number < nearest.number)
+        {
+            beyond = Some(id);
+        }
+    }
+    let Some(id) = beyond else { return Ok(()) };
+    let path = Name::Fragment(id).path();
+    let bytes = read_all(backend, &path).await?;
+    let (fragment, payload) = Fragment::decode(&bytes).map_err(|fault| Error::in_file(&path, fault))?;
+    let FragmentKind::Data(slice) = fragment.kind else { return Ok(()) };
+    let (segment, read) = match last {
+        Some((last, bytes)) => (last.header.id.number, bytes.len() as u64),
+        None => (log.first_segment, HEADER_LEN as u64),
+    };
+    let durable = match decode(&slice.stream(), slice.first_offset, payload) {
+        Ok(Frame::Mark(mark)) => mark.durable,
+        Ok(_) => 0,
+        Err(damage) => return Err(Error::in_file(&path, damage)),
+    };
+    if slice.segment == segment && durable <= read {
+        return Ok(());
+    }
+    let missing = Name::Fragment(FragmentId { number: end, ..id }).path();
+    Err(Error::corruption(missing, 0, format!("the fragment is missing or a fence, but {path} was written after it")))
 }
 
 /// The bytes of the fragment at `path`, or `None` where there was none and now there is our fence.
