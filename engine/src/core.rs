@@ -19,6 +19,7 @@ use halite_backends::{Backend, Capabilities, Lock};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use tokio::sync::{self, oneshot};
 use tokio::task::JoinHandle;
 
 /// An open database.
@@ -43,6 +44,8 @@ pub(crate) struct Core {
     pub(crate) retiring: Retiring,
     pub(crate) numbers: Arc<Numbers>,
     pub(crate) closed: AtomicBool,
+    /// Held by the one close that is under way.
+    pub(crate) closing: sync::Mutex<()>,
     /// Background tasks, to be ended on close.
     pub(crate) background: Mutex<Vec<JoinHandle<()>>>,
     /// The store's lock, held until this database is closed or dropped.
@@ -132,10 +135,41 @@ impl Core {
         }
     }
 
+    /// Why something failed: for `cause`, or because another writer has taken over. (It deletes files that we write to,
+    /// so being overtaken may look like anything.)
+    pub(crate) async fn explain(&self, cause: Error) -> Error {
+        match self.publisher.check_newest().await {
+            Err(fenced) if fenced.kind() == ErrorKind::Fenced => fenced,
+            _ => cause,
+        }
+    }
+
     /// Stops all writing because of `cause`; reads go on.
     pub(crate) fn fail(&self, cause: Error) {
         tracing::error!(error = %cause, "writing stops");
         self.log.fail(cause, Seq::MAX);
+    }
+
+    /// Runs `work` as a task of its own and waits for its end. The caller's future may be dropped at any moment: what it
+    /// has begun is carried on and not left half done, such as a manifest of which nobody knows whether it was created.
+    pub(crate) async fn carry_out<T, W>(self: &Arc<Self>, name: &'static str, work: W) -> Result<T>
+    where
+        T: Send + 'static,
+        W: Future<Output = Result<T>> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let task = async move {
+            // Nobody waits for the answer of work whose caller's future was dropped.
+            let _ = reply.send(work.await);
+        };
+        let core = Arc::downgrade(self);
+        self.tasks.spawn(name, task, move |cause| {
+            if let Some(core) = core.upgrade() {
+                core.fail(cause);
+            }
+        });
+        let ended = || Err(Error::new(ErrorKind::Closed, "the runtime of the database has ended"));
+        answer.await.unwrap_or_else(|_| self.log.check().and_then(|()| ended()))
     }
 
     /// Runs `task` in the background until the database is closed.

@@ -204,10 +204,10 @@ impl Db {
     /// `Corruption` where a record is damaged: nothing is changed then. `NoSpace`, `Io`.
     ///
     /// # Cancel safety
-    /// Dropped, the database is as before, apart from what was sealed.
+    /// Dropped, the compaction goes on in the background.
     pub async fn compact(&self) -> Result<CompactReport> {
         self.core.check_open()?;
-        compaction::compact(&self.core).await
+        self.core.carry_out("compact", compaction::compact(self.core.clone())).await
     }
 
     /// Reads every byte of every sealed segment and checks it against its checksums, its index and the manifest.
@@ -237,9 +237,9 @@ impl Db {
     /// log.
     ///
     /// # Cancel safety
-    /// Dropped, the database may be open still; call it again.
+    /// Dropped, the database is closed in the background; called again, this waits for it.
     pub async fn close(&self) -> Result<()> {
-        shutdown::close(&self.core).await
+        self.core.carry_out("close", shutdown::close(self.core.clone())).await
     }
 
     /// Opens the same store anew, with a new epoch, after a failure has stopped this handle from writing.

@@ -22,10 +22,25 @@ pub(crate) struct Publisher {
     backend: Arc<dyn Backend>,
     random: Arc<Random>,
     clock: Arc<EngineClock>,
-    /// The newest manifest, which is ours. Locked while the next one is made.
-    newest: Mutex<Manifest>,
+    /// The newest manifest. Locked while the next one is made.
+    newest: Mutex<Newest>,
     /// Its number, for the look before each acknowledgement.
     number: AtomicU64,
+}
+
+/// The newest manifest that is ours for certain.
+#[derive(Debug)]
+struct Newest {
+    manifest: Manifest,
+    /// Why it is not known whether the next one was created. It may be there, so that name says nothing any more of
+    /// other writers, and nothing more can be published.
+    unsettled: Option<Error>,
+}
+
+impl Newest {
+    fn check(&self) -> Result<()> {
+        self.unsettled.clone().map_or(Ok(()), Err)
+    }
 }
 
 impl Publisher {
@@ -37,7 +52,8 @@ impl Publisher {
         newest: Manifest,
     ) -> Publisher {
         let number = AtomicU64::new(newest.number);
-        Publisher { backend, random, clock, newest: Mutex::new(newest), number }
+        let newest = Mutex::new(Newest { manifest: newest, unsettled: None });
+        Publisher { backend, random, clock, newest, number }
     }
 
     /// Makes `edit` of the newest manifest durable as the next one, and returns it.
@@ -47,17 +63,28 @@ impl Publisher {
     /// else leaves the outcome open, and the writer must stop.
     pub(crate) async fn publish(&self, edit: impl FnOnce(&mut Manifest)) -> Result<Manifest> {
         let mut newest = self.newest.lock().await;
-        let mut next = newest.clone();
+        newest.check()?;
+        let mut next = newest.manifest.clone();
         edit(&mut next);
-        next.number = newest.number + 1;
+        next.number = newest.manifest.number + 1;
         next.write_nonce = self.random.next();
         next.engine_time = self.clock.now();
-        let listed = create(&*self.backend, &next).await?;
+        // A future that is dropped here leaves it open too.
+        newest.unsettled = Some(unknown(&next, None));
+        let created = create(&*self.backend, &next).await;
+        newest.unsettled = match &created {
+            Err(error) if error.kind() == ErrorKind::Unknown => Some(error.clone()),
+            _ => None,
+        };
+        let listed = created?;
         self.number.store(next.number, Ordering::Release);
-        *newest = next.clone();
+        newest.manifest = next.clone();
         // What is older than the newest says nothing any more, except where its name fences a crashed writer.
         for number in listed.into_iter().filter(|&number| number < next.number && !next.kept_claims.contains(&number)) {
-            self.backend.delete(&Name::Manifest(number).path()).await?;
+            if let Err(error) = self.backend.delete(&Name::Manifest(number).path()).await {
+                // What this was about is done; the next manifest tries again.
+                tracing::warn!(%error, "a manifest that is needed no more could not be deleted");
+            }
         }
         Ok(next)
     }
@@ -72,10 +99,9 @@ impl Publisher {
         }
         // It may be our own, just being published.
         let newest = self.newest.lock().await;
-        if !self.backend.exists(&Name::Manifest(newest.number + 1).path()).await? {
-            return Ok(());
-        }
-        Err(fenced(newest.number + 1))
+        newest.check()?;
+        let next = newest.manifest.number + 1;
+        if self.backend.exists(&Name::Manifest(next).path()).await? { Err(fenced(next)) } else { Ok(()) }
     }
 
     pub(crate) fn number(&self) -> u64 {
@@ -98,27 +124,24 @@ pub(crate) async fn create(backend: &dyn Backend, manifest: &Manifest) -> Result
             _ => break,
         }
     }
+    // From here on it may be there: whatever fails leaves that open, whether it says so itself or not.
+    let unknown = |cause: Error| unknown(manifest, Some(cause));
     match outcome {
         Ok(()) => {}
         Err(error) if error.kind() == backends::ErrorKind::AlreadyExists => {
-            let there = read(backend, manifest.number).await?;
+            let there = read(backend, manifest.number).await.map_err(unknown)?;
             if there.write_nonce != manifest.write_nonce {
                 return Err(fenced(manifest.number));
             }
         }
-        Err(error) if error.kind() == backends::ErrorKind::NoSpace && !backend.exists(&path).await? => {
-            return Err(error.into());
-        }
-        Err(error) => {
+        Err(error) if error.kind() == backends::ErrorKind::NoSpace => {
+            let is_there = backend.exists(&path).await.map_err(|error| unknown(error.into()))?;
             let cause = Error::from(error);
-            return Err(Error::caused_by(
-                ErrorKind::Unknown,
-                format!("whether manifest {path} was created is not known"),
-                cause,
-            ));
+            return Err(if is_there { unknown(cause) } else { cause });
         }
+        Err(error) => return Err(unknown(error.into())),
     }
-    let listed = list(backend).await?;
+    let listed = list(backend).await.map_err(unknown)?;
     match listed.iter().max() {
         Some(&highest) if highest > manifest.number => Err(fenced(highest)),
         _ => Ok(listed),
@@ -156,6 +179,14 @@ pub(crate) async fn read(backend: &dyn Backend, number: u64) -> Result<Manifest>
 pub(crate) async fn read_all(backend: &dyn Backend, path: &Path) -> Result<bytes::Bytes> {
     let object = backend.open(path).await?;
     Ok(object.read(0..object.len()).await?)
+}
+
+fn unknown(manifest: &Manifest, cause: Option<Error>) -> Error {
+    let message = format!("whether manifest {} was created is not known", manifest.number);
+    match cause {
+        Some(cause) => Error::caused_by(ErrorKind::Unknown, message, cause),
+        None => Error::new(ErrorKind::Unknown, message),
+    }
 }
 
 fn fenced(number: u64) -> Error {

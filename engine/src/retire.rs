@@ -86,10 +86,10 @@ impl Retiring {
 }
 
 /// Lets go of all that is retired and no longer held.
-pub(crate) async fn reap(core: &Core) -> Result<()> {
+pub(crate) async fn reap(core: &Core) {
     let released = core.retiring.take_released();
     if released.is_empty() {
-        return Ok(());
+        return;
     }
     let kids: HashSet<u32> = released.iter().map(|retired| retired.kid).collect();
     for shard in 0..crate::keydir::SHARDS {
@@ -101,20 +101,24 @@ pub(crate) async fn reap(core: &Core) -> Result<()> {
     core.retiring.kids.lock().free.extend(kids);
     if core.capabilities.durable_names {
         for retired in &released {
-            core.backend.delete(&retired.path).await?;
-            core.retiring.note_deleted(&retired.path);
+            delete(core, &retired.path).await;
         }
     }
-    Ok(())
+}
+
+/// Deletes a file that a durable manifest lists as retired. What cannot be deleted stays listed, or is found when the
+/// next opening looks for what no manifest names: no reason to fail what this was about.
+pub(crate) async fn delete(core: &Core, path: &Path) {
+    match core.backend.delete(path).await {
+        Ok(()) => core.retiring.note_deleted(path),
+        Err(error) => tracing::warn!(%error, "a retired file could not be deleted"),
+    }
 }
 
 /// Reaps whenever something is released.
 pub(crate) async fn run(core: Arc<Core>) {
     loop {
         core.retiring.released.notified().await;
-        if let Err(error) = reap(&core).await {
-            // What could not be deleted is deleted at the next opening.
-            tracing::warn!(%error, "a retired file could not be deleted");
-        }
+        reap(&core).await;
     }
 }

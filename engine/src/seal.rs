@@ -20,8 +20,8 @@ use crate::keydir::{Keydir, Slot};
 use crate::memtable::{Item, Memtable};
 use crate::segment::{DenseEntry, Segment, SortedWriter, Tail, TailBuilder};
 use crate::version::{Run, Version};
-use crate::{Error, ErrorKind, Result, Seq};
-use halite_backends::{Appender, Backend};
+use crate::{Error, ErrorKind, Result, Seq, retire};
+use halite_backends::{self as backends, Appender, Backend};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -62,7 +62,7 @@ pub(crate) async fn run(core: Arc<Core>) {
         let mut sealable = core.sealer.next().await;
         while let Err(cause) = seal(&core, &mut sealable).await {
             if cause.kind() != ErrorKind::NoSpace {
-                core.fail(cause);
+                core.fail(core.explain(cause).await);
                 return;
             }
             tracing::warn!(error = %cause, "no space to seal a segment; trying again");
@@ -92,8 +92,7 @@ async fn seal(core: &Core, sealable: &mut Sealable) -> Result<()> {
     core.versions.sealed(&draft.memtable, Arc::new(Run::new(vec![segment])));
     if core.capabilities.durable_names {
         for path in sealable.fragments(core.epoch) {
-            core.backend.delete(&path).await?;
-            core.retiring.note_deleted(&path);
+            retire::delete(core, &path).await;
         }
     }
     Ok(())
@@ -162,8 +161,11 @@ async fn seal_in_place(draft: &Draft, appender: &mut Option<Box<dyn Appender>>, 
         *appender = Some(file);
         return Err(error.into());
     }
-    file.append(parts, false).await?;
-    file.finish().await?;
+    // From here on the file's end is unknown if anything fails, for want of space too: no seal can be tried again.
+    let torn =
+        |error: backends::Error| Error::caused_by(ErrorKind::Io, "a segment's seal failed half-way", error.into());
+    file.append(parts, false).await.map_err(torn)?;
+    file.finish().await.map_err(torn)?;
     Ok(meta)
 }
 

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// Seals everything, publishes that the log is closed, and lets go of the store.
-pub(crate) async fn close(core: &Arc<Core>) -> Result<()> {
+pub(crate) async fn close(core: Arc<Core>) -> Result<()> {
+    let _closing = core.closing.lock().await;
     if core.closed.load(Ordering::Acquire) {
         return Ok(());
     }
-    let outcome = seal_all(core).await;
+    let outcome = seal_all(&core).await;
     core.shut();
     outcome
 }
@@ -20,7 +21,7 @@ async fn seal_all(core: &Core) -> Result<()> {
     core.log.rotate_and_stop()?;
     core.log.all_sealed().await?;
     let _no_merge = core.compactor.stop().await;
-    retire::reap(core).await?;
+    retire::reap(core).await;
     let next_seq = core.log.next_seq();
     core.publish(|manifest| {
         manifest.log.state = LogState::ClosedCleanly;

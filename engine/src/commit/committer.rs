@@ -25,6 +25,7 @@ pub(crate) async fn run(core: Arc<Core>, mut sink: Sink) {
         let answered = match step(&core, &mut sink, work).await {
             Ok(answered) => answered,
             Err(cause) => {
+                let cause = core.explain(cause).await;
                 tracing::error!(error = %cause, "the log failed; writing stops");
                 core.log.fail(cause, tried);
                 return;

@@ -136,11 +136,12 @@ fn places(version: &Version) -> Vec<(usize, usize)> {
 }
 
 /// Seals what is in memory and merges everything into one run.
-pub(crate) async fn compact(core: &Core) -> Result<CompactReport> {
+pub(crate) async fn compact(core: Arc<Core>) -> Result<CompactReport> {
     core.log.rotate()?;
     core.log.all_sealed().await?;
     let _running = core.compactor.running.lock().await;
     core.compactor.check()?;
+    core.log.check()?;
     let version = core.versions.get();
     let report = if is_compact(&version, core.clock.now()) {
         let (bytes, segments) = size(&version);
@@ -153,10 +154,10 @@ pub(crate) async fn compact(core: &Core) -> Result<CompactReport> {
         }
     } else {
         let inputs = version.segments().cloned().collect();
-        merge::merge(core, &version, 0..version.runs.len(), inputs).await?
+        merge::merge(&core, &version, 0..version.runs.len(), inputs).await?
     };
     drop(version);
-    retire::reap(core).await?;
+    retire::reap(&core).await;
     Ok(report)
 }
 

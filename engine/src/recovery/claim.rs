@@ -79,8 +79,7 @@ async fn newest(setup: &Setup) -> Result<Option<Manifest>> {
 async fn first(setup: &Setup, clock: &EngineClock) -> Result<Manifest> {
     let backend = &*setup.backend;
     if !setup.options.create_if_missing {
-        let message = format!("there is no store at {}", backend.location());
-        return Err(Error::new(ErrorKind::NotFound, message));
+        return Err(no_store(backend));
     }
     must_be_empty(backend).await?;
     let proof = prove(setup).await?;
@@ -111,6 +110,26 @@ async fn first(setup: &Setup, clock: &EngineClock) -> Result<Manifest> {
         kept_claims: Vec::new(),
         proof: Some(proof),
     })
+}
+
+/// Refuses to make a store where something else is, or where none is to be made, without leaving a trace there.
+pub(super) async fn check_place(setup: &Setup) -> Result<()> {
+    let backend = &*setup.backend;
+    if !publish::list(backend).await?.is_empty() {
+        return Ok(());
+    }
+    if !setup.options.create_if_missing {
+        return Err(no_store(backend));
+    }
+    match must_be_empty(backend).await {
+        // Another process may be making a store just now.
+        Err(error) if error.kind() == ErrorKind::Corruption => Ok(()),
+        outcome => outcome,
+    }
+}
+
+fn no_store(backend: &dyn Backend) -> Error {
+    Error::new(ErrorKind::NotFound, format!("there is no store at {}", backend.location()))
 }
 
 /// Refuses to make a store where something else is.
@@ -148,7 +167,12 @@ async fn prove(setup: &Setup) -> Result<Proof> {
         }
     }
     let again = backend.create(&path, Bytes::from_static(b"again")).await;
-    let again_refused = matches!(&again, Err(error) if error.kind() == backends::ErrorKind::AlreadyExists);
+    let again_refused = match again {
+        Ok(()) => false,
+        Err(error) if error.kind() == backends::ErrorKind::AlreadyExists => true,
+        // The store failed; that says nothing of what it promises.
+        Err(error) => return Err(error.into()),
+    };
     let listed: Vec<_> = backend.list(PROOF_FOLDER.trim_end_matches('/')).try_collect().await?;
     let is_listed = listed.iter().any(|meta| meta.path == path);
     backend.delete(&path).await?;

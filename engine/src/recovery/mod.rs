@@ -54,6 +54,8 @@ const SEQ_SKIP: u64 = 1 << 32;
 pub(crate) async fn open(mut setup: Setup) -> Result<Arc<Core>> {
     let tasks = Tasks::current()?;
     if setup.lock.is_none() && setup.backend.capabilities().lock {
+        // First, as a lock leaves a file.
+        claim::check_place(&setup).await?;
         setup.lock = Some(setup.backend.lock().await?);
     }
     let clock = Arc::new(EngineClock::new(setup.clock.clone()));
@@ -106,7 +108,7 @@ pub(crate) async fn reopen(core: &Arc<Core>) -> Result<Arc<Core>> {
 async fn collect(backend: &dyn Backend, retired: &[String], replayed: &[String], manifest: &Manifest) -> Result<()> {
     for name in retired.iter().chain(replayed) {
         if let Ok(path) = Path::new(name.as_str()) {
-            backend.delete(&path).await?;
+            delete(backend, &path).await;
         }
     }
     let named: HashSet<_> = manifest.runs.iter().flat_map(|run| &run.segments).map(|meta| meta.id).collect();
@@ -116,10 +118,17 @@ async fn collect(backend: &dyn Backend, retired: &[String], replayed: &[String],
             && id.epoch < manifest.epoch
             && !named.contains(&id)
         {
-            backend.delete(&meta.path).await?;
+            delete(backend, &meta.path).await;
         }
     }
     Ok(())
+}
+
+/// A leftover is no reason not to open: it takes room and nothing else.
+async fn delete(backend: &dyn Backend, path: &Path) {
+    if let Err(error) = backend.delete(path).await {
+        tracing::warn!(%error, "what is needed no more could not be deleted");
+    }
 }
 
 /// Puts the parts together and starts the background tasks.
@@ -167,6 +176,7 @@ async fn assemble(
         retiring,
         numbers,
         closed: AtomicBool::new(false),
+        closing: tokio::sync::Mutex::new(()),
         background: Mutex::new(Vec::new()),
         lock: Mutex::new(setup.lock),
         backend: setup.backend,
