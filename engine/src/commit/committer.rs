@@ -3,7 +3,7 @@
 //! It owns the log's write end. Before it tells the queue that anything is reached it looks whether another writer has
 //! claimed the database: the next manifest's name is where a claim shows.
 
-use super::queue::{Reached, Work};
+use super::work::{Reached, Work};
 use super::{Draft, Sink};
 use crate::core::Core;
 use crate::{ErrorKind, Result};

@@ -13,10 +13,12 @@ mod committer;
 mod driver;
 mod queue;
 mod sink;
+mod work;
 
 pub(crate) use committer::run;
-pub(crate) use queue::Prior;
+
 pub(crate) use sink::{Sealable, Sink, Source};
+pub(crate) use work::Prior;
 
 use crate::batch::Write;
 use crate::format::frame::{Kind, NewRecord, Stream};
@@ -28,11 +30,12 @@ use crate::{Durability, Error, Options, Result, Seq};
 use driver::Driver;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
-use queue::{Admission, Entered, Queue, Reached, Work};
+use queue::{Admission, Entered, Queue};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use tokio::sync::Notify;
+use work::{Reached, Work};
 
 /// A segment that is being filled, or waits for its seal: who it is, and its memtable.
 #[derive(Debug)]

@@ -9,6 +9,7 @@
 //! 2. A commit is visible no sooner than its level is reached, and no sooner than all commits before it.
 //! 3. After a failure no commit enters any more, and every waiting commit gets an answer.
 
+use super::work::{Group, Prior, Reached, Work};
 use super::{Draft, new_record};
 use crate::batch::Write;
 use crate::format::{header, mark};
@@ -35,46 +36,6 @@ const BUFFER_LEN: u64 = 1 << 20;
 const UNWRITTEN_MAX: u64 = 32 << 20;
 /// A segment, index and all, must stay below 4 GiB: what its records may take at most.
 const SEGMENT_BYTES_LIMIT: u64 = 3 << 30;
-
-/// Frames that gather while the committer is busy, to be written in one call.
-#[derive(Debug, Default)]
-pub(crate) struct Group {
-    /// The segment they belong to; `None` while the group is empty.
-    pub(crate) draft: Option<Arc<Draft>>,
-    /// Offset of the group's mark, which is its first frame.
-    pub(crate) start: u64,
-    /// Offset behind its last frame.
-    pub(crate) end: u64,
-    pub(crate) pieces: Vec<Bytes>,
-    pub(crate) last_seq: Seq,
-    /// The strongest level among its commits.
-    pub(crate) level: Durability,
-}
-
-impl Group {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.pieces.is_empty()
-    }
-
-    fn len(&self) -> u64 {
-        self.end - self.start
-    }
-}
-
-/// What the committer is to do next.
-#[derive(Debug)]
-pub(crate) enum Work {
-    /// Write a group; sync it where `sync`.
-    Write { group: Group, sync: bool },
-    /// Make durable what was written.
-    Sync,
-    /// End the active segment, whose records end at `end`, and hand it to be sealed.
-    Rotate { draft: Arc<Draft>, end: u64, successor: u64 },
-    /// Make sure that the active segment can grow to `len` bytes; `least` will do.
-    Reserve { draft: Arc<Draft>, len: u64, least: u64 },
-    /// There is nothing more to come.
-    Stop,
-}
 
 /// A commit that waits for its level, or for its turn.
 #[derive(Debug)]
@@ -167,14 +128,6 @@ fn room_for(end: u64) -> u64 {
 /// Up to where frames may reach in so many reserved bytes: `end` at least, if these are [`room_for`]`(end)`.
 fn frames_in(reserved: u64) -> u64 {
     (reserved - DELETE_RESERVE) / 5 * 4
-}
-
-/// What the committer tells the queue has been reached.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Reached {
-    pub(crate) written: Seq,
-    pub(crate) synced: bool,
-    pub(crate) bytes: u64,
 }
 
 impl Queue {
@@ -574,15 +527,6 @@ impl Queue {
     pub(crate) fn unwritten(&self) -> u64 {
         self.unwritten
     }
-}
-
-/// What a segment's header says of the one before it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Prior {
-    pub(crate) number: u64,
-    pub(crate) len: u64,
-    pub(crate) last_seq: Seq,
-    pub(crate) next_seq: Seq,
 }
 
 /// The answer to a write that came after the failure `cause`.

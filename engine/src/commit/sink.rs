@@ -1,7 +1,7 @@
 //! The write end of the log: one growing file per segment, or a dense sequence of fragments.
 
 use super::Draft;
-use super::queue::Group;
+use super::work::Group;
 use crate::core::{Core, Epoch};
 use crate::error::ErrorKind;
 use crate::format::fragment::{Fragment, FragmentKind, Slice};

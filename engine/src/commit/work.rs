@@ -1,0 +1,64 @@
+//! What passes between the queue and the committer: groups of frames, what is to be done with them, and how far it came.
+
+use super::Draft;
+use crate::{Durability, Seq};
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// Frames that gather while the committer is busy, to be written in one call.
+#[derive(Debug, Default)]
+pub(crate) struct Group {
+    /// The segment they belong to; `None` while the group is empty.
+    pub(crate) draft: Option<Arc<Draft>>,
+    /// Offset of the group's mark, which is its first frame.
+    pub(crate) start: u64,
+    /// Offset behind its last frame.
+    pub(crate) end: u64,
+    pub(crate) pieces: Vec<Bytes>,
+    pub(crate) last_seq: Seq,
+    /// The strongest level among its commits.
+    pub(crate) level: Durability,
+}
+
+impl Group {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
+    /// Bytes it takes in the log.
+    pub(crate) fn len(&self) -> u64 {
+        self.end - self.start
+    }
+}
+
+/// What the committer is to do next.
+#[derive(Debug)]
+pub(crate) enum Work {
+    /// Write a group; sync it where `sync`.
+    Write { group: Group, sync: bool },
+    /// Make durable what was written.
+    Sync,
+    /// End the active segment, whose records end at `end`, and hand it to be sealed.
+    Rotate { draft: Arc<Draft>, end: u64, successor: u64 },
+    /// Make sure that the active segment can grow to `len` bytes; `least` will do.
+    Reserve { draft: Arc<Draft>, len: u64, least: u64 },
+    /// There is nothing more to come.
+    Stop,
+}
+
+/// What the committer tells the queue has been reached.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reached {
+    pub(crate) written: Seq,
+    pub(crate) synced: bool,
+    pub(crate) bytes: u64,
+}
+
+/// What a segment's header says of the one before it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Prior {
+    pub(crate) number: u64,
+    pub(crate) len: u64,
+    pub(crate) last_seq: Seq,
+    pub(crate) next_seq: Seq,
+}
