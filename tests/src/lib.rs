@@ -1,0 +1,26 @@
+//! What only the whole of Halite can show: a model and a seeded workload that every test of crashes, faults and
+//! schedules shares.
+//!
+//! - [`ops`]: what a run does, as plain data drawn from a seed.
+//! - [`history`]: the model, and what may be left of it after a crash.
+//! - [`world`]: a store, its clock and its history, and how databases are opened on it.
+//! - [`play`]: runs operations against the engine and the model at once.
+//! - [`examine`]: opens an image of a crashed store and judges what it finds.
+//! - [`scenario`]: short stories, each played with a crash or an error at every one of its I/O steps.
+//! - [`simulation`]: whole runs from a seed, shrunk where they fail.
+//! - [`shrink`], [`random`], [`clock`], [`scratch`], [`format`](mod@format): tools.
+// A harness reports by panicking: its callers are tests.
+#![allow(clippy::missing_panics_doc)]
+
+pub mod clock;
+pub mod examine;
+pub mod format;
+pub mod history;
+pub mod ops;
+pub mod play;
+pub mod random;
+pub mod scenario;
+pub mod scratch;
+pub mod shrink;
+pub mod simulation;
+pub mod world;

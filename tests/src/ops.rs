@@ -1,0 +1,203 @@
+//! What a run does: operations as plain data, so that they can be drawn from a seed, printed, and left out one by one.
+
+use crate::random::Random;
+use halite::Durability;
+use std::collections::BTreeSet;
+use std::fmt;
+
+/// One write of an operation. Keys are numbers (see [`key`]); a value is its length, the bytes follow from the commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WriteOp {
+    /// Which key.
+    pub key: u16,
+    /// The length of the value to put, or a delete.
+    pub len: Option<u32>,
+    /// How long it lives, in milliseconds.
+    pub ttl: Option<u64>,
+}
+
+/// One operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// One put or delete.
+    Write(WriteOp, Durability),
+    /// A batch.
+    Batch(Vec<WriteOp>, Durability),
+    /// Several commits at once, each its own, of different keys.
+    Together(Vec<(WriteOp, Durability)>),
+    /// A read of one key, by `get`, `get_entry` and `contains`.
+    Get(u16),
+    /// A scan from one key to another, at most so many entries, perhaps without values.
+    Scan(u16, u16, usize, bool),
+    /// A scan of all keys that begin as this one does.
+    Prefix(u16),
+    /// `flush`.
+    Flush,
+    /// `compact`.
+    Compact,
+    /// `verify`.
+    Verify,
+    /// So many milliseconds pass in which nothing is asked: timers fire and background work gets on.
+    Wait(u64),
+    /// The wall clock jumps forward by so many milliseconds.
+    Advance(u64),
+    /// `close`, then open again.
+    Reopen,
+    /// `close`, and no more of this process.
+    Close,
+    /// The process is killed, and the store opened again.
+    Kill,
+    /// The power goes, with what this seed makes of the unsynced bytes, and the store is opened again.
+    PowerCut(u64),
+}
+
+/// Number of different keys.
+pub const KEYS: u16 = 48;
+
+/// The key of a number: the empty key, short ones, ones that share prefixes, one of zeros and one of 0xff bytes, long ones.
+pub fn key(number: u16) -> Vec<u8> {
+    match number {
+        0 => Vec::new(),
+        1 => vec![0, 0],
+        2 => vec![0xff; 3],
+        3..8 => vec![b'a' + number as u8; 300],
+        8..20 => format!("user:{number:04}").into_bytes(),
+        _ => format!("k{number}").into_bytes(),
+    }
+}
+
+/// The value that commit `commit` puts at `key`: it names the commit, and no two are alike.
+pub fn value(commit: usize, key: u16, len: u32) -> Vec<u8> {
+    let mut value = format!("<{commit}.{key}>").into_bytes();
+    let mut random = Random::new(((commit as u64) << 16) | u64::from(key));
+    while value.len() < len as usize {
+        value.extend_from_slice(&random.number().to_le_bytes());
+    }
+    value
+}
+
+/// Bytes for people: text as it is, at most 40 characters.
+pub fn shown(bytes: &[u8]) -> String {
+    let text: String =
+        bytes.iter().take(40).flat_map(|&byte| std::ascii::escape_default(byte)).map(char::from).collect();
+    if bytes.len() > 40 { format!("\"{text}\"… ({} bytes)", bytes.len()) } else { format!("\"{text}\"") }
+}
+
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Op::Batch(writes, durability) => {
+                write!(f, "Batch(vec![")?;
+                writes.iter().try_for_each(|write| write!(f, "{}, ", Short(*write)))?;
+                write!(f, "], {durability:?})")
+            }
+            Op::Write(write, durability) => write!(f, "Write({}, {durability:?})", Short(*write)),
+            Op::Together(writes) => {
+                write!(f, "Together(vec![")?;
+                writes.iter().try_for_each(|(write, level)| write!(f, "({}, {level:?}), ", Short(*write)))?;
+                write!(f, "])")
+            }
+            other => write!(f, "{other:?}"),
+        }
+    }
+}
+
+struct Short(WriteOp);
+
+impl fmt::Display for Short {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            WriteOp { key, len: Some(len), ttl: Some(ttl) } => write!(f, "put_ttl({key}, {len}, {ttl})"),
+            WriteOp { key, len: Some(len), ttl: None } => write!(f, "put({key}, {len})"),
+            WriteOp { key, len: None, .. } => write!(f, "delete({key})"),
+        }
+    }
+}
+
+/// A put.
+pub fn put(key: u16, len: u32) -> WriteOp {
+    WriteOp { key, len: Some(len), ttl: None }
+}
+
+/// A put of a value that expires.
+pub fn put_ttl(key: u16, len: u32, ttl: u64) -> WriteOp {
+    WriteOp { key, len: Some(len), ttl: Some(ttl) }
+}
+
+/// A delete.
+pub fn delete(key: u16) -> WriteOp {
+    WriteOp { key, len: None, ttl: None }
+}
+
+/// How a workload is drawn. Each run has its own habits, so that rare mixtures are met too.
+#[derive(Clone, Copy, Debug)]
+struct Habits {
+    keys: u16,
+    big_values: u64,
+    deletes: u64,
+    ttls: u64,
+    level: Option<Durability>,
+    crashes: u64,
+}
+
+/// Draws a workload of `count` operations. Crashes are part of it if `crashes`.
+pub fn workload(random: &mut Random, count: usize, crashes: bool) -> Vec<Op> {
+    let habits = Habits {
+        keys: random.pick(&[4, 12, KEYS]),
+        big_values: random.pick(&[0, 5, 30]),
+        deletes: random.pick(&[0, 15, 40]),
+        ttls: random.pick(&[0, 10, 40]),
+        level: random.pick(&[None, None, Some(Durability::Synced), Some(Durability::Deferred)]),
+        crashes: if crashes { random.pick(&[0, 2, 6]) } else { 0 },
+    };
+    (0..count).map(|_| habits.op(random)).collect()
+}
+
+impl Habits {
+    fn op(&self, random: &mut Random) -> Op {
+        if random.chance(self.crashes) {
+            return if random.chance(50) { Op::Kill } else { Op::PowerCut(random.number()) };
+        }
+        match random.below(100) {
+            0..45 => Op::Write(self.write(random), self.level(random)),
+            45..53 => Op::Batch((0..random.below(8)).map(|_| self.write(random)).collect(), self.level(random)),
+            53..61 => {
+                let mut keys = BTreeSet::new();
+                let count = 1 + random.below(6);
+                let mut writes: Vec<_> = (0..count).map(|_| (self.write(random), self.level(random))).collect();
+                writes.retain(|(write, _)| keys.insert(write.key));
+                Op::Together(writes)
+            }
+            61..73 => Op::Get(self.key(random)),
+            73..79 => {
+                Op::Scan(self.key(random), self.key(random), random.pick(&[0, 1, 3, usize::MAX]), random.chance(30))
+            }
+            79..82 => Op::Prefix(self.key(random)),
+            82..86 => Op::Flush,
+            86..88 => Op::Compact,
+            88..89 => Op::Verify,
+            89..93 => Op::Wait(random.pick(&[0, 1, 150, 5_000])),
+            93..96 => Op::Advance(random.pick(&[1, 50, 1_000, 60_000])),
+            _ => Op::Reopen,
+        }
+    }
+
+    fn key(&self, random: &mut Random) -> u16 {
+        random.below(u64::from(self.keys)) as u16
+    }
+
+    fn level(&self, random: &mut Random) -> Durability {
+        const ALL: [Durability; 3] = [Durability::Deferred, Durability::Written, Durability::Synced];
+        self.level.unwrap_or_else(|| random.pick(&ALL))
+    }
+
+    fn write(&self, random: &mut Random) -> WriteOp {
+        let key = self.key(random);
+        if random.chance(self.deletes) {
+            return delete(key);
+        }
+        let len = if random.chance(self.big_values) { 200 + random.below(6_000) } else { random.below(60) };
+        let ttl = random.chance(self.ttls).then(|| random.pick(&[0, 1, 40, 900, 30_000]));
+        WriteOp { key, len: Some(len as u32), ttl }
+    }
+}

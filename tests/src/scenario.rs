@@ -1,0 +1,287 @@
+//! Short stories, each played with a crash, or with an error, at every one of its I/O steps.
+
+use crate::examine::examine;
+use crate::history::Loss;
+use crate::ops::{Op, WriteOp, delete, put, put_ttl};
+use crate::play::{Policy, play};
+use crate::random::mix;
+use crate::world::{Store, World, small_options};
+use halite::Durability::{self, Deferred, Synced, Written};
+use halite::backends::{ErrorKind, Fault, Repeat, SimulatedOptions};
+
+/// Power cuts tried at each step: each loses, keeps and tears other bytes.
+pub const POWER_CUTS: u64 = 16;
+
+/// The effects of steps that change nothing.
+const LOOKS: [&str; 5] = ["open", "read", "stat", "list", "lock"];
+
+/// What a process finds, and what it does.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// What has happened before; its last operation says how the store was left.
+    pub before: Vec<Op>,
+    /// What is done, opening included, while something goes wrong.
+    pub body: Vec<Op>,
+}
+
+impl Scenario {
+    /// The store before the body, of growing files if `append`.
+    fn prepare(&self, append: bool) -> World {
+        let options = SimulatedOptions { seed: 1, append, yields: true, ..SimulatedOptions::default() };
+        let mut world = World::new(Store::simulated(options), small_options(), 1);
+        if !self.before.is_empty() {
+            play(&mut world, &self.before, Policy::Strict).expect("what comes before is right");
+        }
+        world
+    }
+
+    /// How many I/O steps the body takes.
+    fn steps(&self, base: &World) -> u64 {
+        let mut world = base.fork(base.store.kill());
+        let first = world.store.simulator().steps();
+        play(&mut world, &self.body, Policy::Strict).expect("the body is right where nothing goes wrong");
+        world.store.simulator().steps() - first
+    }
+
+    /// Crashes at each I/O step; each time examines what a kill leaves, and what [`POWER_CUTS`] power cuts leave.
+    pub fn crash_everywhere(&self, append: bool) {
+        let base = self.prepare(append);
+        for step in 0..self.steps(&base) {
+            let world = crashed(&base, &self.body, step);
+            check_images(&world, POWER_CUTS, &format!("append={append} crash at step {step}"));
+        }
+    }
+
+    /// Crashes at every so-manieth step, and then at each step of the recovery from that.
+    pub fn crash_in_recovery_everywhere(&self, append: bool, stride: usize) {
+        let base = self.prepare(append);
+        let recovery = [Op::Write(put(30, 20), Synced), Op::Close];
+        for step in (0..self.steps(&base)).step_by(stride) {
+            let first = crashed(&base, &self.body, step);
+            // One of the images in turn.
+            let loss = if step % 3 < 2 { Loss::PowerCut } else { Loss::Kill };
+            let mut again = first.fork(first.store.after(loss, mix(step, 11)));
+            again.ended = Some(first.ended.map_or(loss, |earlier| crate::world::worse(earlier, loss)));
+            let steps = Scenario { before: Vec::new(), body: recovery.to_vec() }.steps(&again);
+            for second in 0..steps {
+                let world = crashed(&again, &recovery, second);
+                check_images(
+                    &world,
+                    4,
+                    &format!("append={append} crash at step {step}, {loss:?}, crash at step {second}"),
+                );
+            }
+        }
+    }
+
+    /// Fails each I/O step with each kind of error, once and for ever.
+    pub fn fail_everywhere(&self, append: bool) {
+        let base = self.prepare(append);
+        // A refusal for want of space never takes effect; other failures may hide that they did.
+        let kinds =
+            [(ErrorKind::Io, false), (ErrorKind::Io, true), (ErrorKind::NoSpace, false), (ErrorKind::Unknown, true)];
+        for step in 0..self.steps(&base) {
+            for (kind, applied) in kinds {
+                for repeat in [Repeat::Once, Repeat::Forever] {
+                    let mut world = base.fork(base.store.kill());
+                    let at_step = world.store.simulator().steps() + step;
+                    world.store.simulator().fail_when(Fault { at_step, kind, repeat, applied }, move |step| {
+                        let now = repeat == Repeat::Forever || step.number == at_step;
+                        // Looking takes no space.
+                        let can = kind != ErrorKind::NoSpace || !LOOKS.contains(&step.effect);
+                        now && can
+                    });
+                    let story = format!("append={append} step={step} kind={kind:?} applied={applied} {repeat:?}");
+                    let policy = Policy::Faulty { from: at_step, forever: repeat == Repeat::Forever };
+                    if let Err(wrong) = play(&mut world, &self.body, policy) {
+                        panic!("{story}: {wrong}");
+                    }
+                    check_images(&world, 2, &story);
+                }
+            }
+        }
+    }
+}
+
+/// Plays `body` in a copy of `base` that crashes at its I/O step `step`.
+fn crashed(base: &World, body: &[Op], step: u64) -> World {
+    let mut world = base.fork(base.store.kill());
+    let simulator = world.store.simulator();
+    simulator.crash_at(simulator.steps() + step);
+    if let Err(wrong) = play(&mut world, body, Policy::Crashing) {
+        panic!("crash at step {step}: {wrong}");
+    }
+    world
+}
+
+/// Examines what a kill leaves of `world`'s store now, and what so many power cuts leave.
+fn check_images(world: &World, power_cuts: u64, story: &str) {
+    if let Err(wrong) = examine(world, world.store.kill(), Loss::Kill) {
+        panic!("{story}: {wrong}");
+    }
+    for seed in 0..power_cuts {
+        // The simulator's seeds 0 and 1 are the extremes: nothing unsynced survives, or all of it.
+        let image = world.store.power_cut(if seed < 2 { seed } else { mix(seed, 7) });
+        if let Err(wrong) = examine(world, image, Loss::PowerCut) {
+            panic!("{story}, power cut {seed}: {wrong}");
+        }
+    }
+}
+
+fn write(op: WriteOp, level: Durability) -> Op {
+    Op::Write(op, level)
+}
+
+/// Several small puts, so many bytes each.
+fn puts(keys: std::ops::Range<u16>, len: u32, level: Durability) -> impl Iterator<Item = Op> {
+    keys.map(move |key| write(put(key, len), level))
+}
+
+/// A few sealed segments with much that is dead.
+fn garbage() -> Vec<Op> {
+    let rounds = (0..4).flat_map(|round| puts(8..24, 150 + 10 * round, Deferred));
+    rounds.chain([write(delete(9), Synced), Op::Close]).collect()
+}
+
+/// A store is created, and written to.
+pub fn first_open() -> Scenario {
+    Scenario { before: Vec::new(), body: vec![write(put(8, 10), Synced), write(put(9, 10), Written), Op::Close] }
+}
+
+/// Single commits at all levels.
+pub fn commits() -> Scenario {
+    let body = vec![
+        write(put(8, 10), Synced),
+        write(put(9, 900), Deferred),
+        write(put(10, 10), Written),
+        write(delete(8), Deferred),
+        Op::Flush,
+        write(put(8, 20), Deferred),
+        Op::Wait(500),
+        write(put(0, 0), Synced),
+        write(put(3, 10), Written),
+        write(delete(3), Written),
+    ];
+    Scenario { before: vec![write(put(20, 10), Synced), Op::Close], body }
+}
+
+/// Batches, small and as large as a segment, and commits under way at once.
+pub fn batches() -> Scenario {
+    let big = (8..20).map(|key| put(key, 450)).collect();
+    let body = vec![
+        Op::Batch(vec![put(8, 10), put(9, 10), delete(20), put(8, 30)], Synced),
+        Op::Together(vec![(put(10, 600), Synced), (put(11, 20), Deferred), (delete(8), Written), (put(12, 5), Synced)]),
+        Op::Batch(big, Synced),
+        Op::Batch((8..14).map(delete).collect(), Written),
+        Op::Batch(vec![], Synced),
+        Op::Batch(vec![put(8, 1), put_ttl(9, 2, 1000)], Synced),
+    ];
+    Scenario { before: vec![write(put(20, 10), Synced), Op::Close], body }
+}
+
+/// The log fills up, and segments are sealed.
+pub fn seals() -> Scenario {
+    let body = puts(8..32, 500, Deferred).chain([write(put(8, 30), Synced)]).chain(puts(8..20, 400, Written));
+    Scenario { before: vec![write(put(20, 10), Synced), Op::Close], body: body.chain([Op::Wait(500)]).collect() }
+}
+
+/// Segments that are mostly dead are merged, with writes in between.
+pub fn merges() -> Scenario {
+    let body = vec![
+        write(put(8, 30), Synced),
+        Op::Compact,
+        write(delete(10), Synced),
+        write(put(9, 600), Written),
+        Op::Compact,
+        Op::Scan(0, 2, usize::MAX, false),
+    ];
+    Scenario { before: garbage(), body }
+}
+
+/// Overwriting goes on and merges run by themselves.
+pub fn background_merges() -> Scenario {
+    let rounds = (0..3).flat_map(|round| puts(8..20, 300 + round, Deferred));
+    Scenario { before: garbage(), body: rounds.chain([Op::Wait(1000), write(put(8, 1), Synced)]).collect() }
+}
+
+/// A killed process is followed by one that replays its log.
+pub fn recovery_of_a_kill() -> Scenario {
+    let before = garbage().into_iter().chain(puts(8..22, 400, Written)).chain([
+        Op::Batch(vec![put(30, 40), delete(8)], Synced),
+        write(put(31, 10), Written),
+        Op::Kill,
+    ]);
+    Scenario { before: before.collect(), body: vec![write(put(8, 5), Synced), Op::Get(30), Op::Close] }
+}
+
+/// The power went while commits of all levels were on their way.
+pub fn recovery_of_a_power_cut() -> Scenario {
+    let before = puts(8..22, 400, Written).chain([
+        write(put(30, 40), Synced),
+        write(put(31, 900), Written),
+        write(put(32, 10), Written),
+        Op::PowerCut(5),
+    ]);
+    Scenario { before: before.collect(), body: vec![write(put(8, 5), Synced), Op::Get(30), Op::Close] }
+}
+
+/// Values expire, and merges drop them; nothing older comes back.
+pub fn expiry() -> Scenario {
+    let before = vec![
+        write(put(8, 200), Synced),
+        write(put(9, 200), Synced),
+        Op::Reopen,
+        write(put_ttl(8, 30, 1000), Synced),
+        write(put_ttl(9, 30, 5000), Synced),
+        write(put_ttl(10, 30, 1000), Synced),
+        Op::Close,
+    ];
+    let body = vec![
+        write(put_ttl(11, 20, 500), Written),
+        Op::Advance(2000),
+        Op::Get(8),
+        write(put(12, 20), Synced),
+        Op::Compact,
+        Op::Advance(5000),
+        Op::Reopen,
+        Op::Get(9),
+        Op::Compact,
+        write(put_ttl(8, 5, 0), Synced),
+    ];
+    Scenario { before, body }
+}
+
+/// Deletes of sealed keys, and a close and an opening between them.
+pub fn delete_and_reopen() -> Scenario {
+    let body = vec![
+        write(delete(8), Synced),
+        write(delete(40), Synced),
+        Op::Reopen,
+        write(delete(9), Written),
+        write(put(8, 10), Deferred),
+        Op::Reopen,
+        Op::Batch((8..16).map(delete).collect(), Synced),
+        Op::Compact,
+        Op::Reopen,
+    ];
+    Scenario { before: garbage(), body }
+}
+
+/// A close with commits of all levels under way.
+pub fn close() -> Scenario {
+    let body = vec![write(put(8, 10), Deferred), write(put(9, 500), Written), write(delete(10), Deferred), Op::Close];
+    Scenario { before: garbage(), body }
+}
+
+/// Values larger than a segment.
+pub fn large_values() -> Scenario {
+    let body = vec![
+        write(put(8, 10), Deferred),
+        write(put(9, 9_000), Synced),
+        write(put(10, 20_000), Deferred),
+        Op::Batch(vec![put(11, 5_000), put(12, 10)], Written),
+        write(put(9, 10), Synced),
+        Op::Compact,
+    ];
+    Scenario { before: vec![write(put(20, 10), Synced), Op::Close], body }
+}

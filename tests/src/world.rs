@@ -1,0 +1,204 @@
+//! A store, the clock and the settings its databases are opened with, and the history of what was done to it.
+
+use crate::clock::ManualClock;
+use crate::history::{History, Loss, State};
+use crate::random::mix;
+use bytes::Bytes;
+use futures::TryStreamExt;
+use halite::backends::{Backend, Memory, Simulated, SimulatedOptions};
+use halite::{Db, Options};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Longer than anything may take, in the virtual time of a test: who waits for this long hangs.
+pub const FOR_EVER: Duration = Duration::from_secs(300);
+
+/// Where the data is.
+#[derive(Clone, Debug)]
+pub enum Store {
+    /// The plain reference: a kill loses nothing that was written, and there are no power cuts.
+    Memory(Memory),
+    /// The simulator.
+    Simulated(Simulated),
+}
+
+impl Store {
+    /// An empty store in the memory backend; of growing files if `append`, else create-only.
+    pub fn memory(append: bool) -> Store {
+        Store::Memory(if append { Memory::new() } else { Memory::create_only() })
+    }
+
+    /// An empty simulated store.
+    pub fn simulated(options: SimulatedOptions) -> Store {
+        Store::Simulated(Simulated::new(options))
+    }
+
+    /// What an engine opens.
+    pub fn backend(&self) -> Arc<dyn Backend> {
+        match self {
+            Store::Memory(memory) => Arc::new(memory.clone()),
+            Store::Simulated(simulated) => Arc::new(simulated.clone()),
+        }
+    }
+
+    /// The simulator.
+    pub fn simulator(&self) -> &Simulated {
+        match self {
+            Store::Simulated(simulated) => simulated,
+            Store::Memory(_) => panic!("a test that injects faults uses the simulator"),
+        }
+    }
+
+    /// What is there after the process was killed.
+    pub fn kill(&self) -> Store {
+        match self {
+            Store::Simulated(simulated) => Store::Simulated(simulated.kill()),
+            memory => memory.clone(),
+        }
+    }
+
+    /// What is there after the power went.
+    pub fn power_cut(&self, seed: u64) -> Store {
+        match self {
+            Store::Simulated(simulated) => Store::Simulated(simulated.power_cut(seed)),
+            memory => memory.clone(),
+        }
+    }
+
+    /// What is there after `loss`.
+    pub fn after(&self, loss: Loss, seed: u64) -> Store {
+        match loss {
+            Loss::Kill => self.kill(),
+            Loss::PowerCut => self.power_cut(seed),
+        }
+    }
+}
+
+/// A store with all that a test knows of it.
+#[derive(Debug)]
+pub struct World {
+    /// Where the data is.
+    pub store: Store,
+    /// The wall clock of every database opened here.
+    pub clock: ManualClock,
+    /// The settings of every database opened here.
+    pub options: Options,
+    /// What was done so far.
+    pub history: History,
+    /// What has ended the last process, if it was not a close: what is found next is judged by it.
+    pub ended: Option<Loss>,
+    /// The open database. It outlives the runtime of a killed process, so that nothing is tidied up.
+    pub db: Option<Db>,
+    seed: u64,
+    openings: u64,
+}
+
+impl World {
+    /// A world around an empty store.
+    pub fn new(store: Store, options: Options, seed: u64) -> World {
+        let clock = ManualClock::new(1_700_000_000_000);
+        World { store, clock, options, history: History::default(), ended: None, db: None, seed, openings: 0 }
+    }
+
+    /// This world at this moment, but on `store`: a copy that goes its own way.
+    pub fn fork(&self, store: Store) -> World {
+        World {
+            store,
+            clock: ManualClock::new(self.clock.millis()),
+            options: self.options.clone(),
+            history: self.history.clone(),
+            ended: self.ended,
+            db: None,
+            seed: self.seed,
+            openings: self.openings + 1_000,
+        }
+    }
+
+    /// Another process on the same store, whose nonces and salts are its own.
+    pub fn rival(&mut self) -> World {
+        self.openings += 1_000_000;
+        self.fork(self.store.clone())
+    }
+
+    /// Opens a database here.
+    ///
+    /// # Errors
+    /// As the engine says.
+    pub async fn open(&mut self) -> halite::Result<Db> {
+        self.openings += 1;
+        let builder = Db::builder(self.store.backend()).options(self.options.clone());
+        builder.clock(Arc::new(self.clock.clone())).seed(mix(self.seed, self.openings)).open().await
+    }
+
+    /// The process ends by `loss`: nothing of it goes on, and the store is what that leaves.
+    pub fn end(&mut self, loss: Loss, seed: u64) {
+        self.store = self.store.after(loss, seed);
+        self.ended = Some(self.ended.map_or(loss, |earlier| worse(earlier, loss)));
+        self.db = None;
+    }
+
+    /// What readers must see now.
+    pub fn expected(&self) -> State {
+        self.history.visible(self.clock.millis())
+    }
+}
+
+/// What two ends in a row spare at most.
+pub fn worse(a: Loss, b: Loss) -> Loss {
+    if a == Loss::PowerCut { a } else { b }
+}
+
+/// Small settings, so that a few kilobytes see segments sealed and merged, and small intervals.
+pub fn small_options() -> Options {
+    Options {
+        flush_interval: Duration::from_millis(20),
+        sync_interval: Duration::from_millis(50),
+        segment_bytes_max: Options::SEGMENT_BYTES_MIN,
+        segment_fragments_max: 6,
+        unsealed_max: 1,
+        merge_dead_share: 0.4,
+        write_buffer_bytes: 512,
+        ..Options::default()
+    }
+}
+
+/// One process: a runtime of its own, whose time is virtual, and which takes all its tasks with it when it ends.
+pub fn process<F: Future>(future: F) -> F::Output {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.expect("a runtime needs no resources that can be missing").block_on(future)
+}
+
+/// `future`, or a failure if it never ends. The clock is virtual and moves when all tasks wait: no real time passes.
+///
+/// # Errors
+/// That it hangs.
+pub async fn ends<F: Future>(what: &str, future: F) -> Result<F::Output, String> {
+    tokio::time::timeout(FOR_EVER, future).await.map_err(|_| format!("{what} hangs"))
+}
+
+/// All that a database shows.
+///
+/// # Errors
+/// As the engine says.
+pub async fn read_all(db: &Db) -> halite::Result<State> {
+    db.scan(..).map_ok(|entry| (entry.key.to_vec(), entry.value)).try_collect().await
+}
+
+/// What `verify` complains about; nothing, on a sound database.
+///
+/// # Errors
+/// A description of the damage found, or of the failure to look for it.
+pub async fn soundness(db: &Db) -> Result<(), String> {
+    let report = db.verify().await.map_err(|error| format!("verify failed: {error:?}"))?;
+    if report.damage.is_empty() { Ok(()) } else { Err(format!("verify found damage: {:?}", report.damage)) }
+}
+
+/// Fails the test unless `verify` finds nothing wrong.
+pub async fn assert_sound(db: &Db) {
+    soundness(db).await.expect("the store is sound");
+}
+
+/// A value as the engine returns it.
+pub fn bytes(value: &[u8]) -> Bytes {
+    Bytes::copy_from_slice(value)
+}
