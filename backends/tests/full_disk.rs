@@ -72,6 +72,17 @@ async fn fill_the_disk(folder: &std::path::Path) {
     appender.reserve(2_000_000).await.unwrap();
     appender.append(vec![data.clone()], true).await.unwrap();
 
+    // A refusal leaves what was set aside before: it is there although everything else is taken.
+    assert_eq!(kind(appender.reserve(50_000_000).await), Some(ErrorKind::NoSpace));
+    let mut other = store.append(&path("segments/0")).await.unwrap();
+    while other.reserve(other.len() + 4096).await.is_ok() {
+        other.append(vec![data.clone()], false).await.unwrap();
+    }
+    appender.append(vec![Bytes::from(vec![7; 2_000_000 - 2 * 4096])], true).await.unwrap();
+    drop(other);
+    store.delete(&path("segments/0")).await.unwrap();
+    appender.reserve(2_200_000).await.unwrap();
+
     // Creating and uploading: no name, no leftover.
     assert_eq!(kind(store.create(&path("manifest/1"), large.clone()).await), Some(ErrorKind::NoSpace));
     let mut upload = store.upload(&path("segments/2")).await.unwrap();

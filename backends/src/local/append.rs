@@ -115,13 +115,21 @@ impl Appender for LocalAppender {
         // Zeros that land while space is given back (below) would be cut off unseen.
         self.fill.settle().await;
         let file = self.file.clone();
-        let path = self.path.clone();
-        let reserve = move || reserve(&file, from, len).map_err(|error| Error::io("reserve", path, error));
-        // Given up, the call would go on, and might cut the file under a later append. A failure changes nothing.
+        // Given up, the call would go on, and might cut the file under a later append.
         self.broken = true;
-        let reserved = blocking::run_on("reserve", &self.path, reserve).await;
+        let outcome = blocking::run_on("reserve", &self.path, move || Ok(reserve(&file, from, len))).await?;
+        match outcome {
+            Ok(reserved) => self.reserved = reserved,
+            Err(Refusal { cause, intact: true }) => {
+                self.broken = false;
+                return Err(self.fail("reserve", cause));
+            }
+            Err(Refusal { cause, intact: false }) => {
+                let message = format!("space set aside before was lost: {cause}");
+                return Err(Error::new(ErrorKind::Io, "reserve", &self.path, message));
+            }
+        }
         self.broken = false;
-        self.reserved = reserved?;
         Ok(())
     }
 
@@ -204,8 +212,15 @@ impl Drop for LocalAppender {
     }
 }
 
-/// Sets space aside from `from` to at least `len`; returns how far.
-fn reserve(file: &File, from: u64, len: u64) -> io::Result<u64> {
+/// Why no space was set aside.
+struct Refusal {
+    cause: io::Error,
+    /// Whether what had been set aside before still is.
+    intact: bool,
+}
+
+/// Sets space aside from `from`, up to which it is, to at least `len`; returns how far.
+fn reserve(file: &File, from: u64, len: u64) -> Result<u64, Refusal> {
     let step = len.checked_next_multiple_of(RESERVE_STEP).unwrap_or(len);
     let mut last = None;
     for end in [step, len] {
@@ -215,8 +230,16 @@ fn reserve(file: &File, from: u64, len: u64) -> io::Result<u64> {
             Ok(false) => return Ok(u64::MAX),
             Err(error) => last = Some(error),
         }
-        // What a failed call has set aside in part is given back: a cut to the present length does that.
-        file.set_len(file.metadata()?.len())?;
+        give_back(file, from).map_err(|cause| Refusal { cause, intact: false })?;
     }
-    Err(last.unwrap_or_else(|| io::ErrorKind::StorageFull.into()))
+    Err(Refusal { cause: last.unwrap_or_else(|| io::ErrorKind::StorageFull.into()), intact: true })
+}
+
+/// Gives back what a failed call has set aside behind `from`, which others on a full disk wait for. Only a cut does that
+/// everywhere (no file system need punch holes behind a file's end); it takes along what was set aside between the file's
+/// end and `from`, so that is set aside again.
+fn give_back(file: &File, from: u64) -> io::Result<()> {
+    let end = file.metadata()?.len();
+    file.set_len(end)?;
+    if end < from { os::allocate(file, end, from - end).map(drop) } else { Ok(()) }
 }
