@@ -12,7 +12,7 @@ use crate::retire::Retiring;
 use crate::seal::Sealer;
 use crate::segment::Segment;
 use crate::tasks::Tasks;
-use crate::version::Version;
+use crate::version::View;
 use crate::versions::Versions;
 use crate::{Error, ErrorKind, Options, Result, Seq};
 use halite_backends::{Backend, Capabilities, Lock};
@@ -123,14 +123,14 @@ impl Core {
         Segment::open(&*self.backend, meta, kid, self.epoch.database, self.epoch.hash_seed).await
     }
 
-    /// The current version and the last sequence number visible in it: the database at one moment.
-    pub(crate) fn snapshot(&self) -> (Arc<Version>, Seq) {
+    /// The database at this moment.
+    pub(crate) fn view(&self) -> View {
         loop {
             let version = self.versions.get();
             let at = self.log.visible();
             // Unchanged, the version was current when the number was read: all it has sealed is visible at it.
             if Arc::ptr_eq(&version, &self.versions.load()) {
-                return (version, at);
+                return View { version, at, now: self.clock.now() };
             }
         }
     }

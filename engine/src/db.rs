@@ -5,6 +5,7 @@ use crate::builder::Builder;
 use crate::compaction::{self, CompactReport};
 use crate::core::Core;
 use crate::scan::{Entry, Scan};
+use crate::snapshot::Snapshot;
 use crate::stats::{self, Stats, Tree};
 use crate::verify::{self, VerifyReport};
 use crate::{Durability, KeyRange, Result, WriteBatch, WriteOptions, get, recovery, shutdown};
@@ -152,7 +153,8 @@ impl Db {
 
     /// The entry of `key`: its value, sequence number and expiry. Otherwise as [`get`](Db::get).
     pub async fn get_entry(&self, key: impl AsRef<[u8]>) -> Result<Option<Entry>> {
-        get::get_entry(&self.core, key.as_ref()).await
+        let key = key.as_ref();
+        Ok(get::get(&self.core, key).await?.map(|newest| newest.entry(key)))
     }
 
     /// Whether `key` is there. Errors as [`get`](Db::get).
@@ -175,13 +177,21 @@ impl Db {
     /// # }
     /// ```
     pub fn scan(&self, range: impl Into<KeyRange>) -> Scan {
-        let (version, at) = self.core.snapshot();
-        Scan::new(version, at, self.core.clock.now(), range.into(), self.core.check_open().err())
+        Scan::new(self.core.view(), range.into(), self.core.check_open().err())
     }
 
     /// The entries whose keys begin with `prefix`. Otherwise as [`scan`](Db::scan).
     pub fn prefix(&self, prefix: impl AsRef<[u8]>) -> Scan {
         self.scan(KeyRange::prefix(prefix))
+    }
+
+    /// The database as it is now, for as long as it is held: see [`Snapshot`].
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::new(self.clone())
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
     }
 
     /// Makes all commits so far durable, whatever their level: on return they survive a power cut.

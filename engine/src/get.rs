@@ -10,7 +10,7 @@ use crate::hash::{self, Fingerprint};
 use crate::keydir::Slot;
 use crate::scan::Entry;
 use crate::segment::Segment;
-use crate::version::Version;
+use crate::version::{Version, View};
 use crate::{Result, Seq};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -24,11 +24,17 @@ pub(crate) struct Newest {
 }
 
 impl Newest {
-    /// The value and what is known of it, unless it is deleted or expired.
+    /// The value and what is known of it, unless it is deleted or has expired by the time that `now` gives.
     #[inline]
-    fn live(self, core: &Core) -> Option<Newest> {
-        let expired = self.expires_at.is_some_and(|at| at <= core.clock.now());
+    fn live(self, now: impl FnOnce() -> u64) -> Option<Newest> {
+        let expired = self.expires_at.is_some_and(|at| at <= now());
         (self.kind == Kind::Put && !expired).then_some(self)
+    }
+
+    /// As the entry of `key`.
+    pub(crate) fn entry(self, key: &[u8]) -> Entry {
+        let Newest { seq, expires_at, value, .. } = self;
+        Entry { key: Bytes::copy_from_slice(key), value, seq, expires_at }
     }
 }
 
@@ -40,33 +46,41 @@ enum Look {
     NeedsRead,
 }
 
-/// The value of `key` now.
+/// What `key` holds now.
 pub(crate) async fn get(core: &Core, key: &[u8]) -> Result<Option<Newest>> {
     core.check_open()?;
     let hash = hash::hash(core.epoch.hash_seed, key);
-    let look = look(core, &core.versions.load(), hash, key)?;
-    let newest = match look {
+    let looked = {
+        let version = core.versions.load();
+        // Read after the version: what was visible when the version was current is visible at this number.
+        look(core, &version, core.log.visible(), hash, key)?
+    };
+    let newest = match looked {
         Look::Found(newest) => Some(newest),
         Look::Absent => None,
-        Look::NeedsRead => read(core, hash, key).await?,
+        Look::NeedsRead => {
+            let version = core.versions.get();
+            read(core, &version, core.log.visible(), hash, key).await?
+        }
     };
-    Ok(newest.and_then(|newest| newest.live(core)))
+    Ok(newest.and_then(|newest| newest.live(|| core.clock.now())))
 }
 
-/// The entry of `key` now.
-pub(crate) async fn get_entry(core: &Core, key: &[u8]) -> Result<Option<Entry>> {
-    let newest = get(core, key).await?;
-    Ok(newest.map(|newest| Entry {
-        key: Bytes::copy_from_slice(key),
-        value: newest.value,
-        seq: newest.seq,
-        expires_at: newest.expires_at,
-    }))
+/// What `key` held at the moment of `view`.
+pub(crate) async fn get_at(core: &Core, view: &View, key: &[u8]) -> Result<Option<Newest>> {
+    core.check_open()?;
+    let hash = hash::hash(core.epoch.hash_seed, key);
+    let newest = match look(core, &view.version, view.at, hash, key)? {
+        Look::Found(newest) => Some(newest),
+        Look::Absent => None,
+        Look::NeedsRead => read(core, &view.version, view.at, hash, key).await?,
+    };
+    Ok(newest.and_then(|newest| newest.live(|| view.now)))
 }
 
 #[inline]
-fn look(core: &Core, version: &Version, hash: u64, key: &[u8]) -> Result<Look> {
-    if let Some(newest) = look_in_memory(core, version, hash, key) {
+fn look(core: &Core, version: &Version, at: Seq, hash: u64, key: &[u8]) -> Result<Look> {
+    if let Some(newest) = look_in_memory(version, at, hash, key) {
         return Ok(Look::Found(newest));
     }
     let mut below = (Seq::MAX, u32::MAX);
@@ -90,9 +104,7 @@ fn look(core: &Core, version: &Version, hash: u64, key: &[u8]) -> Result<Look> {
 }
 
 #[inline]
-fn look_in_memory(core: &Core, version: &Version, hash: u64, key: &[u8]) -> Option<Newest> {
-    // Read after the version: what was visible when the version was current is visible at this number.
-    let at = core.log.visible();
+fn look_in_memory(version: &Version, at: Seq, hash: u64, key: &[u8]) -> Option<Newest> {
     version.memtables.iter().find_map(|memtable| memtable.get(hash, key, at)).map(|found| Newest {
         kind: found.kind,
         seq: found.seq,
@@ -116,14 +128,13 @@ fn next_candidate(
 }
 
 /// The same, reading from segments that are not mapped.
-async fn read(core: &Core, hash: u64, key: &[u8]) -> Result<Option<Newest>> {
-    let version = core.versions.get();
-    if let Some(newest) = look_in_memory(core, &version, hash, key) {
+async fn read(core: &Core, version: &Version, at: Seq, hash: u64, key: &[u8]) -> Result<Option<Newest>> {
+    if let Some(newest) = look_in_memory(version, at, hash, key) {
         return Ok(Some(newest));
     }
     let mut below = (Seq::MAX, u32::MAX);
     let candidates = core.keydir.candidates(Fingerprint::of(hash));
-    while let Some((segment, slot)) = next_candidate(&version, candidates.iter(), below) {
+    while let Some((segment, slot)) = next_candidate(version, candidates.iter(), below) {
         let record = segment.read_record(slot.offset, slot.len).await?;
         if record.key() == key {
             return Ok(Some(Newest {

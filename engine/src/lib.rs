@@ -47,6 +47,7 @@ mod scan;
 mod seal;
 mod segment;
 mod shutdown;
+mod snapshot;
 mod stats;
 mod tasks;
 mod timers;
@@ -64,6 +65,7 @@ pub use halite_backends as backends;
 pub use options::{Durability, Options, WriteOptions};
 pub use range::KeyRange;
 pub use scan::{Entry, Scan};
+pub use snapshot::Snapshot;
 pub use stats::{MemtableNode, RunNode, SegmentNode, Stats, Tree};
 pub use verify::{Damage, VerifyReport};
 

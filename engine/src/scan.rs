@@ -13,7 +13,7 @@ use crate::cursor::{Merge, Move, Need, Source, twice};
 use crate::format::block::Facts;
 use crate::format::frame::Kind;
 use crate::segment::{MappedRecord, OwnedRecord, SegmentCursor, ValueAt};
-use crate::version::Version;
+use crate::version::{Version, View};
 use crate::{Error, KeyRange, Result, Seq};
 use bytes::{Bytes, BytesMut};
 use futures::Stream;
@@ -84,9 +84,9 @@ enum Loaded {
 }
 
 impl Scan {
-    /// The entries of `range` in `version`, as of sequence number `at` and engine time `now`. Where `error` is given
-    /// that is all the scan has to say.
-    pub(crate) fn new(version: Arc<Version>, at: Seq, now: u64, range: KeyRange, error: Option<Error>) -> Scan {
+    /// The entries of `range` as `view` shows them. Where `error` is given that is all the scan has to say.
+    pub(crate) fn new(view: View, range: KeyRange, error: Option<Error>) -> Scan {
+        let View { version, at, now } = view;
         let state = match error {
             Some(error) => State::Failed(error),
             None => State::Begin { version, range },

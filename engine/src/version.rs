@@ -91,3 +91,14 @@ impl Version {
         self.runs.iter().flat_map(|run| &run.segments)
     }
 }
+
+/// The database at one moment, as readers see it: snapshots, scans, transactions.
+#[derive(Clone, Debug)]
+pub(crate) struct View {
+    /// What was there. All that it has sealed is at or below `at`.
+    pub(crate) version: Arc<Version>,
+    /// The last commit that shows.
+    pub(crate) at: Seq,
+    /// The engine time by which expiries are judged, milliseconds.
+    pub(crate) now: u64,
+}

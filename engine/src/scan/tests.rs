@@ -97,7 +97,7 @@ async fn check(database: &Database, version: &Arc<Version>, dice: &mut Dice) {
     let now = [0, 1000, u64::MAX][dice.below(3)];
     let keys_only = dice.below(2) == 0;
     let mut expected = database.expected(at, now, &range, keys_only);
-    let mut scan = Scan::new(version.clone(), at, now, range.clone(), None);
+    let mut scan = Scan::new(View { version: version.clone(), at, now }, range.clone(), None);
     if keys_only {
         scan = scan.keys_only();
     }
@@ -135,7 +135,7 @@ async fn scans_show_what_the_model_holds() {
 async fn what_is_written_later_does_not_show() {
     let memtable = memtable(&[put("a", "1", 1), put("b", "2", 2)]);
     let version = Arc::new(Version::new(vec![memtable.clone()], vec![]));
-    let mut scan = Scan::new(version, 2, 0, KeyRange::from(..), None);
+    let mut scan = Scan::new(View { version, at: 2, now: 0 }, KeyRange::from(..), None);
     assert_eq!(scan.next().await.unwrap().unwrap().key, "a");
     let mut piece = BytesMut::new();
     let stream = crate::format::frame::Stream { salt: 0x5a17, base_seq: 1 };
@@ -165,7 +165,7 @@ async fn after_an_error_the_scan_ends() {
             let segment = open(&*backend, &meta).await.unwrap();
             let path = segment.path().clone();
             let version = Arc::new(Version::new(vec![], vec![Arc::new(Run::new(vec![segment]))]));
-            let mut scan = Scan::new(version, Seq::MAX, 0, KeyRange::from("key02"..), None);
+            let mut scan = Scan::new(View { version, at: Seq::MAX, now: 0 }, KeyRange::from("key02"..), None);
             for number in 20..50 {
                 assert_eq!(scan.next().await.unwrap().unwrap().key, format!("key{number:03}"));
             }
@@ -181,7 +181,7 @@ async fn after_an_error_the_scan_ends() {
 async fn an_error_at_the_beginning_is_told_once() {
     let version = Arc::new(Version::new(vec![], vec![]));
     let closed = Error::new(ErrorKind::Closed, "the database is closed");
-    let mut scan = Scan::new(version, 1, 0, KeyRange::from(..), Some(closed));
+    let mut scan = Scan::new(View { version, at: 1, now: 0 }, KeyRange::from(..), Some(closed));
     assert_eq!(scan.next().await.unwrap().unwrap_err().kind(), ErrorKind::Closed);
     assert!(scan.next().await.is_none());
 }
@@ -220,7 +220,7 @@ async fn long_silences_and_long_rows_are_cut_into_turns() {
         (in_memory(&hidden), 0),
         (in_memory(&shown), 10_000),
     ] {
-        let mut scan = Scan::new(version, Seq::MAX, 0, KeyRange::from(..), None);
+        let mut scan = Scan::new(View { version, at: Seq::MAX, now: 0 }, KeyRange::from(..), None);
         let (mut pending, mut found) = (0, 0);
         loop {
             match scan.next().now_or_never() {
