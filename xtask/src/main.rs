@@ -51,7 +51,7 @@ fn main() -> ExitCode {
     let done = match Args::parse().chore {
         Chore::Check => check::check(),
         Chore::Test => test::test(),
-        Chore::Wasm => check::wasm().and_then(|()| cargo(&["test", "-p", "halite-tests", "--test", "wasi"]).run()),
+        Chore::Wasm => check::wasm().and_then(|()| cargo(&["test", "-p", "halite-host"]).run()),
         Chore::Sim { seeds, seed } => sim(seeds, seed),
         Chore::Bench { n } => bench(n),
     };

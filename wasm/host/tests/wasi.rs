@@ -5,66 +5,8 @@
 #![allow(clippy::unwrap_used)]
 
 use halite::{Db, ErrorKind, Options};
+use halite_host::{Outcome, run};
 use halite_tests::scratch::Folder;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::OnceLock;
-use wasmtime::{Engine, Linker, Module, Store};
-use wasmtime_wasi::p1::WasiP1Ctx;
-use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
-use wasmtime_wasi::{FsPerms, I32Exit, WasiCtxBuilder};
-
-/// The guest, built and compiled once for all tests here.
-fn guest() -> &'static (Engine, Module) {
-    static GUEST: OnceLock<(Engine, Module)> = OnceLock::new();
-    GUEST.get_or_init(|| {
-        let engine = Engine::default();
-        let module = Module::from_file(&engine, build_guest()).unwrap();
-        (engine, module)
-    })
-}
-
-const TARGET: &str = "wasm32-wasip1";
-
-fn build_guest() -> PathBuf {
-    let installed = Command::new("rustup").args(["target", "list", "--installed"]).output();
-    if installed.is_ok_and(|output| !String::from_utf8_lossy(&output.stdout).contains(TARGET)) {
-        let added = Command::new("rustup").args(["target", "add", TARGET]).status().unwrap();
-        assert!(added.success(), "cannot add the target {TARGET}");
-    }
-    halite_tests::scratch::cargo_build(
-        &["-p", "halite-guest", "--target", TARGET, "--profile", "guest"],
-        "halite-guest.wasm",
-    )
-}
-
-/// What a run of the guest came to.
-#[derive(Debug, PartialEq)]
-struct Outcome {
-    code: i32,
-    output: String,
-}
-
-/// Runs the guest with `/data` standing for `folder`.
-fn run(folder: &Path, args: &[&str]) -> Outcome {
-    let (engine, module) = guest();
-    let mut linker: Linker<WasiP1Ctx> = Linker::new(engine);
-    wasmtime_wasi::p1::add_to_linker_sync(&mut linker, |context| context).unwrap();
-    let output = MemoryOutputPipe::new(1 << 20);
-    let mut context = WasiCtxBuilder::new();
-    context.arg("halite-guest").arg("/data").args(args).stdout(output.clone()).inherit_stderr();
-    context.preopened_dir(folder, "/data", FsPerms::ReadWrite).unwrap();
-    // File calls on this thread: much quicker than handing each to another one.
-    context.allow_blocking_current_thread(true);
-    let mut store = Store::new(engine, context.build_p1());
-    let instance = linker.instantiate(&mut store, module).unwrap();
-    let start = instance.get_typed_func::<(), ()>(&mut store, "_start").unwrap();
-    let code = match start.call(&mut store, ()) {
-        Ok(()) => 0,
-        Err(error) => error.downcast_ref::<I32Exit>().unwrap_or_else(|| panic!("the guest trapped: {error:?}")).0,
-    };
-    Outcome { code, output: String::from_utf8(output.contents().to_vec()).unwrap() }
-}
 
 fn ok(output: &str) -> Outcome {
     Outcome { code: 0, output: output.into() }
