@@ -47,7 +47,8 @@ pub struct Options {
     /// Whether a merge runs by itself when a segment's dead share reaches
     /// [`merge_dead_share`](Options::merge_dead_share). Default true.
     pub merge_in_background: bool,
-    /// Share of a segment's bytes that must be dead for a merge to rewrite it, 0 to 1. Default 0.5.
+    /// Share of a segment's bytes that must be dead (overwritten, deleted or expired, as far as is known) for a merge to
+    /// rewrite it: above 0, at most 1. Default 0.5.
     pub merge_dead_share: f64,
     /// Bytes of unwritten `Deferred` commits at which the log is written at once. Default 1 MiB.
     pub write_buffer_bytes: u64,

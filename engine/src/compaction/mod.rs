@@ -1,8 +1,9 @@
 //! Compaction: gives back the space of what is dead.
 //!
-//! A background task rewrites, in its place, the segment that is deadest, once enough of it is dead, and merges
-//! neighbouring runs that are small and many; `compact` merges everything into one sorted run. Both run beside reads and writes, and may be killed at any moment: until the manifest
-//! that names a merge's output is durable its inputs stand, and what it wrote is removed at the next opening.
+//! A background task rewrites, in its place, the segment that is deadest, once enough of it is dead (overwritten, deleted
+//! or expired), and merges neighbouring runs that are small and many; `compact` merges everything into one sorted run.
+//! Both run beside reads and writes, and may be killed at any moment: until the manifest that names a merge's output is
+//! durable its inputs stand, and what it wrote is removed at the next opening.
 
 mod merge;
 pub(crate) mod rules;
@@ -18,6 +19,9 @@ use tokio::sync::{Mutex, MutexGuard, Notify};
 
 /// How long the background waits after a merge that failed before it looks again.
 const RETRY: Duration = Duration::from_secs(10);
+/// How long it waits at least, and at most, where a segment will be dead enough by time alone. (The clock may be set.)
+const EXPIRY_WAIT_MIN: Duration = Duration::from_secs(1);
+const EXPIRY_WAIT_MAX: Duration = Duration::from_secs(3600);
 
 /// What merges have in common: only one runs at a time.
 #[derive(Debug, Default)]
@@ -80,7 +84,7 @@ pub(crate) async fn run(core: Arc<Core>) {
     loop {
         match merge_next(&core).await {
             Ok(true) => {}
-            Ok(false) => core.compactor.wake.notified().await,
+            Ok(false) => wait(&core).await,
             Err(error) => {
                 if core.log.check().is_err() || core.compactor.check().is_err() {
                     return;
@@ -90,6 +94,20 @@ pub(crate) async fn run(core: Arc<Core>) {
             }
         }
     }
+}
+
+/// Waits until something has changed, or enough has expired.
+async fn wait(core: &Core) {
+    let woken = core.compactor.wake.notified();
+    let due = {
+        let version = core.versions.load();
+        let candidates = candidates(&version).into_iter().map(|(_, candidate)| candidate);
+        rules::next_due(candidates, core.options.merge_dead_share)
+    };
+    let Some(due) = due else { return woken.await };
+    let left = Duration::from_millis(due.saturating_sub(core.clock.now()));
+    // Whichever comes first.
+    let _ = tokio::time::timeout(left.clamp(EXPIRY_WAIT_MIN, EXPIRY_WAIT_MAX), woken).await;
 }
 
 /// Does the merge that is most worth while. Returns whether there was one.
@@ -114,25 +132,29 @@ async fn merge_next(core: &Core) -> Result<bool> {
 
 /// The segment that is deadest, if it is dead enough: its run's place, and its place in the run.
 fn deadest(core: &Core, version: &Version) -> Option<(usize, usize)> {
-    let places = places(version);
-    let candidates = places.iter().map(|&(run, segment)| {
-        let segment = &version.runs[run].segments[segment];
-        Candidate {
-            record_bytes: segment.meta.record_bytes,
-            dead_bytes: segment.dead_bytes() + segment.meta.record_bytes.saturating_sub(segment.meta.live_bytes),
-            tombstones: segment.meta.tombstones,
-            records: segment.meta.records,
-            oldest: run + 1 == version.runs.len(),
-        }
-    });
-    rules::pick(candidates, core.options.merge_dead_share).map(|picked| places[picked])
+    let (places, candidates): (Vec<_>, Vec<_>) = candidates(version).into_iter().unzip();
+    rules::pick(candidates.into_iter(), core.options.merge_dead_share, core.clock.now()).map(|picked| places[picked])
 }
 
-fn places(version: &Version) -> Vec<(usize, usize)> {
-    let of_run = |(index, run): (usize, &Arc<Run>)| {
-        (0..run.segments.len()).map(move |segment| (index, segment)).collect::<Vec<_>>()
-    };
-    version.runs.iter().enumerate().flat_map(of_run).collect()
+/// What the choice looks at of each segment, and where that is: its run's place, and its place in the run.
+fn candidates(version: &Version) -> Vec<((usize, usize), Candidate)> {
+    let mut candidates = Vec::new();
+    for (run, segments) in version.runs.iter().map(|run| &run.segments).enumerate() {
+        for (place, segment) in segments.iter().enumerate() {
+            let meta = &segment.meta;
+            let candidate = Candidate {
+                record_bytes: meta.record_bytes,
+                dead_bytes: segment.dead_bytes() + meta.record_bytes.saturating_sub(meta.live_bytes),
+                records: meta.records,
+                tombstones: meta.tombstones,
+                expiring: meta.expiring,
+                expiries: meta.min_expiry.zip(meta.max_expiry),
+                oldest: run + 1 == version.runs.len(),
+            };
+            candidates.push(((run, place), candidate));
+        }
+    }
+    candidates
 }
 
 /// Seals what is in memory and merges everything into one run.

@@ -55,30 +55,62 @@ pub(crate) fn fate(facts: Facts) -> Fate {
 pub(crate) struct Candidate {
     /// Bytes of its records.
     pub(crate) record_bytes: u64,
-    /// Bytes of its records that are dead, as far as is known.
+    /// Bytes of its records that are dead whatever the time, as far as is known.
     pub(crate) dead_bytes: u64,
-    /// Tombstones among its records, and how many records there are.
-    pub(crate) tombstones: u64,
+    /// How many records there are, and tombstones among them.
     pub(crate) records: u64,
+    pub(crate) tombstones: u64,
+    /// How many of the records expire, and the earliest and the latest expiry.
+    pub(crate) expiring: u64,
+    pub(crate) expiries: Option<(u64, u64)>,
     /// Whether its run is the oldest: then its tombstones hide nothing any more.
     pub(crate) oldest: bool,
 }
 
-/// The segment with the largest dead share, if that reaches `share`.
-pub(crate) fn pick(candidates: impl Iterator<Item = Candidate>, share: f64) -> Option<usize> {
+impl Candidate {
+    /// The share that is dead at engine time `now`.
+    fn dead_share(&self, now: u64) -> f64 {
+        let expired = self.expiries.map_or(0.0, |(first, last)| match now {
+            _ if now < first => 0.0,
+            _ if now >= last => 1.0,
+            // Taken as evenly spread. Where they are not, a merge comes too early or too late; each leaves expiries that
+            // lie ahead, so none follows at once.
+            _ => (now - first) as f64 / (last - first) as f64,
+        });
+        (self.lasting_share() + self.expiring_share() * expired).min(1.0)
+    }
+
+    fn lasting_share(&self) -> f64 {
+        let useless_tombstones = if self.oldest { self.tombstones as f64 / self.records.max(1) as f64 } else { 0.0 };
+        self.dead_bytes as f64 / self.record_bytes.max(1) as f64 + useless_tombstones
+    }
+
+    fn expiring_share(&self) -> f64 {
+        self.expiring as f64 / self.records.max(1) as f64
+    }
+
+    /// The engine time at which so much will have expired that its dead share reaches `share`; `None` where time alone
+    /// will not do.
+    fn due(&self, share: f64) -> Option<u64> {
+        let (first, last) = self.expiries?;
+        let spread = (share - self.lasting_share()).max(0.0) / self.expiring_share();
+        (spread <= 1.0).then(|| first.saturating_add((spread * (last - first) as f64).ceil() as u64))
+    }
+}
+
+/// The segment with the largest dead share at engine time `now`, if that reaches `share`.
+pub(crate) fn pick(candidates: impl Iterator<Item = Candidate>, share: f64, now: u64) -> Option<usize> {
     candidates
-        .map(|candidate| dead_share(&candidate))
+        .map(|candidate| candidate.dead_share(now))
         .enumerate()
         .filter(|&(_, dead)| dead >= share)
         .max_by(|(_, a), (_, b)| a.total_cmp(b))
         .map(|(index, _)| index)
 }
 
-fn dead_share(candidate: &Candidate) -> f64 {
-    let records = candidate.records.max(1) as f64;
-    let useless_tombstones = if candidate.oldest { candidate.tombstones as f64 / records } else { 0.0 };
-    let dead = candidate.dead_bytes as f64 / candidate.record_bytes.max(1) as f64;
-    (dead + useless_tombstones).min(1.0)
+/// The engine time at which [`pick`] will find one, if nothing but time passes.
+pub(crate) fn next_due(candidates: impl Iterator<Item = Candidate>, share: f64) -> Option<u64> {
+    candidates.filter_map(|candidate| candidate.due(share)).min()
 }
 
 /// Neighbouring runs of about one size that make a merge worth while.
@@ -135,16 +167,41 @@ mod tests {
         }
     }
 
+    const ALIVE: Candidate = Candidate {
+        record_bytes: 100,
+        dead_bytes: 0,
+        records: 10,
+        tombstones: 0,
+        expiring: 0,
+        expiries: None,
+        oldest: false,
+    };
+
+    #[test]
+    fn what_expires_is_dead_in_time() {
+        let check = |candidate: Candidate, expected: Option<u64>| {
+            let candidates = || std::iter::once(candidate);
+            assert_eq!(next_due(candidates(), 0.5), expected, "{candidate:?}");
+            let Some(due) = expected else {
+                return assert_eq!(pick(candidates(), 0.5, u64::MAX), None, "{candidate:?}");
+            };
+            assert_eq!(pick(candidates(), 0.5, due), Some(0), "{candidate:?}");
+            assert!(due == 1000 || pick(candidates(), 0.5, due - 1).is_none(), "{candidate:?}");
+        };
+        let expiring = |expiring, last| Candidate { expiring, expiries: Some((1000, last)), ..ALIVE };
+        check(ALIVE, None);
+        check(expiring(4, 2000), None);
+        check(expiring(5, 2000), Some(2000));
+        check(expiring(10, 2000), Some(1500));
+        check(expiring(10, 1000), Some(1000));
+        check(Candidate { dead_bytes: 30, ..expiring(4, 2000) }, Some(1500));
+        check(Candidate { dead_bytes: 50, ..expiring(4, 2000) }, Some(1000));
+    }
+
     #[test]
     fn the_deadest_segment_is_merged_first() {
-        let with = |dead_bytes, tombstones, oldest| Candidate {
-            record_bytes: 100,
-            dead_bytes,
-            tombstones,
-            records: 10,
-            oldest,
-        };
-        let pick = |candidates: &[Candidate]| pick(candidates.iter().copied(), 0.5);
+        let with = |dead_bytes, tombstones, oldest| Candidate { dead_bytes, tombstones, oldest, ..ALIVE };
+        let pick = |candidates: &[Candidate]| pick(candidates.iter().copied(), 0.5, 0);
         assert_eq!(pick(&[with(10, 0, false), with(49, 0, false)]), None);
         assert_eq!(pick(&[with(60, 0, false), with(90, 0, false), with(70, 0, true)]), Some(1));
         assert_eq!(pick(&[with(0, 10, false)]), None, "its tombstones may hide something older");
