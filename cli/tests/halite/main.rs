@@ -4,6 +4,8 @@
 mod bad_days;
 mod commands;
 mod formats;
+#[cfg(target_os = "linux")]
+mod full_disk;
 mod shell;
 #[cfg(unix)]
 mod terminal;

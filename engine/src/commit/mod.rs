@@ -25,6 +25,7 @@ use crate::format::frame::{Kind, NewRecord, Stream};
 use crate::format::header::Header;
 use crate::format::names::SegmentId;
 use crate::memtable::Memtable;
+use crate::segment::TailRoom;
 use crate::versions::Versions;
 use crate::{Durability, Error, Options, Result, Seq};
 use driver::Driver;
@@ -141,13 +142,13 @@ impl Log {
         let since = *since.get_or_insert(queue.reserve_attempts());
         let stream = queue.active().stream();
         let next_seq = queue.next_seq();
-        let len = encoded_len(writes.clone(), &stream, next_seq);
-        match queue.admit(len, deletes_only, since, &mut |prior| (self.new_draft)(prior), &self.versions)? {
+        let size = Size::of(writes.clone(), &stream, next_seq);
+        match queue.admit(size, deletes_only, since, &mut |prior| (self.new_draft)(prior), &self.versions)? {
             Admission::Wait => Ok(None),
             Admission::Enter => {
                 let was_idle = !queue.is_unsynced();
                 let was_written = !queue.has_unwritten();
-                let entered = queue.enter(writes, len, level, &self.visible);
+                let entered = queue.enter(writes, size, level, &self.visible);
                 if level == Durability::Deferred && was_written {
                     self.unwritten.notify_one();
                 }
@@ -375,15 +376,28 @@ fn new_record<'a>(write: &Write<'a>, seq: Seq, last_of_batch: bool) -> NewRecord
     NewRecord { seq, kind, key: write.key, value: write.value.unwrap_or_default(), expires_at, last_of_batch }
 }
 
-/// Bytes that `writes` take in the log, at sequence numbers from `seq` on.
-fn encoded_len<'a>(writes: impl Iterator<Item = Write<'a>>, stream: &Stream, mut seq: Seq) -> u64 {
-    let mut len = 0;
-    for write in writes {
-        let record = new_record(&write, seq, false);
-        len += record.encoded_len(stream) as u64;
-        seq += 1;
+/// What the writes of one commit take.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Size {
+    /// In the log.
+    len: u64,
+    /// Behind it, once it is sealed.
+    tail: TailRoom,
+}
+
+impl Size {
+    /// Of `writes`, at sequence numbers from `seq` on.
+    fn of<'a>(writes: impl Iterator<Item = Write<'a>>, stream: &Stream, mut seq: Seq) -> Size {
+        let mut size = Size::default();
+        for write in writes {
+            let record = new_record(&write, seq, false);
+            let len = record.encoded_len(stream);
+            size.len += len as u64;
+            size.tail.add(record.key.len(), len, record.expires_at);
+            seq += 1;
+        }
+        size
     }
-    len
 }
 
 /// Lets every other task that is ready run once.

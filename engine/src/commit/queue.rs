@@ -10,10 +10,11 @@
 //! 3. After a failure no commit enters any more, and every waiting commit gets an answer.
 
 use super::work::{Group, Prior, Reached, Work};
-use super::{Draft, new_record};
+use super::{Draft, Size, new_record};
 use crate::batch::Write;
 use crate::format::{header, mark};
 use crate::memtable::Placed;
+use crate::segment::TailRoom;
 use crate::versions::Versions;
 use crate::{Durability, Error, ErrorKind, Options, Result, Seq, hash};
 use bytes::{Bytes, BytesMut};
@@ -90,9 +91,11 @@ pub(crate) struct Queue {
     active: Arc<Draft>,
     /// Where its next frame goes.
     offset: u64,
-    /// Up to where space is reserved for puts.
+    /// What its index and companions may take, which are written behind the frames.
+    tail: TailRoom,
+    /// Bytes of the file that are sure to fit on the disk.
     reserved: u64,
-    /// A reserve that was asked for: (of the frames, at least).
+    /// The bytes at least of a reserve that was asked for.
     reserve_wanted: Option<u64>,
     reserve_attempts: u64,
     reserve_failure: Option<Error>,
@@ -119,17 +122,6 @@ pub(crate) struct Queue {
     failed: Option<Error>,
 }
 
-/// Bytes to reserve so that frames may reach up to `end`: room for the index and its companions, which are written behind
-/// the records, and for deletes.
-fn room_for(end: u64) -> u64 {
-    end + end.div_ceil(4) + 4 + DELETE_RESERVE
-}
-
-/// Up to where frames may reach in so many reserved bytes: `end` at least, if these are [`room_for`]`(end)`.
-fn frames_in(reserved: u64) -> u64 {
-    (reserved - DELETE_RESERVE) / 5 * 4
-}
-
 impl Queue {
     pub(crate) fn new(options: &Options, hash_seed: u64, grows: bool, active: Arc<Draft>, next_seq: Seq) -> Queue {
         Queue {
@@ -140,6 +132,7 @@ impl Queue {
             hash_seed,
             active,
             offset: HEADER_LEN,
+            tail: TailRoom::default(),
             reserved: 0,
             reserve_wanted: None,
             reserve_attempts: 0,
@@ -170,11 +163,11 @@ impl Queue {
         }
     }
 
-    /// Whether a commit of `len` encoded bytes may enter; makes room for it where it can. `since` is what
+    /// Whether a commit of `size` may enter; makes room for it where it can. `since` is what
     /// [`reserve_attempts`](Queue::reserve_attempts) returned when the commit first asked.
     pub(crate) fn admit(
         &mut self,
-        len: u64,
+        size: Size,
         deletes_only: bool,
         since: u64,
         new: &mut dyn FnMut(Prior) -> Arc<Draft>,
@@ -184,6 +177,7 @@ impl Queue {
         if self.stopping {
             return Err(Error::new(ErrorKind::Closed, "the database is closed"));
         }
+        let Size { len, tail } = size;
         if len > SEGMENT_BYTES_LIMIT {
             let message = format!("batch too large len={len} max={SEGMENT_BYTES_LIMIT}");
             return Err(Error::new(ErrorKind::InvalidInput, message));
@@ -204,19 +198,22 @@ impl Queue {
             }
             self.rotate(new, versions);
         }
-        let end = self.end_with(len);
-        let limit = if deletes_only { self.reserved + DELETE_RESERVE } else { self.reserved };
-        if !self.grows || (self.reserved > 0 && end <= limit) {
+        if !self.grows {
+            return Ok(Admission::Enter);
+        }
+        let needed = self.end_with(len) + END_LEN + self.tail.and(tail).bytes();
+        let least = if deletes_only { needed } else { needed + DELETE_RESERVE };
+        if least <= self.reserved {
             // Reserve ahead, so that the next commits need not wait.
-            if self.grows && end + self.reserve_step() / 4 > self.reserved && self.reserve_failure.is_none() {
-                self.reserve_wanted = Some(end);
+            if least + self.reserve_step() / 4 > self.reserved && self.reserve_failure.is_none() {
+                self.reserve_wanted = Some(least);
             }
             return Ok(Admission::Enter);
         }
         match &self.reserve_failure {
             Some(cause) if self.reserve_attempts > since => Err(cause.clone()),
             _ => {
-                self.reserve_wanted = Some(end);
+                self.reserve_wanted = Some(least);
                 Ok(Admission::Wait)
             }
         }
@@ -235,7 +232,7 @@ impl Queue {
     pub(crate) fn enter<'a>(
         &mut self,
         writes: impl ExactSizeIterator<Item = Write<'a>>,
-        len: u64,
+        size: Size,
         level: Durability,
         visible: &AtomicU64,
     ) -> Entered {
@@ -245,7 +242,8 @@ impl Queue {
             self.offset += MARK_LEN;
         }
         let base = self.offset;
-        let piece = self.encode(writes, len);
+        let piece = self.encode(writes, size.len);
+        self.tail = self.tail.and(size.tail);
         self.offset = base + piece.len() as u64;
         self.active.memtable.insert(piece.clone(), base as u32, &self.placed);
         self.unwritten += piece.len() as u64;
@@ -337,8 +335,7 @@ impl Queue {
         self.work.push_back(Work::Rotate { draft, end, successor });
         versions.begin_memtable(self.active.memtable.clone());
         self.offset = HEADER_LEN;
-        self.reserved = 0;
-        self.reserve_wanted = None;
+        (self.tail, self.reserved, self.reserve_wanted) = (TailRoom::default(), 0, None);
         self.buffer = BytesMut::new();
         self.unsealed += 1;
     }
@@ -363,8 +360,8 @@ impl Queue {
             return Some(Work::Stop);
         }
         // First of all, so that a new segment takes commits while the one before it is still being synced.
-        if let Some(end) = self.reserve_wanted.take() {
-            return Some(self.reserve(end));
+        if let Some(least) = self.reserve_wanted.take() {
+            return Some(Work::Reserve { draft: self.active.clone(), len: least + self.reserve_step(), least });
         }
         if self.work.is_empty() {
             let due = self.group.level > Durability::Deferred
@@ -403,17 +400,12 @@ impl Queue {
             || self.sync_wanted
     }
 
-    fn reserve(&self, end: u64) -> Work {
-        let step = self.reserve_step();
-        Work::Reserve { draft: self.active.clone(), len: room_for(end + step), least: room_for(end) }
-    }
-
     /// The committer's answer to [`Work::Reserve`]: the bytes now sure to fit, or why not.
     pub(crate) fn reserved(&mut self, draft: &Draft, outcome: Result<u64>) {
         self.reserve_attempts += 1;
         match outcome {
             Ok(len) if draft.id() == self.active.id() => {
-                self.reserved = frames_in(len);
+                self.reserved = len;
                 self.reserve_failure = None;
             }
             Ok(_) => {}
@@ -424,8 +416,8 @@ impl Queue {
     /// Takes the offset for a mark of its own, if nothing has gathered meanwhile.
     pub(crate) fn take_mark(&mut self, draft: &Draft) -> Option<u64> {
         let idle = self.group.is_empty() && self.work.is_empty() && self.active.id() == draft.id();
-        let fits =
-            self.offset + MARK_LEN + END_LEN <= self.segment_bytes_max && self.offset + MARK_LEN <= self.reserved;
+        let end = self.offset + MARK_LEN + END_LEN;
+        let fits = end <= self.segment_bytes_max && end + self.tail.bytes() <= self.reserved;
         (idle && fits).then(|| {
             let offset = self.offset;
             self.offset += MARK_LEN;
@@ -539,18 +531,5 @@ fn stopped_by(cause: &Error) -> Error {
             "writing stopped after an earlier failure; reopen to go on",
             cause.clone(),
         ),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Else a commit would wait for a room that it is given again and again, and that never suffices.
-    #[test]
-    fn what_was_reserved_suffices() {
-        for end in (0..10_000).chain((0..64).map(|power| 1 << (power / 2))) {
-            assert!(frames_in(room_for(end)) >= end, "{end}");
-        }
     }
 }

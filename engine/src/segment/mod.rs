@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`index`] | builds what stands behind the frames |
 //! | [`tail`] | seals a log in place: appends that to it |
+//! | [`room`] | how much that can be, at most |
 //! | [`sorted`] | writes a new segment in key order |
 //! | [`reader`] | opening; one record; the hints |
 //! | [`lookup`] | one key |
@@ -20,6 +21,7 @@ mod frames;
 mod index;
 mod lookup;
 mod reader;
+mod room;
 mod sorted;
 mod tail;
 mod verify;
@@ -33,6 +35,7 @@ mod tests;
 
 pub(crate) use cursor::{SegmentCursor, Step, ValueAt};
 pub(crate) use reader::{MappedRecord, OwnedRecord, Segment};
+pub(crate) use room::TailRoom;
 pub(crate) use sorted::SortedWriter;
 pub(crate) use tail::{DenseEntry, Tail, TailBuilder};
 
