@@ -112,6 +112,12 @@ pub trait Backend: Debug + Send + Sync + 'static {
     /// whose names are no [`Path`]s. A name created or deleted while the list is under way may be shown or not.
     fn list(&self, folder: &str) -> BoxStream<'_, Result<Meta>>;
 
+    /// The name of something that lies where the store is and cannot be its own, if there is nothing else or it is found
+    /// first: where no store is yet, none is to be made among what belongs to others.
+    async fn foreign(&self) -> Result<Option<String>> {
+        Ok(None)
+    }
+
     /// Deletes `path`. Ok where it is not there. Objects open for reading stay readable where the storage allows it
     /// (local files, memory), and fail with `NotFound` otherwise. A crash may bring the name back, unless a later
     /// `create` in the same folder returned before it, where [`Capabilities::durable_names`].

@@ -81,10 +81,12 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Inner { kind, op, path, message, source } = &*self.0;
+        let blank = if path.is_empty() { "" } else { " " };
+        write!(f, "cannot {op}{blank}{path}")?;
         match (message.is_empty(), source) {
-            (false, _) => write!(f, "cannot {op} {path}: {message}"),
-            (true, Some(_)) => write!(f, "cannot {op} {path}"),
-            (true, None) => write!(f, "cannot {op} {path}: {kind:?}"),
+            (false, _) => write!(f, ": {message}"),
+            (true, Some(_)) => Ok(()),
+            (true, None) => write!(f, ": {kind:?}"),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The command line: what may be asked, and the help that says so.
 
 use crate::failure::Failure;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::time::Duration;
@@ -27,10 +28,10 @@ Exit codes:
 #[command(name = "halite", version, after_help = EXIT_CODES, subcommand_required = true)]
 pub(crate) struct Args {
     /// The store: a folder or URI [default: ./halite-data]
-    #[arg(long, global = true, env = "HALITE_STORE", value_name = "URI")]
+    #[arg(long, global = true, env = "HALITE_STORE", value_name = "URI", value_parser = text(), display_order = 100)]
     store: Option<String>,
     /// How results and errors are written: for people, or as JSON
-    #[arg(long, global = true, value_enum, default_value_t = Format::Plain)]
+    #[arg(long, global = true, value_enum, default_value_t = Format::Plain, display_order = 100)]
     pub(crate) format: Format,
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -83,6 +84,7 @@ pub(crate) enum DataCommand {
     /// Set KEY to VALUE, durably
     #[command(visible_alias = "set")]
     Put {
+        /// The key: any bytes, even none
         key: OsString,
         /// The value; on the command line, `-` reads it from standard input
         #[arg(allow_hyphen_values = true)]
@@ -93,19 +95,27 @@ pub(crate) enum DataCommand {
     },
     /// Write the value of KEY
     Get {
+        /// The key
         key: OsString,
-        /// Write the value's bytes and nothing besides
+        /// Write the value's bytes and nothing besides (not in the shell, where an answer has a line)
         #[arg(long)]
         raw: bool,
     },
     /// Delete KEY, durably; no error where it is absent
     #[command(visible_alias = "del")]
-    Delete { key: OsString },
+    Delete {
+        /// The key
+        key: OsString,
+    },
     /// Say whether KEY is there
-    Exists { key: OsString },
+    Exists {
+        /// The key
+        key: OsString,
+    },
     /// Write the records whose keys begin with PREFIX, in byte order
     #[command(visible_alias = "ls")]
     List {
+        /// What the keys begin with; all keys, if left out
         prefix: Option<OsString>,
         /// Stop after so many
         #[arg(long, value_name = "N")]
@@ -147,6 +157,11 @@ pub(crate) struct BenchArgs {
     /// Writers that put at the same time, in the phase after
     #[arg(long, default_value_t = 64, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=4096))]
     pub(crate) writers: u64,
+}
+
+/// A store's name; unlike keys and values, it has to be text.
+fn text() -> impl TypedValueParser<Value = String> {
+    OsStringValueParser::new().try_map(|name| name.into_string().map_err(|_| "a store's name must be UTF-8"))
 }
 
 fn ttl(text: &str) -> Result<Duration, String> {

@@ -8,7 +8,7 @@ use std::fs::{File, TryLockError};
 use std::io::{Read, Write};
 use std::path::Path;
 
-const NAME: &str = "LOCK";
+pub(super) const NAME: &str = "LOCK";
 
 #[derive(Debug)]
 struct Held {

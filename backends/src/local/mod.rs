@@ -72,7 +72,8 @@ impl Local {
     /// threads, and run inline where there is none.)
     ///
     /// # Errors
-    /// `NotFound` where there is no folder and `create` is false; `PermissionDenied`; `Io` where `path` is no folder.
+    /// `NotFound` where there is no folder and `create` is false; `PermissionDenied`; `InvalidInput` where
+    /// `path` is no folder.
     pub fn open(path: impl AsRef<std::path::Path>, create: bool) -> Result<Local> {
         Ok(Local { store: Arc::new(Store::open(path.as_ref(), create)?) })
     }
@@ -137,15 +138,28 @@ impl Backend for Local {
     fn list(&self, folder: &str) -> BoxStream<'_, Result<Meta>> {
         let store = self.store.clone();
         let folder = folder.to_owned();
-        let listed = async move {
-            // The folder goes to the file system: it must not lead out of the store.
-            if !folder.is_empty() && Path::new(&*folder).is_err() {
-                return Err(Error::new(ErrorKind::InvalidInput, "list", folder, "not a valid folder"));
+        // The folder goes to the file system: it must not lead out of the store.
+        if !folder.is_empty() && Path::new(&*folder).is_err() {
+            let error = Error::new(ErrorKind::InvalidInput, "list", folder, "not a valid folder");
+            return stream::once(std::future::ready(Err(error))).boxed();
+        }
+        // Folder by folder, so that who has seen enough need not wait for all that lies there.
+        let one = move |mut folders: Vec<String>| {
+            let store = store.clone();
+            async move {
+                let Some(folder) = folders.pop() else { return Ok(None) };
+                let location = store.root.display().to_string();
+                let list = move || Ok((store.list_one(&folder, &mut folders)?, folders));
+                let (metas, folders) = blocking::run("list", &location, list).await?;
+                Ok(Some((stream::iter(metas.into_iter().map(Ok)), folders)))
             }
-            let metas = blocking::run("list", &self.location(), move || store.list(&folder)).await?;
-            Ok(stream::iter(metas.into_iter().map(Ok)))
         };
-        stream::once(listed).try_flatten().boxed()
+        stream::try_unfold(vec![folder], one).try_flatten().boxed()
+    }
+
+    async fn foreign(&self) -> Result<Option<String>> {
+        let store = self.store.clone();
+        blocking::run("list", &self.location(), move || store.foreign()).await
     }
 
     async fn delete(&self, path: &Path) -> Result<()> {

@@ -19,6 +19,9 @@ use std::path::{Path as OsPath, PathBuf};
 /// No [`Path`] part begins with a dot, so temporary names never meet real ones.
 const TEMP_PREFIX: &str = ".tmp-";
 
+/// What may lie in a store's folder besides: the lock, and what some file systems have in their topmost folder.
+const OWN_NAMES: [&str; 2] = [super::lock::NAME, "lost+found"];
+
 /// One store's folder, and what this process has learnt about it.
 #[derive(Debug)]
 pub(crate) struct Store {
@@ -36,7 +39,12 @@ pub(crate) struct Store {
 impl Store {
     /// The store in the folder `root`, made first if `create`.
     pub(crate) fn open(root: &OsPath, create: bool) -> Result<Store> {
-        let fail = |error| Error::io("open", root.display(), error);
+        let fail = |error: io::Error| match error.kind() {
+            io::ErrorKind::NotADirectory => {
+                Error::new(ErrorKind::InvalidInput, "open", root.display(), "there is something that is no folder")
+            }
+            _ => Error::io("open", root.display(), error),
+        };
         // WASI has no working folder worth the name: its relative paths are resolved against what was preopened.
         let absolute = if cfg!(target_family = "wasm") { Ok(root.into()) } else { std::path::absolute(root) };
         let root: PathBuf = absolute.map_err(fail)?;
@@ -105,16 +113,38 @@ impl Store {
         }
     }
 
-    /// All files below `folder` whose names are [`Path`]s.
-    pub(crate) fn list(&self, folder: &str) -> Result<Vec<Meta>> {
+    /// The files in `folder` whose names are [`Path`]s; the folders in it go to `folders`.
+    pub(crate) fn list_one(&self, folder: &str, folders: &mut Vec<String>) -> Result<Vec<Meta>> {
         let mut metas = Vec::new();
-        self.walk(folder, &mut |file, name| {
+        self.walk_one(folder, folders, &mut |file, name| {
             if let Ok(path) = Path::new(name) {
                 metas.push(Meta::new(path, file.metadata()?.len()));
             }
             Ok(())
         })?;
         Ok(metas)
+    }
+
+    /// The name of the first file found that is no [`Path`]; the search ends at one that is.
+    pub(crate) fn foreign(&self) -> Result<Option<String>> {
+        let mut folders = vec![String::new()];
+        while let Some(folder) = folders.pop() {
+            let fail = |error| Error::io("list", self.root.join(&folder).display(), error);
+            for entry in fs::read_dir(self.root.join(&folder)).map_err(fail)? {
+                let entry = entry.map_err(fail)?;
+                let part = entry.file_name();
+                let name = OsPath::new(&folder).join(&part);
+                let text = name.to_string_lossy();
+                let ours = folder.is_empty() && OWN_NAMES.iter().any(|own| part == *own);
+                match Path::new(&*text) {
+                    Ok(path) if entry.path().is_dir() => folders.push(path.as_str().to_owned()),
+                    Ok(_) => return Ok(None),
+                    Err(_) if ours || part.to_string_lossy().starts_with(TEMP_PREFIX) => {}
+                    Err(_) => return Ok(Some(text.into_owned())),
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// Removes every temporary file.
@@ -129,18 +159,25 @@ impl Store {
     fn walk(&self, folder: &str, visit: &mut dyn FnMut(&OsPath, &str) -> io::Result<()>) -> Result<()> {
         let mut folders = vec![folder.to_owned()];
         while let Some(folder) = folders.pop() {
-            let read = self.walk_one(&folder, &mut folders, visit);
-            match read {
-                Err(error) if !is_absent(&error) => {
-                    return Err(Error::io("list", self.root.join(&folder).display(), error));
-                }
-                _ => {}
-            }
+            self.walk_one(&folder, &mut folders, visit)?;
         }
         Ok(())
     }
 
+    /// As [`walk`](Store::walk) for the files in `folder`; the folders in it go to `folders`.
     fn walk_one(
+        &self,
+        folder: &str,
+        folders: &mut Vec<String>,
+        visit: &mut dyn FnMut(&OsPath, &str) -> io::Result<()>,
+    ) -> Result<()> {
+        match self.visit(folder, folders, visit) {
+            Err(error) if !is_absent(&error) => Err(Error::io("list", self.root.join(folder).display(), error)),
+            _ => Ok(()),
+        }
+    }
+
+    fn visit(
         &self,
         folder: &str,
         folders: &mut Vec<String>,
@@ -229,7 +266,10 @@ fn is_absent(error: &io::Error) -> bool {
 
 fn create_folder_if_absent(path: &OsPath) -> io::Result<()> {
     match os::create_folder(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match path.is_dir() {
+            true => Ok(()),
+            false => Err(io::ErrorKind::NotADirectory.into()),
+        },
         result => result,
     }
 }

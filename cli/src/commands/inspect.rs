@@ -112,7 +112,7 @@ pub(super) async fn compact(db: &Db, out: &mut Out) -> Result<Exit> {
 fn gained(report: &CompactReport) -> String {
     let (before, after) = (report.bytes_before, report.bytes_after);
     let gain = match before.checked_sub(after) {
-        Some(gain) if before > 0 => {
+        Some(gain) if gain > 0 => {
             format!("{} ({}%) gained", text::bytes(gain), (gain as f64 / before as f64 * 100.0).round())
         }
         Some(_) => "nothing to gain".to_owned(),

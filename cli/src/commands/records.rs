@@ -38,6 +38,10 @@ pub(super) async fn put(db: &Db, key: &OsStr, value: &OsStr, ttl: Option<Duratio
 }
 
 pub(super) async fn get(db: &Db, key: &OsStr, raw: bool, out: &mut Out) -> Result<Exit> {
+    if raw && out.is_shell() {
+        return Err(Failure::usage("--raw is not for the shell: nobody could tell where the answer ends")
+            .hint("leave it out, or use `halite get KEY --raw`"));
+    }
     let key = bytes(key);
     let Some(entry) = db.get_entry(key).await? else {
         match (out.is_json(), out.is_shell()) {

@@ -41,10 +41,49 @@ fn a_folder_that_is_no_store_is_left_alone() {
     }
     let names: Vec<_> = std::fs::read_dir(place.store()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(names.iter().any(|name| name == "letter.txt"), "{names:?}");
-    // Nor is a file one.
+    // Nor is a file one, nor what lies below it, nor what a link leads to nowhere from.
     std::fs::write(place.path().join("file"), "text").unwrap();
-    let outcome = place.run(&["--store", "file:file", "put", "a", "1"]);
-    assert!(matches!(outcome.code, Some(2 | 4)) && outcome.err.contains("hint: "), "{outcome:?}");
+    for store in ["file", "file:file", "file/below"] {
+        let said = place.fails(2, &["--store", store, "put", "a", "1"]);
+        assert!(said.contains("no folder") && said.contains("hint: "), "{store}: {said}");
+    }
+}
+
+/// Names that no file of a store can have are seen as well.
+#[test]
+fn no_store_is_made_among_other_files() {
+    let place = Place::new();
+    for name in ["README.md", "Photo 1.jpeg", ".bashrc", "src/Main.java"] {
+        let folder = place.path().join(name.replace(['/', ' '], "-"));
+        std::fs::create_dir_all(folder.join("src")).unwrap();
+        std::fs::write(folder.join(name), "mine").unwrap();
+        let said = place.fails(2, &["--store", folder.to_str().unwrap(), "put", "a", "1"]);
+        assert!(said.contains(&format!("holds {name}, which is no part of a store")), "{said}");
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), if name.contains('/') { 1 } else { 2 });
+    }
+    // What file systems have in their topmost folder is in nobody's way.
+    std::fs::create_dir_all(place.store().join("lost+found")).unwrap();
+    assert_eq!(place.ok(&["put", "a", "1"]), "OK\n");
+}
+
+/// Without a look at all the files below it.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_large_folder_is_refused_at_once() {
+    let place = Place::new();
+    let said = place.fails(2, &["--store", "/proc", "put", "a", "1"]);
+    assert!(said.contains("no part of a store"), "{said}");
+}
+
+/// Unlike keys and values.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_store_has_a_name_in_utf8() {
+    use std::os::unix::ffi::OsStrExt;
+    let place = Place::new();
+    let name = std::ffi::OsStr::from_bytes(b"\xff");
+    let said = place.fails(2, &["--store".as_ref(), name, "list".as_ref()]);
+    assert!(said.contains("--store <URI>") && said.contains("must be UTF-8"), "{said}");
 }
 
 #[test]
@@ -52,7 +91,7 @@ fn unknown_uris_are_refused() {
     let place = Place::new();
     for uri in ["foo:bar", "s3://bucket/path", "", "mem:name", "file://host/data"] {
         let said = place.fails(2, &["--store", uri, "put", "a", "1"]);
-        assert!(said.starts_with("halite: cannot open ") && said.contains("hint: "), "{uri}: {said}");
+        assert!(said.starts_with("halite: cannot open") && said.contains("hint: "), "{uri}: {said}");
     }
 }
 

@@ -53,6 +53,14 @@ fn what_fails_is_answered_and_the_shell_goes_on() {
     assert_eq!(answers[8..], ["OK", "1"]);
 }
 
+/// Raw bytes have no end that a program could see.
+#[test]
+fn answers_are_never_raw() {
+    let place = Place::new();
+    let answers = shell(&place, "put a \"1\\n2\"\nget a --raw\nget a\n");
+    assert_eq!(answers, "OK\n(error) --raw is not for the shell: nobody could tell where the answer ends\n\"1\\n2\"\n");
+}
+
 #[test]
 fn long_answers_have_an_end() {
     let place = with_records(&[("a", "1")]);

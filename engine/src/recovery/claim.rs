@@ -134,16 +134,22 @@ fn no_store(backend: &dyn Backend) -> Error {
 
 /// Refuses to make a store where something else is.
 async fn must_be_empty(backend: &dyn Backend) -> Result<()> {
+    let foreign = |name: &str| {
+        let location = backend.location();
+        Error::new(ErrorKind::NotAStore, format!("{location} holds {name}, which is no part of a store"))
+    };
+    if let Some(name) = backend.foreign().await? {
+        return Err(foreign(&name));
+    }
     let mut listed = backend.list("");
     while let Some(meta) = listed.try_next().await? {
         let name = meta.path.as_str();
         if name.starts_with(PROOF_FOLDER) {
             continue;
         }
-        let location = backend.location();
         return Err(match Name::parse(name) {
             Some(_) => Error::corruption(names::MANIFESTS, 0, format!("there is no manifest, but there is {name}")),
-            None => Error::new(ErrorKind::NotAStore, format!("{location} holds {name}, which is no part of a store")),
+            None => foreign(name),
         });
     }
     Ok(())
