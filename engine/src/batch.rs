@@ -42,7 +42,8 @@ impl WriteBatch {
         self
     }
 
-    /// Adds a put that counts as deleted from `expires_at` on, in milliseconds since the Unix epoch.
+    /// Adds a put that counts as deleted from `expires_at` on, in milliseconds since the Unix epoch; that lives for ever,
+    /// whatever the `ttl` of the write or of the database, if that is `u64::MAX`.
     #[must_use]
     pub fn put_expiring(mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, expires_at: u64) -> WriteBatch {
         self.push_put(key.as_ref(), value.as_ref(), Some(expires_at));

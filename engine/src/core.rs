@@ -125,9 +125,18 @@ impl Core {
 
     /// The database at this moment.
     pub(crate) fn view(&self) -> View {
+        self.view_at(|| self.log.visible())
+    }
+
+    /// The database as it will be once all is visible that has been ordered. Nobody may hear of what it shows before.
+    pub(crate) fn view_of_ordered(&self) -> View {
+        self.view_at(|| self.log.ordered())
+    }
+
+    fn view_at(&self, at: impl Fn() -> Seq) -> View {
         loop {
             let version = self.versions.get();
-            let at = self.log.visible();
+            let at = at();
             // Unchanged, the version was current when the number was read: all it has sealed is visible at it.
             if Arc::ptr_eq(&version, &self.versions.load()) {
                 return View { version, at, now: self.clock.now() };

@@ -12,7 +12,6 @@ use crate::{Durability, KeyRange, Result, WriteBatch, WriteOptions, get, recover
 use bytes::Bytes;
 use halite_backends::Backend;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// An open database: a handle that is cheap to clone and may be used by many tasks at once.
 ///
@@ -87,7 +86,8 @@ impl Db {
     /// # Cancel safety
     /// Dropped before it has entered the log, nothing happens; dropped later, the commit completes all the same.
     pub async fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
-        self.write_one(key.as_ref(), Some(value.as_ref()), None, self.core.options.durability).await
+        let expires_at = self.expiry(None);
+        self.write_one(key.as_ref(), Some(value.as_ref()), expires_at, self.core.options.durability).await
     }
 
     /// Sets `key` to `value` as `options` say. Otherwise as [`put`](Db::put).
@@ -132,14 +132,11 @@ impl Db {
             return self.core.log.check();
         }
         let expires_at = self.expiry(options.ttl);
-        let writes = batch.writes().map(|write| Write { expires_at: write.expires_at.or(expires_at), ..write });
+        let writes = batch.writes().map(|write| {
+            let expires_at = Db::expiry_in_batch(write.expires_at, expires_at);
+            Write { expires_at, ..write }
+        });
         self.core.log.commit(writes, options.durability).await
-    }
-
-    fn expiry(&self, ttl: Option<Duration>) -> Option<u64> {
-        // A lifetime beyond the end of time never ends.
-        let millis = u64::try_from(ttl?.as_millis()).ok()?;
-        self.core.clock.now().checked_add(millis)
     }
 
     /// The value of `key`, or `None` where it is absent, deleted or expired. A slice of the store's own memory where the

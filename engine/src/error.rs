@@ -36,6 +36,9 @@ pub enum ErrorKind {
     Poisoned,
     /// The database has been closed. Open it again.
     Closed,
+    /// What a transaction rests on was changed by another commit, or more was written since it began than is kept to
+    /// compare it with. Nothing happened; run it again, from its beginning.
+    Conflict,
     /// The storage failed. What was asked for did not happen, or only in part where the message says so.
     Io,
 }

@@ -26,7 +26,7 @@ pub(crate) struct Newest {
 impl Newest {
     /// The value and what is known of it, unless it is deleted or has expired by the time that `now` gives.
     #[inline]
-    fn live(self, now: impl FnOnce() -> u64) -> Option<Newest> {
+    pub(crate) fn live(self, now: impl FnOnce() -> u64) -> Option<Newest> {
         let expired = self.expires_at.is_some_and(|at| at <= now());
         (self.kind == Kind::Put && !expired).then_some(self)
     }
@@ -69,13 +69,17 @@ pub(crate) async fn get(core: &Core, key: &[u8]) -> Result<Option<Newest>> {
 /// What `key` held at the moment of `view`.
 pub(crate) async fn get_at(core: &Core, view: &View, key: &[u8]) -> Result<Option<Newest>> {
     core.check_open()?;
+    Ok(newest_at(core, view, key).await?.and_then(|newest| newest.live(|| view.now)))
+}
+
+/// The newest record of `key` at the moment of `view`, be it a tombstone or expired.
+pub(crate) async fn newest_at(core: &Core, view: &View, key: &[u8]) -> Result<Option<Newest>> {
     let hash = hash::hash(core.epoch.hash_seed, key);
-    let newest = match look(core, &view.version, view.at, hash, key)? {
+    Ok(match look(core, &view.version, view.at, hash, key)? {
         Look::Found(newest) => Some(newest),
         Look::Absent => None,
         Look::NeedsRead => read(core, &view.version, view.at, hash, key).await?,
-    };
-    Ok(newest.and_then(|newest| newest.live(|| view.now)))
+    })
 }
 
 #[inline]

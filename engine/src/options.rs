@@ -24,8 +24,9 @@ pub enum Durability {
 pub struct WriteOptions {
     /// How durable the commit is when it returns; [`Durability::Synced`] by default.
     pub durability: Durability,
-    /// How long the written values live, in whole milliseconds, counted from engine time at the write; for ever if
-    /// `None`. Applies to puts that have no expiry of their own; deletes ignore it.
+    /// How long the written values live, in whole milliseconds, counted from engine time at the write; as
+    /// [`Options::ttl`] says if `None`, and for ever if [`FOR_EVER`](WriteOptions::FOR_EVER). Applies to puts that have no
+    /// expiry of their own; deletes ignore it.
     pub ttl: Option<Duration>,
 }
 
@@ -34,6 +35,9 @@ pub struct WriteOptions {
 pub struct Options {
     /// Durability of `put`, `delete` and `write`. Default [`Durability::Synced`].
     pub durability: Durability,
+    /// How long values live that are written without a `ttl` or expiry of their own; for ever if `None`, the default.
+    /// What is stored already keeps the expiry with which it was written.
+    pub ttl: Option<Duration>,
     /// Longest time for which a `Deferred` commit stays in the process only. Default 100 ms.
     pub flush_interval: Duration,
     /// Longest time for which a commit weaker than `Synced` stays unsynced. Default 1 s.
@@ -52,6 +56,10 @@ pub struct Options {
     pub merge_dead_share: f64,
     /// Bytes of unwritten `Deferred` commits at which the log is written at once. Default 1 MiB.
     pub write_buffer_bytes: u64,
+    /// Bytes of records in full memtables that are kept for open transactions to be compared with. Default 64 MiB. A
+    /// transaction during which more than that is written, and more than a whole segment, fails with
+    /// [`Conflict`](crate::ErrorKind::Conflict).
+    pub transaction_window_bytes: u64,
     /// Whether to create the store where there is none. Default true.
     pub create_if_missing: bool,
 }
@@ -67,6 +75,7 @@ impl Default for Options {
     fn default() -> Options {
         Options {
             durability: Durability::Synced,
+            ttl: None,
             flush_interval: Duration::from_millis(100),
             sync_interval: Duration::from_secs(1),
             segment_bytes_max: 64 * MIB,
@@ -75,6 +84,7 @@ impl Default for Options {
             merge_in_background: true,
             merge_dead_share: 0.5,
             write_buffer_bytes: MIB,
+            transaction_window_bytes: 64 * MIB,
             create_if_missing: true,
         }
     }

@@ -51,6 +51,8 @@ pub struct Stats {
     pub merge_bytes_written: u64,
     /// Records that merges have dropped since the opening.
     pub merge_records_dropped: u64,
+    /// Transactions that have begun and not ended.
+    pub transactions: u64,
     /// Why writing has stopped, if it has.
     pub failure: Option<String>,
 }
@@ -82,6 +84,7 @@ pub(crate) fn stats(core: &Core) -> Stats {
         merges: core.compactor.merges.load(Ordering::Relaxed),
         merge_bytes_written: core.compactor.bytes_written.load(Ordering::Relaxed),
         merge_records_dropped: core.compactor.records_dropped.load(Ordering::Relaxed),
+        transactions: core.log.inspect(|queue| queue.window().open_count() as u64),
         failure,
     }
 }

@@ -10,13 +10,17 @@
 //! 3. A future that is dropped does not undo, delay or split the commit it has entered.
 
 mod committer;
+mod condition;
+mod conditional;
 mod driver;
 mod queue;
 mod sink;
+mod window;
 mod work;
 
 pub(crate) use committer::run;
-
+pub(crate) use condition::{Condition, Footprint};
+pub(crate) use conditional::Opened;
 pub(crate) use sink::{Sealable, Sink, Source};
 pub(crate) use work::Prior;
 
@@ -107,17 +111,25 @@ impl Log {
     where
         W: ExactSizeIterator<Item = Write<'a>> + Clone,
     {
+        self.commit_on(None, writes, level).await
+    }
+
+    async fn commit_on<'a, W>(&self, mut on: Option<&mut Condition>, writes: W, level: Durability) -> Result<()>
+    where
+        W: ExactSizeIterator<Item = Write<'a>> + Clone,
+    {
         let deletes_only = writes.clone().all(|write| write.value.is_none());
         let mut since = None;
         let entered = loop {
             let progress = self.progress.notified();
             tokio::pin!(progress);
-            match self.try_enter(writes.clone(), level, deletes_only, &mut since)? {
+            match self.try_enter(on.as_deref_mut(), writes.clone(), level, deletes_only, &mut since)? {
                 Some(entered) => break entered,
                 // Registered before the look, so that no progress is missed.
                 None => {
                     progress.as_mut().enable();
-                    if let Some(entered) = self.try_enter(writes.clone(), level, deletes_only, &mut since)? {
+                    let again = self.try_enter(on.as_deref_mut(), writes.clone(), level, deletes_only, &mut since)?;
+                    if let Some(entered) = again {
                         break entered;
                     }
                     self.driver.drive();
@@ -130,6 +142,7 @@ impl Log {
 
     fn try_enter<'a, W>(
         &self,
+        on: Option<&mut Condition>,
         writes: W,
         level: Durability,
         deletes_only: bool,
@@ -146,6 +159,9 @@ impl Log {
         match queue.admit(size, deletes_only, since, &mut |prior| (self.new_draft)(prior), &self.versions)? {
             Admission::Wait => Ok(None),
             Admission::Enter => {
+                if let Some(condition) = on {
+                    condition.check(queue.window(), next_seq - 1)?;
+                }
                 let was_idle = !queue.is_unsynced();
                 let was_written = !queue.has_unwritten();
                 let entered = queue.enter(writes, size, level, &self.visible);

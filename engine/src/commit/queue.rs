@@ -9,6 +9,7 @@
 //! 2. A commit is visible no sooner than its level is reached, and no sooner than all commits before it.
 //! 3. After a failure no commit enters any more, and every waiting commit gets an answer.
 
+use super::window::{Era, Window};
 use super::work::{Group, Prior, Reached, Work};
 use super::{Draft, Size, new_record};
 use crate::batch::Write;
@@ -102,6 +103,8 @@ pub(crate) struct Queue {
     next_seq: Seq,
     buffer: BytesMut,
     placed: Vec<Placed>,
+    /// What open transactions are compared with.
+    window: Window,
 
     // What the committer has not taken yet.
     work: VecDeque<Work>,
@@ -140,6 +143,7 @@ impl Queue {
             next_seq,
             buffer: BytesMut::new(),
             placed: Vec::new(),
+            window: Window::new(options.transaction_window_bytes),
             work: VecDeque::new(),
             group: Group::default(),
             unwritten: 0,
@@ -334,6 +338,7 @@ impl Queue {
         let draft = std::mem::replace(&mut self.active, next);
         self.work.push_back(Work::Rotate { draft, end, successor });
         versions.begin_memtable(self.active.memtable.clone());
+        self.window.next_era(&self.active.memtable);
         self.offset = HEADER_LEN;
         (self.tail, self.reserved, self.reserve_wanted) = (TailRoom::default(), 0, None);
         self.buffer = BytesMut::new();
@@ -505,6 +510,19 @@ impl Queue {
 
     pub(crate) fn next_seq(&self) -> Seq {
         self.next_seq
+    }
+
+    pub(crate) fn window(&self) -> &Window {
+        &self.window
+    }
+
+    /// A transaction begins; its era is to be [closed](Window::close).
+    pub(crate) fn open_window(&mut self) -> Era {
+        self.window.open(&self.active.memtable)
+    }
+
+    pub(crate) fn close_window(&mut self, era: Era) {
+        self.window.close(era);
     }
 
     pub(crate) fn failure(&self) -> Option<&Error> {

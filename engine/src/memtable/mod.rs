@@ -10,9 +10,11 @@
 
 mod cursor;
 mod order;
+mod since;
 
 pub(crate) use cursor::MemtableCursor;
 pub(crate) use order::{Ordered, Progress};
+pub(crate) use since::Change;
 
 use crate::Seq;
 use crate::format::frame::{Kind, Record, Stream, decode_record_unverified};

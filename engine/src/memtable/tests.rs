@@ -150,6 +150,25 @@ fn chunks_merge_into_one_and_stay_few() {
 }
 
 #[test]
+fn what_came_since_is_found_from_any_moment_to_any_other() {
+    let mut pair = Pair::new();
+    assert_eq!(pair.memtable.since(0, Seq::MAX).count(), 0);
+    for len in 0..40 {
+        for after in 0..=pair.next_seq {
+            for until in [after, after + 1, pair.next_seq / 2, pair.next_seq - 1, Seq::MAX] {
+                let found: Vec<_> = pair.memtable.since(after, until).map(|change| change.seq()).collect();
+                let expected: Vec<_> = (1..pair.next_seq).filter(|seq| *seq > after && *seq <= until).collect();
+                assert_eq!(found, expected, "since {after} until {until} of {len}");
+            }
+        }
+        let key = pair.key();
+        pair.insert(vec![(key.clone(), None)]);
+        let last = pair.memtable.since(pair.next_seq - 2, Seq::MAX).last().unwrap();
+        assert_eq!((last.key(), last.hash()), (&key[..], hash::hash(3, &key)));
+    }
+}
+
+#[test]
 fn readers_see_whole_records_while_others_come() {
     let mut pair = Pair::new();
     let memtable = pair.memtable.clone();

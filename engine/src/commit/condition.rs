@@ -1,0 +1,193 @@
+//! The condition under which a transaction's commit is let in: nothing that it rests on has changed since it began.
+//!
+//! Compared with it is every record ordered since, visible or not, in the order in which they came. Most are looked at
+//! before the commit asks to be let in, outside the queue's lock and with pauses; only the last few under it.
+//!
+//! # Guarantees
+//! 1. A commit that is let in enters at a moment at which all that its [`Footprint`] covers is as it was at its view.
+//! 2. Without need it may be refused (two keys may share a hash), but never let in without cause.
+
+use super::window::{Era, Window};
+use crate::clock::EngineClock;
+use crate::memtable::{Change, Memtable};
+use crate::version::View;
+use crate::{Error, ErrorKind, Result, Seq};
+use bytes::Bytes;
+use hashbrown::HashTable;
+use std::sync::Arc;
+
+/// Records that are compared under the queue's lock at most, unless many come while the commit waits to be let in.
+const AT_ONCE: u64 = 512;
+/// Records compared before other tasks get their turn.
+const PER_TURN: usize = 8192;
+
+/// What a transaction rests on: keys by their hashes, ranges, and what it has seen that will expire.
+#[derive(Debug, Default)]
+pub(crate) struct Footprint {
+    keys: HashTable<u64>,
+    /// From the one, up to but without the other (no end: `None`). In order and apart once [`settled`](Self::settle).
+    ranges: Vec<(Bytes, Option<Bytes>)>,
+    lapses_at: Option<u64>,
+}
+
+impl Footprint {
+    /// The key of this hash.
+    pub(crate) fn add_key(&mut self, hash: u64) {
+        self.keys.entry(hash, |other| *other == hash, |hash| *hash).or_insert(hash);
+    }
+
+    /// The keys from `start` on, up to but without `end`.
+    pub(crate) fn add_range(&mut self, start: Bytes, end: Option<Bytes>) {
+        self.ranges.push((start, end));
+    }
+
+    /// Something seen that counts as deleted from `expires_at` on.
+    pub(crate) fn add_expiry(&mut self, expires_at: Option<u64>) {
+        if let Some(at) = expires_at {
+            self.lapses_at = Some(self.lapses_at.map_or(at, |earlier| earlier.min(at)));
+        }
+    }
+
+    /// Whether it rests on nothing that others could change.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.ranges.is_empty() && self.lapses_at.is_none()
+    }
+
+    /// Puts the ranges in order, and makes one of those that meet.
+    fn settle(&mut self) {
+        self.ranges.retain(|(start, end)| end.as_ref().is_none_or(|end| start < end));
+        self.ranges.sort();
+        self.ranges.dedup_by(|(start, end), (_, last)| {
+            let meet = last.as_ref().is_none_or(|last| *start <= *last);
+            if meet && last.is_some() {
+                *last = match (last.take(), end.take()) {
+                    (Some(a), Some(b)) => Some(a.max(b)),
+                    _ => None,
+                };
+            }
+            meet
+        });
+    }
+
+    fn is_touched_by(&self, change: Change<'_>) -> bool {
+        if !self.keys.is_empty() {
+            let hash = change.hash();
+            if self.keys.find(hash, |other| *other == hash).is_some() {
+                return true;
+            }
+        }
+        !self.ranges.is_empty() && self.covers(change.key())
+    }
+
+    fn covers(&self, key: &[u8]) -> bool {
+        let Some(last) = self.ranges.partition_point(|(start, _)| &start[..] <= key).checked_sub(1) else {
+            return false;
+        };
+        self.ranges[last].1.as_ref().is_none_or(|end| key < &end[..])
+    }
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(crate) struct Condition {
+    footprint: Footprint,
+    view: View,
+    era: Era,
+    clock: Arc<EngineClock>,
+    /// Records up to this one have been compared.
+    checked: Seq,
+    /// What stands against it: the record's sequence number.
+    conflict: Option<Seq>,
+}
+
+impl Condition {
+    /// That what `footprint` covers is as it was at `view`, which was taken after `era` was [opened](Window::open).
+    pub(crate) fn new(mut footprint: Footprint, view: View, era: Era, clock: Arc<EngineClock>) -> Condition {
+        footprint.settle();
+        let checked = view.at;
+        Condition { footprint, view, era, clock, checked, conflict: None }
+    }
+
+    /// The record that stood against it.
+    pub(crate) fn conflict(&self) -> Option<Seq> {
+        self.conflict
+    }
+
+    /// Whether so many records are to be compared that it had better happen before.
+    pub(super) fn is_far_behind(&self, until: Seq) -> bool {
+        until.saturating_sub(self.checked) > AT_ONCE
+    }
+
+    /// The memtables in which there is something to compare, oldest first.
+    pub(super) fn memtables<'a>(&'a self, window: &'a Window) -> Result<impl Iterator<Item = &'a Arc<Memtable>>> {
+        let held = &self.view.version.memtables;
+        let newest = held.first().map_or(0, |memtable| memtable.base_seq());
+        let since = window.since(self.era).ok_or_else(too_old)?;
+        let since = since.filter(move |memtable| memtable.base_seq() > newest);
+        Ok(held.iter().rev().chain(since).filter(|memtable| memtable.max_seq() > self.checked))
+    }
+
+    /// Compares the records up to `until`, which lie in `memtables`, with pauses.
+    pub(super) async fn catch_up(&mut self, memtables: &[Arc<Memtable>], until: Seq) -> Result<()> {
+        for memtable in memtables {
+            while !self.compare_some(memtable, until)? {
+                tokio::task::yield_now().await;
+            }
+        }
+        self.checked = until;
+        Ok(())
+    }
+
+    /// A turn of it. True behind the last record.
+    fn compare_some(&mut self, memtable: &Memtable, until: Seq) -> Result<bool> {
+        let mut compared = 0;
+        for change in memtable.since(self.checked, until).take(PER_TURN) {
+            if self.footprint.is_touched_by(change) {
+                return Err(self.refuse(change.seq()));
+            }
+            self.checked = change.seq();
+            compared += 1;
+        }
+        Ok(compared < PER_TURN)
+    }
+
+    /// Compares the rest, up to `until`, the last that was ordered. Called under the queue's lock, so that nothing comes in
+    /// between.
+    pub(super) fn check(&mut self, window: &Window, until: Seq) -> Result<()> {
+        if self.checked < until {
+            let mut changes = self.memtables(window)?.flat_map(|memtable| memtable.since(self.checked, until));
+            let conflict = changes.find(|change| self.footprint.is_touched_by(*change)).map(|change| change.seq());
+            drop(changes);
+            if let Some(seq) = conflict {
+                return Err(self.refuse(seq));
+            }
+            self.checked = until;
+        }
+        match self.footprint.lapses_at {
+            Some(at) if at <= self.clock.now() => {
+                Err(Error::new(ErrorKind::Conflict, "conflict: what the transaction has read has expired since"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    #[cold]
+    fn refuse(&mut self, seq: Seq) -> Error {
+        self.conflict = Some(seq);
+        Error::new(
+            ErrorKind::Conflict,
+            format!("conflict: another commit has changed what this one rests on seq={seq}"),
+        )
+    }
+}
+
+#[cold]
+fn too_old() -> Error {
+    Error::new(
+        ErrorKind::Conflict,
+        "conflict: more was written since the transaction began than is kept to compare it with; see Options::transaction_window_bytes",
+    )
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,210 @@
+//! Scans within a transaction: its own writes over what was there when it began, and a note of how far they got.
+
+use super::{Own, Shared};
+use crate::commit::Footprint;
+use crate::scan::{Entry, Scan};
+use crate::{KeyRange, Result};
+use bytes::{BufMut, Bytes, BytesMut};
+use futures::Stream;
+use std::cmp::Ordering;
+use std::fmt;
+use std::ops::Bound;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+/// How far a scan has come: what of its range has been read.
+#[derive(Debug)]
+pub(super) struct Covered {
+    start: Bytes,
+    end: Option<Bytes>,
+    /// The last key that it gave.
+    last: Option<Vec<u8>>,
+    /// It came to its end.
+    whole: bool,
+}
+
+impl Covered {
+    pub(super) fn add_to(self, footprint: &mut Footprint) {
+        match (self.whole, self.last) {
+            (true, _) => footprint.add_range(self.start, self.end),
+            (false, Some(last)) => footprint.add_range(self.start, Some(behind(&last))),
+            (false, None) => {}
+        }
+    }
+}
+
+/// The key that comes next after `key`.
+fn behind(key: &[u8]) -> Bytes {
+    let mut next = BytesMut::with_capacity(key.len() + 1);
+    next.put_slice(key);
+    next.put_u8(0);
+    next.freeze()
+}
+
+/// The entries of a range as a transaction sees them: a [`Stream`] of `Result<Entry>` in byte order of their keys. Made
+/// by [`Transaction::scan`](super::Transaction::scan).
+///
+/// It shows the writes that the transaction had made when the scan was made; their sequence number is given as 0. After
+/// an error it ends. Once the transaction has ended it gives an error.
+#[must_use = "a scan does nothing unless it is polled"]
+pub struct TransactionScan {
+    shared: Arc<Shared>,
+    /// Its place among the transaction's scans, where these are noted.
+    noted: Option<usize>,
+    scan: Scan,
+    /// The scan's next entry.
+    next: Option<Entry>,
+    /// The scan has ended.
+    ended: bool,
+    /// The transaction's writes in the range, in the order of their keys.
+    own: std::iter::Peekable<std::vec::IntoIter<(Bytes, Own)>>,
+    keys_only: bool,
+    left: usize,
+}
+
+/// Where the next entry comes from.
+enum Next {
+    Own,
+    /// Its own, which hides the scan's.
+    OwnOver,
+    Scan,
+    End,
+}
+
+impl TransactionScan {
+    pub(super) fn new(shared: &Arc<Shared>, range: KeyRange) -> TransactionScan {
+        let mut state = shared.state.lock();
+        let error = state.check().and_then(|()| shared.core().check_open()).err();
+        let from = (range.start.as_ref().map(|key| &key[..]), Bound::Unbounded);
+        let own = state.writes.range::<[u8], _>(from).take_while(|(key, _)| !range.is_past(key));
+        let own: Vec<_> = own.map(|(key, own)| (key.clone(), own.clone())).collect();
+        let noted = shared.is_serializable().then(|| {
+            let (start, end) = half_open(&range);
+            state.scans.push(Covered { start, end, last: None, whole: false });
+            state.scans.len() - 1
+        });
+        TransactionScan {
+            shared: shared.clone(),
+            noted,
+            scan: Scan::new(shared.view.clone(), range, error),
+            next: None,
+            ended: false,
+            own: own.into_iter().peekable(),
+            keys_only: false,
+            left: usize::MAX,
+        }
+    }
+
+    /// Gives keys without values, which are not even read where that can be avoided.
+    pub fn keys_only(mut self) -> TransactionScan {
+        self.scan = self.scan.keys_only();
+        self.keys_only = true;
+        self
+    }
+
+    /// Ends after `count` entries.
+    pub fn limit(mut self, count: usize) -> TransactionScan {
+        self.left = count;
+        self
+    }
+
+    fn step(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Entry>>> {
+        while self.left > 0 {
+            if self.next.is_none() && !self.ended {
+                self.next = ready!(Pin::new(&mut self.scan).poll_next(cx)).transpose()?;
+                self.ended = self.next.is_none();
+            }
+            let entry = match self.choose() {
+                Next::Scan => self.next.take(),
+                Next::End => {
+                    self.note(None)?;
+                    return Poll::Ready(Ok(None));
+                }
+                own => {
+                    if matches!(own, Next::OwnOver) {
+                        self.next = None;
+                    }
+                    let now = self.shared.view.now;
+                    self.own.next().and_then(|(key, own)| own.entry(key, now))
+                }
+            };
+            if let Some(mut entry) = entry {
+                if self.keys_only {
+                    entry.value = Bytes::new();
+                }
+                self.note(Some(&entry))?;
+                self.left -= 1;
+                return Poll::Ready(Ok(Some(entry)));
+            }
+        }
+        Poll::Ready(Ok(None))
+    }
+
+    fn choose(&mut self) -> Next {
+        match (self.own.peek(), &self.next) {
+            (None, None) => Next::End,
+            (None, Some(_)) => Next::Scan,
+            (Some(_), None) => Next::Own,
+            (Some((own, _)), Some(entry)) => match own.cmp(&entry.key) {
+                Ordering::Less => Next::Own,
+                Ordering::Equal => Next::OwnOver,
+                Ordering::Greater => Next::Scan,
+            },
+        }
+    }
+
+    /// Notes that it has come to `entry`, or to its end, before anyone hears of it.
+    fn note(&self, entry: Option<&Entry>) -> Result<()> {
+        let mut state = self.shared.state.lock();
+        state.check()?;
+        let Some(covered) = self.noted.and_then(|noted| state.scans.get_mut(noted)) else { return Ok(()) };
+        match entry {
+            Some(entry) => {
+                let last = covered.last.get_or_insert_default();
+                last.clear();
+                last.extend_from_slice(&entry.key);
+                // What the transaction has written itself does not change under it.
+                if entry.seq > 0 {
+                    state.read.add_expiry(entry.expires_at);
+                }
+            }
+            None => covered.whole = true,
+        }
+        Ok(())
+    }
+}
+
+/// From the first key of `range` up to but without the one behind its last.
+fn half_open(range: &KeyRange) -> (Bytes, Option<Bytes>) {
+    let start = match &range.start {
+        Bound::Included(start) => start.clone(),
+        Bound::Excluded(start) => behind(start),
+        Bound::Unbounded => Bytes::new(),
+    };
+    let end = match &range.end {
+        Bound::Included(end) => Some(behind(end)),
+        Bound::Excluded(end) => Some(end.clone()),
+        Bound::Unbounded => None,
+    };
+    (start, end)
+}
+
+impl Stream for TransactionScan {
+    type Item = Result<Entry>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Entry>>> {
+        let scan = self.get_mut();
+        let outcome = ready!(scan.step(cx));
+        if !matches!(outcome, Ok(Some(_))) {
+            scan.left = 0;
+        }
+        Poll::Ready(outcome.transpose())
+    }
+}
+
+impl fmt::Debug for TransactionScan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TransactionScan").field("scan", &self.scan).finish_non_exhaustive()
+    }
+}
