@@ -24,6 +24,7 @@
 #![deny(missing_docs)]
 
 mod batch;
+pub mod blocking;
 mod builder;
 mod clock;
 mod commit;

@@ -1,0 +1,244 @@
+//! The engine for callers without async: the same database, each call returning when it is done.
+//!
+//! A blocking [`Db`] brings a runtime of its own. Calls run on the threads that make them, any number at once; what goes on
+//! between calls (the intervals of weaker durability, seals, merges) runs on one thread of the database's own. On WASI,
+//! which has no threads, it goes on during calls: there a `Deferred` commit is written by the next call after its interval,
+//! or when the last handle goes.
+//!
+//! ```
+//! # fn main() -> halite::Result<()> {
+//! use halite::blocking::Db;
+//! let db = Db::open("mem:")?;
+//! db.put("key", "value")?;
+//! assert_eq!(db.get("key")?.as_deref(), Some(&b"value"[..]));
+//! db.close()
+//! # }
+//! ```
+//!
+//! # Not in async code
+//! Within a tokio runtime every call here fails with `InvalidInput` instead of blocking the tasks around it, on the threads
+//! of `spawn_blocking` too. Use [`halite::Db`](crate::Db) there, on the latter with `Handle::current().block_on(…)`.
+//!
+//! # What has no method here
+//! [`Db::as_async`] is the async handle of the same database, and [`Db::run`] runs any future of it:
+//! `db.run(db.as_async().verify())??`.
+
+mod host;
+mod scan;
+mod snapshot;
+
+pub use scan::Scan;
+pub use snapshot::Snapshot;
+
+use crate::{Builder, CompactReport, Entry, KeyRange, Result, Stats, Tree, VerifyReport, WriteBatch, WriteOptions};
+use bytes::Bytes;
+use host::Host;
+use std::sync::Arc;
+
+/// An open database for callers without async: a handle that is cheap to clone and may be used by many threads at once.
+///
+/// Dropping the last handle waits until what was committed has been handed to the operating system; a
+/// [`close`](Db::close) makes it durable and spares the next opening a replay. Scans and snapshots are handles too.
+///
+/// ```
+/// # fn main() -> halite::Result<()> {
+/// use halite::{Options, backends::Memory, blocking::Db};
+/// use std::sync::Arc;
+/// let options = Options { segment_bytes_max: 16 << 20, ..Options::default() };
+/// let db = Db::open_with(halite::Db::builder(Arc::new(Memory::new())).options(options))?;
+/// std::thread::scope(|scope| {
+///     for writer in 0..4 {
+///         let db = &db;
+///         scope.spawn(move || db.put(format!("writer:{writer}"), "was here"));
+///     }
+/// });
+/// assert_eq!(db.prefix("writer:").count(), 4);
+/// # db.close()
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Db {
+    inner: Arc<Inner>,
+}
+
+/// What all handles share.
+#[derive(Debug)]
+struct Inner {
+    /// Taken when the last handle goes.
+    running: Option<(crate::Db, Host)>,
+}
+
+impl Inner {
+    fn db(&self) -> &crate::Db {
+        &self.running().0
+    }
+
+    fn host(&self) -> &Host {
+        &self.running().1
+    }
+
+    fn running(&self) -> &(crate::Db, Host) {
+        self.running.as_ref().expect("it runs until the last handle goes")
+    }
+
+    /// Runs a call to its end.
+    #[inline]
+    fn run<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
+        self.host().run(call)?
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some((db, host)) = self.running.take() {
+            let core = db.core().clone();
+            // The store is let go once all is written, unless an async handle is left, whose runtime ends here.
+            drop(db);
+            core.log.want_write();
+            host.end(Box::pin(async move { core.log.idle().await }));
+        }
+    }
+}
+
+impl Db {
+    /// Opens the store at `location`: see [`halite::Db::open`](crate::Db::open).
+    ///
+    /// # Errors
+    /// As there; `InvalidInput` within an async runtime.
+    pub fn open(location: impl AsRef<str>) -> Result<Db> {
+        Db::start(crate::Db::open(location))
+    }
+
+    /// Opens a store as `builder` says, which [`halite::Db::builder`](crate::Db::builder) makes.
+    ///
+    /// # Errors
+    /// As [`Builder::open`]; `InvalidInput` within an async runtime.
+    pub fn open_with(builder: Builder) -> Result<Db> {
+        Db::start(builder.open())
+    }
+
+    fn start(open: impl Future<Output = Result<crate::Db>>) -> Result<Db> {
+        let host = Host::start()?;
+        match host.run(open)? {
+            Ok(db) => Ok(Db { inner: Arc::new(Inner { running: Some((db, host)) }) }),
+            Err(error) => {
+                host.end(Box::pin(std::future::ready(())));
+                Err(error)
+            }
+        }
+    }
+
+    /// The async handle of this database. Its futures run in [`run`](Db::run), or in any runtime, but the database lives no
+    /// longer than its blocking handles.
+    pub fn as_async(&self) -> &crate::Db {
+        self.inner.db()
+    }
+
+    /// Runs `future` on this thread, within the database's runtime, and returns what it gives.
+    ///
+    /// # Errors
+    /// `InvalidInput` within an async runtime.
+    pub fn run<F: Future>(&self, future: F) -> Result<F::Output> {
+        self.inner.host().run(future)
+    }
+
+    /// Sets `key` to `value`. Durability and errors as [`halite::Db::put`](crate::Db::put); so for all that follow.
+    pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
+        self.inner.run(self.as_async().put(key, value))
+    }
+
+    /// Sets `key` to `value` as `options` say.
+    pub fn put_with(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, options: WriteOptions) -> Result<()> {
+        self.inner.run(self.as_async().put_with(key, value, options))
+    }
+
+    /// Deletes `key`; no error where it is not there.
+    pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<()> {
+        self.inner.run(self.as_async().delete(key))
+    }
+
+    /// Deletes `key` as `options` say.
+    pub fn delete_with(&self, key: impl AsRef<[u8]>, options: WriteOptions) -> Result<()> {
+        self.inner.run(self.as_async().delete_with(key, options))
+    }
+
+    /// Commits `batch`, all of it or nothing.
+    pub fn write(&self, batch: WriteBatch) -> Result<()> {
+        self.inner.run(self.as_async().write(batch))
+    }
+
+    /// Commits `batch`, all of it or nothing, as `options` say.
+    pub fn write_with(&self, batch: WriteBatch, options: WriteOptions) -> Result<()> {
+        self.inner.run(self.as_async().write_with(batch, options))
+    }
+
+    /// The value of `key`: see [`halite::Db::get`](crate::Db::get).
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Bytes>> {
+        self.inner.run(self.as_async().get(key))
+    }
+
+    /// The entry of `key`: its value, sequence number and expiry.
+    pub fn get_entry(&self, key: impl AsRef<[u8]>) -> Result<Option<Entry>> {
+        self.inner.run(self.as_async().get_entry(key))
+    }
+
+    /// Whether `key` is there.
+    pub fn contains(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        self.inner.run(self.as_async().contains(key))
+    }
+
+    /// The entries whose keys lie in `range`, as they are at this call.
+    pub fn scan(&self, range: impl Into<KeyRange>) -> Scan {
+        Scan::new(self.as_async().scan(range), self.inner.clone())
+    }
+
+    /// The entries whose keys begin with `prefix`, as they are at this call.
+    pub fn prefix(&self, prefix: impl AsRef<[u8]>) -> Scan {
+        self.scan(KeyRange::prefix(prefix))
+    }
+
+    /// The database as it is now, for as long as it is held.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::new(self.as_async().snapshot(), self.inner.clone())
+    }
+
+    /// Makes all commits so far durable: see [`halite::Db::flush`](crate::Db::flush).
+    pub fn flush(&self) -> Result<()> {
+        self.inner.run(self.as_async().flush())
+    }
+
+    /// Merges all segments into one sorted run: see [`halite::Db::compact`](crate::Db::compact).
+    pub fn compact(&self) -> Result<CompactReport> {
+        self.inner.run(self.as_async().compact())
+    }
+
+    /// Reads and checks every byte of every sealed segment: see [`halite::Db::verify`](crate::Db::verify).
+    pub fn verify(&self) -> Result<VerifyReport> {
+        self.inner.run(self.as_async().verify())
+    }
+
+    /// What the database holds and does, in numbers.
+    pub fn stats(&self) -> Stats {
+        self.as_async().stats()
+    }
+
+    /// The segments and memtables, as a tree.
+    pub fn tree(&self) -> Tree {
+        self.as_async().tree()
+    }
+
+    /// Makes everything durable, seals it, and closes the database: see [`halite::Db::close`](crate::Db::close).
+    pub fn close(&self) -> Result<()> {
+        self.inner.run(self.as_async().close())
+    }
+
+    /// Opens the same store anew after a failure has stopped this handle from writing: see
+    /// [`halite::Db::reopen`](crate::Db::reopen).
+    pub fn reopen(&self) -> Result<Db> {
+        let db = self.as_async().clone();
+        Db::start(async move { db.reopen().await })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,73 @@
+//! Blocking scans: iterators over the entries of a range.
+
+use super::Inner;
+use crate::{Entry, Result};
+use futures::{FutureExt, StreamExt};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Entries that are taken at once where they are at hand, so that a call into the runtime is paid for once.
+const AHEAD: usize = 64;
+
+/// The entries of a range, in byte order of their keys: an [`Iterator`] of `Result<Entry>`, and otherwise as
+/// [`halite::Scan`](crate::Scan).
+///
+/// ```
+/// # fn main() -> halite::Result<()> {
+/// let db = halite::blocking::Db::open("mem:")?;
+/// db.write(halite::WriteBatch::new().put("a", "1").put("b", "2").put("c", "3"))?;
+/// for entry in db.scan("a".."c").keys_only() {
+///     println!("{:?}", entry?.key);
+/// }
+/// # db.close()
+/// # }
+/// ```
+#[derive(Debug)]
+#[must_use = "a scan does nothing unless it is iterated over"]
+pub struct Scan {
+    // Dropped in this order: what reads goes before the runtime may.
+    scan: crate::Scan,
+    ahead: VecDeque<Result<Entry>>,
+    inner: Arc<Inner>,
+}
+
+impl Scan {
+    pub(super) fn new(scan: crate::Scan, inner: Arc<Inner>) -> Scan {
+        Scan { scan, ahead: VecDeque::new(), inner }
+    }
+
+    /// Gives keys without values: see [`halite::Scan::keys_only`](crate::Scan::keys_only).
+    pub fn keys_only(self) -> Scan {
+        Scan { scan: self.scan.keys_only(), ..self }
+    }
+
+    /// Ends after `count` entries.
+    pub fn limit(self, count: usize) -> Scan {
+        Scan { scan: self.scan.limit(count), ..self }
+    }
+
+    /// Takes the next entry, and those that follow without waiting.
+    async fn fill(scan: &mut crate::Scan, ahead: &mut VecDeque<Result<Entry>>) {
+        let mut next = scan.next().await;
+        while let Some(entry) = next {
+            ahead.push_back(entry);
+            if ahead.len() >= AHEAD {
+                return;
+            }
+            next = scan.next().now_or_never().flatten();
+        }
+    }
+}
+
+impl Iterator for Scan {
+    type Item = Result<Entry>;
+
+    fn next(&mut self) -> Option<Result<Entry>> {
+        if self.ahead.is_empty()
+            && let Err(error) = self.inner.host().run(Scan::fill(&mut self.scan, &mut self.ahead))
+        {
+            return Some(Err(error));
+        }
+        self.ahead.pop_front()
+    }
+}
