@@ -175,6 +175,42 @@ fn a_damaged_manifest_is_corruption() {
     }
 }
 
+/// Claims that followed a crash are kept; one of them must not pass for the newest manifest, whose segments would count
+/// as leftovers.
+#[test]
+fn a_lost_manifest_is_corruption_and_nothing_is_deleted() {
+    let place = Place::new();
+    for value in ["1", "2"] {
+        let mut shell = place.spawn(&["shell"]);
+        let mut input = shell.stdin.take().unwrap();
+        writeln!(input, "put a {value}").unwrap();
+        let mut answer = String::new();
+        BufReader::new(shell.stdout.as_mut().unwrap()).read_line(&mut answer).unwrap();
+        assert_eq!(answer, "OK\n");
+        shell.kill().unwrap();
+        shell.wait().unwrap();
+        assert_eq!(place.ok(&["get", "a"]), format!("{value}\n"));
+
+        let manifests = files(&place.store().join("manifest"));
+        let segments = files(&place.store().join("segments"));
+        assert!(manifests.len() > 1, "{manifests:?}");
+        let lost = manifests.last().unwrap();
+        let bytes = std::fs::read(lost).unwrap();
+        std::fs::remove_file(lost).unwrap();
+        for args in [&["get", "a"][..], &["put", "a", "3"], &["list"], &["shell"]] {
+            let said = place.fails(3, args);
+            assert!(said.contains("a manifest is missing"), "{args:?}: {said}");
+        }
+        assert_eq!(files(&place.store().join("segments")), segments);
+        std::fs::write(lost, bytes).unwrap();
+        assert_eq!(place.ok(&["get", "a"]), format!("{value}\n"));
+    }
+    std::fs::remove_dir_all(place.store().join("manifest")).unwrap();
+    for args in [&["get", "a"][..], &["put", "a", "3"], &["list"], &["shell"]] {
+        assert!(place.fails(3, args).contains("there is no manifest"), "{args:?}");
+    }
+}
+
 #[test]
 fn wrong_arguments_are_usage() {
     let place = Place::new();

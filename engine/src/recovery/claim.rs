@@ -26,7 +26,10 @@ pub(super) async fn claim(setup: &Setup, clock: &EngineClock) -> Result<Manifest
     let mut seen = None;
     loop {
         let base = match newest(setup).await? {
-            Some(newest) => newest,
+            Some(newest) => {
+                none_is_missing(setup, &newest).await?;
+                newest
+            }
             None => first(setup, clock).await?,
         };
         let epoch = base.epoch;
@@ -78,10 +81,11 @@ async fn newest(setup: &Setup) -> Result<Option<Manifest>> {
 /// What the first claim of a new store starts from.
 async fn first(setup: &Setup, clock: &EngineClock) -> Result<Manifest> {
     let backend = &*setup.backend;
+    let empty = must_be_empty(backend).await;
     if !setup.options.create_if_missing {
-        return Err(no_store(backend));
+        return Err(missing(backend, empty));
     }
-    must_be_empty(backend).await?;
+    empty?;
     let proof = prove(setup).await?;
     let mut database = [0; 16];
     database[..8].copy_from_slice(&setup.random.next().to_le_bytes());
@@ -118,18 +122,54 @@ pub(super) async fn check_place(setup: &Setup) -> Result<()> {
     if !publish::list(backend).await?.is_empty() {
         return Ok(());
     }
-    if !setup.options.create_if_missing {
-        return Err(no_store(backend));
-    }
     match must_be_empty(backend).await {
         // Another process may be making a store just now.
         Err(error) if error.kind() == ErrorKind::Corruption => Ok(()),
+        outcome if !setup.options.create_if_missing => Err(missing(backend, outcome)),
         outcome => outcome,
     }
 }
 
-fn no_store(backend: &dyn Backend) -> Error {
-    Error::new(ErrorKind::NotFound, format!("there is no store at {}", backend.location()))
+/// What a place without a manifest is, where none is to be made: no store, unless something of one is there.
+fn missing(backend: &dyn Backend, empty: Result<()>) -> Error {
+    match empty {
+        Err(error) if error.kind() == ErrorKind::Corruption => error,
+        _ => Error::new(ErrorKind::NotFound, format!("there is no store at {}", backend.location())),
+    }
+}
+
+/// Refuses a store whose newest manifests are gone: what they named would count as a leftover, and be deleted.
+///
+/// Two things show it. A segment of a later epoch: each epoch begins with its manifest. And segments of the epoch of a
+/// claim that was not followed, where the log it was to replay is gone: that is deleted only behind the next manifest.
+/// (Where names are not durable, a power cut can leave the same.)
+async fn none_is_missing(setup: &Setup, newest: &Manifest) -> Result<()> {
+    let capabilities = setup.backend.capabilities();
+    if !capabilities.durable_names {
+        return Ok(());
+    }
+    let log = &newest.log;
+    let (mut replayed, mut replayable) = (None, false);
+    let mut listed = setup.backend.list(names::SEGMENTS);
+    while let Some(meta) = listed.try_next().await? {
+        let Some(Name::Segment(id)) = Name::parse(meta.path.as_str()) else { continue };
+        if id.epoch > newest.epoch {
+            return Err(manifest_missing(newest, &meta.path));
+        }
+        replayable |= (id.epoch, id.nonce) == (log.epoch, log.nonce) && id.number >= log.first_segment;
+        if (id.epoch, id.nonce) == (newest.epoch, newest.nonce) && log.epoch < newest.epoch {
+            replayed = Some(meta.path);
+        }
+    }
+    match replayed {
+        Some(path) if capabilities.append && !replayable => Err(manifest_missing(newest, &path)),
+        _ => Ok(()),
+    }
+}
+
+fn manifest_missing(newest: &Manifest, later: &Path) -> Error {
+    let name = Name::Manifest(newest.number).path();
+    Error::corruption(names::MANIFESTS, 0, format!("a manifest is missing: {later} is newer than the newest, {name}"))
 }
 
 /// Refuses to make a store where something else is.
