@@ -128,8 +128,8 @@ impl Failure {
     pub(crate) fn report(&self, format: Format) {
         match format {
             _ if self.0.quiet => {}
-            Format::Plain => eprintln!("halite: {self}"),
-            Format::Json => eprintln!("{}", self.json()),
+            Format::Plain => say(format_args!("halite: {self}")),
+            Format::Json => say(format_args!("{}", self.json())),
         }
     }
 
@@ -157,6 +157,11 @@ impl Failure {
         }
         line.replace(['\n', '\r'], " ")
     }
+}
+
+/// Writes a line to standard error. Where that cannot be written to, the exit code has to do (`eprintln!` would panic).
+pub(crate) fn say(line: fmt::Arguments<'_>) {
+    let _ = io::Write::write_fmt(&mut io::stderr().lock(), format_args!("{line}\n"));
 }
 
 impl fmt::Display for Failure {

@@ -5,7 +5,7 @@
 //! as much as a quick read.
 
 use crate::args::BenchArgs;
-use crate::failure::{Exit, Failure, Result};
+use crate::failure::{Exit, Failure, Result, say};
 use crate::interrupt::Interrupt;
 use crate::output::Out;
 use crate::{store, text};
@@ -327,7 +327,7 @@ impl Temporary {
 impl Drop for Temporary {
     fn drop(&mut self) {
         if let Err(cause) = std::fs::remove_dir_all(&self.0) {
-            eprintln!("halite: cannot remove {}: {cause}", self.0.display());
+            say(format_args!("halite: cannot remove {}: {cause}", self.0.display()));
         }
     }
 }

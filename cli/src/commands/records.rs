@@ -1,6 +1,6 @@
 //! The commands on records: put, get, delete, exists, list, clear.
 
-use crate::failure::{Exit, Failure, Result};
+use crate::failure::{Exit, Failure, Result, say};
 use crate::output::Out;
 use crate::record::Record;
 use crate::text;
@@ -48,7 +48,7 @@ pub(super) async fn get(db: &Db, key: &OsStr, raw: bool, out: &mut Out) -> Resul
             (true, _) => out.json(&absent(key))?,
             (false, true) => out.line("(nil)")?,
             // Nothing is what there is; whoever reads only the exit code need not read this.
-            (false, false) => eprintln!("halite: not found: {}", text::word(key)),
+            (false, false) => say(format_args!("halite: not found: {}", text::word(key))),
         }
         return Ok(Exit::NotFound);
     };

@@ -211,6 +211,27 @@ fn a_lost_manifest_is_corruption_and_nothing_is_deleted() {
     }
 }
 
+/// What cannot be said is still in the exit code.
+#[test]
+#[cfg(target_os = "linux")]
+fn standard_error_may_be_full() {
+    let place = with_records(&[("a", "1")]);
+    for (code, args) in [
+        (1, &["get", "b"][..]),
+        (2, &["--store", "foo:x", "list"]),
+        (2, &["load", "-"]),
+        (2, &["nonsense"]),
+        (0, &["list"]),
+    ] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let mut command = place.command(&[&["--format", "plain"], args].concat());
+        let mut child =
+            command.env("HALITE_EVENTS", "trace").stdin(std::process::Stdio::piped()).stderr(full).spawn().unwrap();
+        let _ = child.stdin.take().unwrap().write_all(b"no json\n");
+        assert_eq!(child.wait().unwrap().code(), Some(code), "{args:?}");
+    }
+}
+
 #[test]
 fn wrong_arguments_are_usage() {
     let place = Place::new();
