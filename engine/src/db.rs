@@ -7,6 +7,7 @@ use crate::core::Core;
 use crate::scan::{Entry, Scan};
 use crate::snapshot::Snapshot;
 use crate::stats::{self, Stats, Tree};
+use crate::tasks::Tasks;
 use crate::verify::{self, VerifyReport};
 use crate::{Durability, KeyRange, Result, WriteBatch, WriteOptions, get, recovery, shutdown};
 use bytes::Bytes;
@@ -49,8 +50,10 @@ impl Db {
     /// where there is none.
     ///
     /// # Errors
-    /// As [`Builder::open`]; `InvalidInput` for a URI of an unknown scheme.
+    /// As [`Builder::open`]; `InvalidInput` for a URI of an unknown scheme, and where `location` is no folder.
     pub async fn open(location: impl AsRef<str>) -> Result<Db> {
+        // Before a folder is made.
+        Tasks::current()?;
         let backend = halite_backends::open_uri(location.as_ref(), true)?;
         Db::builder(backend).open().await
     }

@@ -7,6 +7,7 @@ use crate::{Error, ErrorKind, Result};
 use futures::FutureExt;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
@@ -23,6 +24,13 @@ impl Tasks {
                 "no tokio runtime: open the database inside one (a current-thread runtime with time enabled is enough)",
             )
         })?;
+        // The runtime tells of itself only what it panics about.
+        if std::panic::catch_unwind(|| drop(tokio::time::sleep(Duration::ZERO))).is_err() {
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                "the tokio runtime has no time: build it with `enable_time()` or `enable_all()`",
+            ));
+        }
         Ok(Tasks(handle))
     }
 

@@ -124,6 +124,16 @@ fn unknown_locations_are_refused() {
     });
 }
 
+/// Else the first timer would panic, some time later.
+#[test]
+fn in_a_runtime_without_time_nothing_is_opened() {
+    let folder = Folder::new("no-time");
+    let store = format!("{}/store", text(&folder));
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    refused(runtime.block_on(Db::open(&store)), ErrorKind::InvalidInput, &["has no time", "enable_time()"]);
+    assert!(!std::path::Path::new(&store).exists());
+}
+
 #[test]
 fn outside_a_runtime_nothing_is_opened() {
     let mut open = std::pin::pin!(Db::builder(Arc::new(Memory::new())).open());

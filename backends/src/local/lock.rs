@@ -30,7 +30,7 @@ pub(crate) fn take(root: &Path) -> Result<Box<dyn Lock>> {
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            let message = format!("{} has it open for writing; close that one, or open read-only", holder(&mut file));
+            let message = format!("{} has it open; close that one first", holder(&mut file));
             return Err(Error::new(ErrorKind::InUse, "lock", place, message));
         }
         Err(TryLockError::Error(error)) => return Err(Error::io("lock", place, error)),
