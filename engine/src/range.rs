@@ -1,6 +1,8 @@
-//! Ranges of keys, as a user may write them: `"a".."m"`, `b"k".to_vec()..`, `..`, or a prefix.
+//! Ranges of keys, as a user may write them: `"a".."m"`, `b"k".to_vec()..`, `..`, or a prefix; and the two ways to go
+//! over one.
 
 use bytes::Bytes;
+use std::cmp::Ordering;
 use std::ops::{Bound, Range, RangeFrom, RangeFull, RangeInclusive, RangeTo, RangeToInclusive};
 
 /// A range of keys in byte order. Made from any of Rust's ranges over bytes or text, so that `db.scan(..)` needs no
@@ -30,20 +32,108 @@ impl KeyRange {
 
     /// Whether `key` lies in the range.
     pub fn contains(&self, key: &[u8]) -> bool {
-        let after_start = match &self.start {
-            Bound::Included(start) => key >= &start[..],
-            Bound::Excluded(start) => key > &start[..],
-            Bound::Unbounded => true,
-        };
-        after_start && !self.is_past(key)
+        !self.is_below(key) && !self.is_above(key)
     }
 
-    /// Whether `key` lies beyond the range's end.
-    pub(crate) fn is_past(&self, key: &[u8]) -> bool {
+    /// Whether `key` is too small.
+    #[inline]
+    fn is_below(&self, key: &[u8]) -> bool {
+        match &self.start {
+            Bound::Included(start) => key < &start[..],
+            Bound::Excluded(start) => key <= &start[..],
+            Bound::Unbounded => false,
+        }
+    }
+
+    /// Whether `key` is too large.
+    #[inline]
+    pub(crate) fn is_above(&self, key: &[u8]) -> bool {
         match &self.end {
             Bound::Included(end) => key > &end[..],
             Bound::Excluded(end) => key >= &end[..],
             Bound::Unbounded => false,
+        }
+    }
+}
+
+/// Which way keys are gone over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    /// In byte order.
+    Forward,
+    /// Against it.
+    Backward,
+}
+
+/// A range of keys and the way over it. Whatever walks keys asks it what comes first, and what lies behind or ahead, and
+/// so need not know which way that is.
+#[derive(Clone, Debug)]
+pub(crate) struct Course {
+    pub(crate) range: KeyRange,
+    pub(crate) direction: Direction,
+}
+
+impl Course {
+    /// Over all keys in byte order.
+    pub(crate) fn all() -> Course {
+        Course { range: KeyRange::from(..), direction: Direction::Forward }
+    }
+
+    /// Over `range`, both ways.
+    #[cfg(test)]
+    pub(crate) fn both_over(range: &KeyRange) -> [Course; 2] {
+        [Direction::Forward, Direction::Backward].map(|direction| Course { range: range.clone(), direction })
+    }
+
+    #[inline]
+    pub(crate) fn is_backward(&self) -> bool {
+        self.direction == Direction::Backward
+    }
+
+    /// The end of the range at which the way begins.
+    #[inline]
+    pub(crate) fn begin(&self) -> &Bound<Bytes> {
+        match self.direction {
+            Direction::Forward => &self.range.start,
+            Direction::Backward => &self.range.end,
+        }
+    }
+
+    /// Whether the way comes by `key` before it comes into the range.
+    #[inline]
+    pub(crate) fn is_before(&self, key: &[u8]) -> bool {
+        match self.direction {
+            Direction::Forward => self.range.is_below(key),
+            Direction::Backward => self.range.is_above(key),
+        }
+    }
+
+    /// Whether the way comes by `key` only after it has left the range.
+    #[inline]
+    pub(crate) fn is_past(&self, key: &[u8]) -> bool {
+        match self.direction {
+            Direction::Forward => self.range.is_above(key),
+            Direction::Backward => self.range.is_below(key),
+        }
+    }
+
+    /// The number that comes after `index`, of `count` things numbered in byte order of their keys.
+    #[inline]
+    pub(crate) fn next(&self, index: usize, count: usize) -> Option<usize> {
+        match self.direction {
+            Direction::Forward => Some(index + 1).filter(|&next| next < count),
+            Direction::Backward => index.checked_sub(1),
+        }
+    }
+}
+
+impl Direction {
+    /// Which of two keys comes first.
+    #[inline]
+    pub(crate) fn order(self, a: &[u8], b: &[u8]) -> Ordering {
+        match self {
+            Direction::Forward => a.cmp(b),
+            Direction::Backward => b.cmp(a),
         }
     }
 }
@@ -115,5 +205,18 @@ mod tests {
         let range = KeyRange::from("a".."c");
         assert!(!range.contains(b"c") && range.contains(b"bzz"));
         assert!(KeyRange::from(..).contains(b""));
+    }
+
+    #[test]
+    fn a_course_knows_what_lies_behind_and_ahead() {
+        let range = KeyRange { start: Bound::Excluded(bytes("b")), end: Bound::Included(bytes("d")) };
+        let [forward, backward] = Course::both_over(&range);
+        for (key, side) in [("a", -1), ("b", -1), ("ba", 0), ("d", 0), ("da", 1)] {
+            let key = key.as_bytes();
+            assert_eq!((forward.is_before(key), forward.is_past(key)), (side < 0, side > 0));
+            assert_eq!((backward.is_before(key), backward.is_past(key)), (side > 0, side < 0));
+        }
+        assert_eq!((forward.next(0, 2), forward.next(1, 2)), (Some(1), None));
+        assert_eq!((backward.next(1, 2), backward.next(0, 2)), (Some(0), None));
     }
 }

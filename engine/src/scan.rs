@@ -1,17 +1,18 @@
-//! Forward scans: the entries of a range at one moment, as a stream.
+//! Scans: the entries of a range at one moment, as a stream, in byte order of their keys or against it.
 //!
 //! A scan merges the memtables' order with the segments' records or indexes. Where all is mapped, polling it computes
 //! and never waits; where it is not, one load at a time is under way. It shows the version, sequence number and time of
 //! its creation, whatever is written meanwhile.
 //!
 //! # Guarantees
-//! 1. Entries come in byte order of their keys, each key once, with its newest value; deleted and expired ones do not.
+//! 1. Entries come in byte order of their keys, or the reverse of it, each key once, with its newest value; deleted and expired ones do not.
 //! 2. After an error the stream ends: what comes before an error is right, and nothing comes after it.
 //! 3. A poll does not compute longer than about a millisecond: it lets other tasks have their turn.
 
 use crate::cursor::{Merge, Move, Need, Source, twice};
 use crate::format::block::Facts;
 use crate::format::frame::Kind;
+use crate::range::{Course, Direction};
 use crate::segment::{MappedRecord, OwnedRecord, SegmentCursor, ValueAt};
 use crate::version::{Version, View};
 use crate::{Error, KeyRange, Result, Seq};
@@ -44,13 +45,15 @@ pub struct Entry {
     pub expires_at: Option<u64>,
 }
 
-/// The entries of a range, in byte order of their keys: a [`Stream`] of `Result<Entry>`.
+/// The entries of a range, in byte order of their keys or, with [`rev`](Scan::rev), against it: a [`Stream`] of
+/// `Result<Entry>`.
 ///
 /// Nothing is read before it is first polled. After an error it ends. It keeps the segments that it reads from alive,
 /// and their files, until it has ended or is dropped.
 #[must_use = "a scan does nothing unless it is polled"]
 pub struct Scan {
     state: State,
+    direction: Direction,
     keys_only: bool,
     left: usize,
     at: Seq,
@@ -93,6 +96,7 @@ impl Scan {
         };
         Scan {
             state,
+            direction: Direction::Forward,
             keys_only: false,
             left: usize::MAX,
             at,
@@ -102,6 +106,36 @@ impl Scan {
             last: None,
             keys: BytesMut::new(),
         }
+    }
+
+    /// Goes from the largest key of the range down to the smallest, about as fast as upward. Where a
+    /// [`limit`](Scan::limit) is set too, in whatever order, the largest keys are what remains. A scan that has been polled
+    /// goes on as it began.
+    ///
+    /// ```
+    /// use futures::TryStreamExt;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> halite::Result<()> {
+    /// let db = halite::Db::open("mem:").await?;
+    /// for day in ["2024-05-01", "2024-05-02", "2024-06-01"] {
+    ///     db.put(day, "…").await?;
+    /// }
+    /// let last = db.prefix("2024-05").rev().limit(1).try_next().await?;
+    /// assert_eq!(last.map(|entry| entry.key).as_deref(), Some(&b"2024-05-02"[..]));
+    /// # db.close().await
+    /// # }
+    /// ```
+    pub fn rev(mut self) -> Scan {
+        if let State::Begin { .. } = self.state {
+            self.direction = Direction::Backward;
+        }
+        self
+    }
+
+    /// Which way it goes.
+    pub(crate) fn direction(&self) -> Direction {
+        self.direction
     }
 
     /// Gives keys without values, which are not even read where that can be avoided.
@@ -164,12 +198,13 @@ impl Scan {
         Poll::Pending
     }
 
-    /// Puts a cursor before the range in each part of the version.
+    /// Puts a cursor at the beginning of the way over each part of the version.
     fn begin(&mut self) {
         let State::Begin { version, range } = std::mem::replace(&mut self.state, State::Ended) else { return };
-        let memtables = version.memtables.iter().filter_map(|memtable| Source::memory(memtable, self.at, &range));
-        let runs = version.runs.iter().filter_map(|run| Source::run(run, &range, self.keys_only));
-        let merge = Merge::new(memtables.chain(runs).collect());
+        let course = Course { range, direction: self.direction };
+        let memtables = version.memtables.iter().filter_map(|memtable| Source::memory(memtable, self.at, &course));
+        let runs = version.runs.iter().filter_map(|run| Source::run(run, &course, self.keys_only));
+        let merge = Merge::new(memtables.chain(runs).collect(), self.direction);
         self.state = State::Running(merge);
     }
 
@@ -308,7 +343,8 @@ impl fmt::Debug for Scan {
             _ => None,
         };
         let mut debug = f.debug_struct("Scan");
-        debug.field("at", &self.at).field("range", &range).field("keys_only", &self.keys_only);
+        debug.field("at", &self.at).field("range", &range);
+        debug.field("direction", &self.direction).field("keys_only", &self.keys_only);
         debug.finish_non_exhaustive()
     }
 }

@@ -6,10 +6,10 @@
 //! Runs never overlap in sequence numbers, and in a run at most one segment holds a key. So the first match from newest
 //! to oldest, memtables first, is the answer.
 
+use crate::Seq;
 use crate::memtable::Memtable;
+use crate::range::Course;
 use crate::segment::Segment;
-use crate::{KeyRange, Seq};
-use std::ops::Bound;
 use std::sync::Arc;
 
 /// Sealed segments that share a range of sequence numbers and have disjoint ranges of keys.
@@ -38,14 +38,27 @@ impl Run {
         Run { segments, min_seq, max_seq }
     }
 
-    /// The number of the first segment that may hold a key of `range`; that of segments if there is none.
-    pub(crate) fn first_in(&self, range: &KeyRange) -> usize {
-        let lies_before = |segment: &Arc<Segment>| match &range.start {
-            Bound::Included(start) => segment.meta.max_key[..] < start[..],
-            Bound::Excluded(start) => segment.meta.max_key[..] <= start[..],
-            Bound::Unbounded => false,
+    /// The number of the segment that `course` comes to first; `None` if no segment can hold a key of its range.
+    pub(crate) fn first_on(&self, course: &Course) -> Option<usize> {
+        let first = if course.is_backward() {
+            self.segments.partition_point(|segment| !course.is_before(&segment.meta.min_key)).checked_sub(1)
+        } else {
+            Some(self.segments.partition_point(|segment| course.is_before(&segment.meta.max_key)))
         };
-        self.segments.partition_point(lies_before)
+        first.filter(|&first| self.is_on(first, course))
+    }
+
+    /// The number of the segment that `course` comes to after segment `index`, if its range goes on that far.
+    pub(crate) fn next_on(&self, index: usize, course: &Course) -> Option<usize> {
+        course.next(index, self.segments.len()).filter(|&next| self.is_on(next, course))
+    }
+
+    /// Whether the range of `course` goes on to the nearer end of segment `index`.
+    fn is_on(&self, index: usize, course: &Course) -> bool {
+        self.segments.get(index).is_some_and(|segment| {
+            let meta = &segment.meta;
+            !course.is_past(if course.is_backward() { &meta.max_key } else { &meta.min_key })
+        })
     }
 }
 

@@ -1,9 +1,10 @@
 //! Walks a range of a memtable's keys, once these are in order.
 
 use super::merge::Move;
+use crate::Seq;
 use crate::format::block::Facts;
 use crate::memtable::{Memtable, MemtableCursor, Progress};
-use crate::{KeyRange, Seq};
+use crate::range::Course;
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use std::sync::Arc;
 pub(crate) struct MemorySource {
     memtable: Arc<Memtable>,
     at: Seq,
-    range: KeyRange,
+    course: Course,
     /// `None` until the memtable is in order.
     cursor: Option<MemtableCursor>,
     /// The current record's key, copied: merging looks at it several times.
@@ -21,10 +22,10 @@ pub(crate) struct MemorySource {
 }
 
 impl MemorySource {
-    /// Before the first key of `range`. Cheap: the memtable is put in order by the first steps.
-    pub(super) fn new(memtable: Arc<Memtable>, at: Seq, range: KeyRange) -> MemorySource {
+    /// At the beginning of `course`. Cheap: the memtable is put in order by the first steps.
+    pub(super) fn new(memtable: Arc<Memtable>, at: Seq, course: Course) -> MemorySource {
         let facts = Facts { seq: 0, kind: crate::format::frame::Kind::Put, expires_at: None };
-        MemorySource { memtable, at, range, cursor: None, key: Vec::new(), facts }
+        MemorySource { memtable, at, course, cursor: None, key: Vec::new(), facts }
     }
 
     /// Goes to the next key, for a moment at most: about a millisecond, and `budget` entries.
@@ -34,8 +35,7 @@ impl MemorySource {
             None => match self.memtable.order(false) {
                 Progress::Again => return Move::Again,
                 Progress::Ready(ordered) => {
-                    let start = self.range.start.as_ref().map(|key| &key[..]);
-                    self.cursor.insert(MemtableCursor::new(self.memtable.clone(), &ordered, self.at, start))
+                    self.cursor.insert(MemtableCursor::new(self.memtable.clone(), &ordered, self.at, &self.course))
                 }
             },
         };
@@ -45,7 +45,7 @@ impl MemorySource {
             Some(true) => {}
         }
         let record = cursor.item().record;
-        if self.range.is_past(record.key) {
+        if self.course.is_past(record.key) {
             return Move::End;
         }
         self.key.clear();

@@ -1,4 +1,4 @@
-//! Walks many sources at once: all their records in the order of keys, and of one key the newest first.
+//! Walks many sources at once: all their records in the order of keys or against it, and of one key the newest first.
 //!
 //! The sources stand in a binary heap by their current records; with one source there is nothing to compare.
 
@@ -6,9 +6,10 @@ use super::memory::MemorySource;
 use super::run::RunCursor;
 use crate::format::block::Facts;
 use crate::memtable::Memtable;
+use crate::range::{Course, Direction};
 use crate::segment::{Segment, SegmentCursor, Step};
 use crate::version::Run;
-use crate::{KeyRange, Result, Seq};
+use crate::{Result, Seq};
 use bytes::Bytes;
 use std::cmp::Ordering;
 use std::ops::Range;
@@ -43,7 +44,7 @@ impl Need {
     }
 }
 
-/// Where records come from, in the order of their keys.
+/// Where records come from, by their keys in the order of a course.
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant, reason = "a merge has few sources, and they stay where they are")]
 pub(crate) enum Source {
@@ -54,15 +55,15 @@ pub(crate) enum Source {
 }
 
 impl Source {
-    /// The keys of `range` in a memtable, as of `at`; `None` if there is none.
-    pub(crate) fn memory(memtable: &Arc<Memtable>, at: Seq, range: &KeyRange) -> Option<Source> {
-        let source = || Source::Memory(MemorySource::new(memtable.clone(), at, range.clone()));
+    /// The keys on `course` in a memtable, as of `at`; `None` if there is none.
+    pub(crate) fn memory(memtable: &Arc<Memtable>, at: Seq, course: &Course) -> Option<Source> {
+        let source = || Source::Memory(MemorySource::new(memtable.clone(), at, course.clone()));
         (!memtable.is_empty()).then(source)
     }
 
-    /// The keys of `range` in a run; `None` if there is none.
-    pub(crate) fn run(run: &Arc<Run>, range: &KeyRange, keys_only: bool) -> Option<Source> {
-        RunCursor::new(run.clone(), range.clone(), keys_only).map(Source::Run)
+    /// The keys on `course` in a run; `None` if there is none.
+    pub(crate) fn run(run: &Arc<Run>, course: &Course, keys_only: bool) -> Option<Source> {
+        RunCursor::new(run.clone(), course.clone(), keys_only).map(Source::Run)
     }
 
     #[inline]
@@ -121,7 +122,8 @@ impl Source {
 #[derive(Debug)]
 pub(crate) struct Merge {
     sources: Vec<Source>,
-    /// Numbers of the sources that stand at a record: a binary heap, the smallest first.
+    direction: Direction,
+    /// Numbers of the sources that stand at a record: a binary heap, the one that comes first on top.
     heap: Vec<u32>,
     /// Sources that have not come to their first record.
     waiting: Vec<u32>,
@@ -131,10 +133,11 @@ pub(crate) struct Merge {
 }
 
 impl Merge {
-    /// Before the first record of `sources`.
-    pub(crate) fn new(sources: Vec<Source>) -> Merge {
+    /// Before the first record of `sources`, which all go in `direction`.
+    pub(crate) fn new(sources: Vec<Source>, direction: Direction) -> Merge {
         let waiting = (0..sources.len() as u32).rev().collect();
-        Merge { heap: Vec::with_capacity(sources.len()), sources, waiting, passed: false, needs: Vec::new() }
+        let heap = Vec::with_capacity(sources.len());
+        Merge { sources, direction, heap, waiting, passed: false, needs: Vec::new() }
     }
 
     /// Whether no key comes twice: there is one source.
@@ -210,7 +213,7 @@ impl Merge {
     #[inline]
     fn order(&self, a: u32, b: u32) -> Ordering {
         let (a, b) = (&self.sources[a as usize], &self.sources[b as usize]);
-        a.key().cmp(b.key()).then_with(|| b.facts().seq.cmp(&a.facts().seq))
+        self.direction.order(a.key(), b.key()).then_with(|| b.facts().seq.cmp(&a.facts().seq))
     }
 
     fn drop_top(&mut self) {

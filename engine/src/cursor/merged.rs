@@ -4,9 +4,10 @@ use super::merge::{Merge, Move, Need, Source};
 use crate::format::Damage;
 use crate::format::block::Facts;
 use crate::format::frame::{Kind, Record};
+use crate::range::Course;
 use crate::segment::{Segment, SegmentCursor, ValueAt};
 use crate::version::Run;
-use crate::{Error, KeyRange, Result, Seq};
+use crate::{Error, Result, Seq};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -49,9 +50,10 @@ pub(crate) struct Merged {
 impl Merged {
     /// Before the first record of `segments`, in whatever order these are.
     pub(crate) fn new(segments: &[Arc<Segment>]) -> Merged {
-        let all = KeyRange::from(..);
+        let all = Course::all();
         let source = |segment: &Arc<Segment>| Source::run(&Arc::new(Run::new(vec![segment.clone()])), &all, false);
-        Merged { merge: Merge::new(segments.iter().filter_map(source).collect()), last: None }
+        let sources = segments.iter().filter_map(source).collect();
+        Merged { merge: Merge::new(sources, all.direction), last: None }
     }
 
     /// The next record; `None` behind the last. After an error there is no point in going on.

@@ -1,28 +1,28 @@
 //! Walks a range of a run's keys: its segments one after the other, for they are disjoint.
 
+use crate::Result;
+use crate::range::Course;
 use crate::segment::{SegmentCursor, Step};
 use crate::version::Run;
-use crate::{KeyRange, Result};
 use std::sync::Arc;
 
 /// A place in a range of a run's keys.
 #[derive(Debug)]
 pub(crate) struct RunCursor {
     run: Arc<Run>,
-    range: KeyRange,
+    course: Course,
     keys_only: bool,
-    /// The number of the segment that comes after `segment`.
-    next: usize,
+    /// The number of the segment that `segment` walks.
+    index: usize,
     segment: SegmentCursor,
 }
 
 impl RunCursor {
-    /// Before the first key of `range`; `None` if no segment can hold one. Cheap: nothing is read yet.
-    pub(super) fn new(run: Arc<Run>, range: KeyRange, keys_only: bool) -> Option<RunCursor> {
-        let first = run.first_in(&range);
-        let segment = run.segments.get(first).filter(|segment| !range.is_past(&segment.meta.min_key))?;
-        let segment = SegmentCursor::new(segment.clone(), range.clone(), keys_only);
-        Some(RunCursor { run, range, keys_only, next: first + 1, segment })
+    /// At the beginning of `course`; `None` if no segment can hold a key of its range. Cheap: nothing is read yet.
+    pub(super) fn new(run: Arc<Run>, course: Course, keys_only: bool) -> Option<RunCursor> {
+        let index = run.first_on(&course)?;
+        let segment = SegmentCursor::new(run.segments[index].clone(), course.clone(), keys_only);
+        Some(RunCursor { run, course, keys_only, index, segment })
     }
 
     /// Goes to the next record. After an error there is none.
@@ -37,10 +37,9 @@ impl RunCursor {
     }
 
     fn next_segment(&mut self) -> bool {
-        let next = self.run.segments.get(self.next).filter(|segment| !self.range.is_past(&segment.meta.min_key));
-        let Some(next) = next else { return false };
-        self.segment = SegmentCursor::new(next.clone(), self.range.clone(), self.keys_only);
-        self.next += 1;
+        let Some(next) = self.run.next_on(self.index, &self.course) else { return false };
+        self.segment = SegmentCursor::new(self.run.segments[next].clone(), self.course.clone(), self.keys_only);
+        self.index = next;
         true
     }
 

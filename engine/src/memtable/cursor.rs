@@ -1,82 +1,144 @@
-//! Walks a memtable in key order.
+//! Walks a memtable in key order, or against it.
 
-use super::order::{Chunk, Ordered};
+use super::order::{Chunk, Ordered, Sorted};
 use super::{Item, Memtable};
 use crate::Seq;
+use crate::range::{Course, Direction};
 use bytes::Bytes;
-use std::ops::Bound;
+use std::cmp::Reverse;
+use std::ops::Range;
 use std::sync::Arc;
 
-/// Goes forward over a memtable's newest records at a sequence number, in key order. It sees what was there when the
-/// order was made, whatever is inserted meanwhile.
+/// Goes over a memtable's newest records at a sequence number, in key order or against it. It sees what was there when
+/// the order was made, whatever is inserted meanwhile.
 #[derive(Debug)]
 pub(crate) struct MemtableCursor {
     memtable: Arc<Memtable>,
     at: Seq,
+    direction: Direction,
     heads: Vec<Head>,
     current: Option<u32>,
+    /// Backward, the newest record met so far of the key after the current one.
+    newest: Option<u32>,
+    /// The number of the head whose entry comes next, if that has been found out.
+    nearest: Option<usize>,
 }
 
-/// The next entry of one chunk.
+/// What is left of one chunk.
 #[derive(Debug)]
 struct Head {
     chunk: Arc<Chunk>,
-    next: usize,
+    left: Range<usize>,
 }
 
 impl Head {
-    fn entry(&self) -> Option<u32> {
-        self.chunk.entries.get(self.next).map(|sorted| sorted.entry)
+    /// What is left of `chunk` on `course`: where it ends is for the cursor's user to see.
+    fn new(memtable: &Memtable, chunk: &Arc<Chunk>, course: &Course) -> Head {
+        let entries = &chunk.entries;
+        let is_before = |sorted: &Sorted| course.is_before(memtable.key(sorted.entry));
+        let left = match course.direction {
+            Direction::Forward => entries.partition_point(is_before)..entries.len(),
+            Direction::Backward => 0..entries.partition_point(|sorted| !is_before(sorted)),
+        };
+        Head { chunk: chunk.clone(), left }
+    }
+
+    /// The next entry. A head always has one.
+    #[inline]
+    fn entry(&self, direction: Direction) -> u32 {
+        let next = match direction {
+            Direction::Forward => self.left.start,
+            Direction::Backward => self.left.end - 1,
+        };
+        self.chunk.entries[next].entry
+    }
+
+    fn pass(&mut self, direction: Direction) {
+        match direction {
+            Direction::Forward => self.left.start += 1,
+            Direction::Backward => self.left.end -= 1,
+        }
     }
 }
 
 impl MemtableCursor {
-    /// Stands before the first key at or behind `start`.
-    pub(crate) fn new(memtable: Arc<Memtable>, ordered: &Ordered, at: Seq, start: Bound<&[u8]>) -> MemtableCursor {
-        let before = |entry: u32| match start {
-            Bound::Included(start) => memtable.key(entry) < start,
-            Bound::Excluded(start) => memtable.key(entry) <= start,
-            Bound::Unbounded => false,
-        };
-        let head = |chunk: &Arc<Chunk>| {
-            let next = chunk.entries.partition_point(|sorted| before(sorted.entry));
-            Head { chunk: chunk.clone(), next }
-        };
-        let heads = ordered.chunks.iter().map(head).filter(|head| head.entry().is_some()).collect();
-        MemtableCursor { memtable, at, heads, current: None }
+    /// Stands at the beginning of `course`.
+    pub(crate) fn new(memtable: Arc<Memtable>, ordered: &Ordered, at: Seq, course: &Course) -> MemtableCursor {
+        let head = |chunk: &Arc<Chunk>| Head::new(&memtable, chunk, course);
+        let heads = ordered.chunks.iter().map(head).filter(|head| !head.left.is_empty()).collect();
+        let direction = course.direction;
+        MemtableCursor { memtable, at, direction, heads, current: None, newest: None, nearest: None }
     }
 
     /// Goes to the next key; false where there is none. Looks at no more than `budget` entries: `None` where these did
     /// not suffice.
     pub(crate) fn advance(&mut self, budget: &mut usize) -> Option<bool> {
-        loop {
-            if *budget == 0 {
-                return None;
-            }
-            *budget -= 1;
-            let Some(entry) = self.take_smallest() else {
-                self.current = None;
-                return Some(false);
-            };
-            // Of one key the newest comes first: later ones are older, and hidden.
+        match self.direction {
+            Direction::Forward => self.advance_forward(budget),
+            Direction::Backward => self.advance_backward(budget),
+        }
+    }
+
+    /// Of one key the newest comes first: later ones are older, and hidden.
+    fn advance_forward(&mut self, budget: &mut usize) -> Option<bool> {
+        while let Some(entry) = self.peek() {
+            *budget = budget.checked_sub(1)?;
+            self.pass();
             let is_older = self.current.is_some_and(|current| self.memtable.key(current) == self.memtable.key(entry));
             if !is_older && self.memtable.seq(entry) <= self.at {
                 self.current = Some(entry);
                 return Some(true);
             }
         }
+        self.current = None;
+        Some(false)
     }
 
-    fn take_smallest(&mut self) -> Option<u32> {
-        let memtable = &self.memtable;
-        let order = |head: &Head| head.entry().map(|entry| (memtable.key(entry), std::cmp::Reverse(entry)));
-        let smallest = (0..self.heads.len()).min_by(|&a, &b| order(&self.heads[a]).cmp(&order(&self.heads[b])))?;
-        let entry = self.heads[smallest].entry();
-        self.heads[smallest].next += 1;
-        if self.heads[smallest].entry().is_none() {
-            self.heads.swap_remove(smallest);
+    /// Of one key the oldest comes first: the last that shows is the newest.
+    fn advance_backward(&mut self, budget: &mut usize) -> Option<bool> {
+        while let Some(entry) = self.peek() {
+            if self.newest.is_some_and(|newest| self.memtable.key(newest) != self.memtable.key(entry)) {
+                break;
+            }
+            *budget = budget.checked_sub(1)?;
+            self.pass();
+            if self.memtable.seq(entry) <= self.at {
+                self.newest = Some(entry);
+            }
         }
-        entry
+        self.current = self.newest.take();
+        Some(self.current.is_some())
+    }
+
+    /// The next entry of all chunks.
+    #[inline]
+    fn peek(&mut self) -> Option<u32> {
+        if self.nearest.is_none() {
+            self.nearest = self.find_nearest();
+        }
+        self.nearest.map(|nearest| self.heads[nearest].entry(self.direction))
+    }
+
+    /// By key, and of one key in the order in which a chunk has them.
+    fn find_nearest(&self) -> Option<usize> {
+        let (memtable, direction) = (&self.memtable, self.direction);
+        let order = |&a: &usize, &b: &usize| {
+            let (a, b) = (self.heads[a].entry(direction), self.heads[b].entry(direction));
+            direction.order(memtable.key(a), memtable.key(b)).then_with(|| match direction {
+                Direction::Forward => Reverse(a).cmp(&Reverse(b)),
+                Direction::Backward => a.cmp(&b),
+            })
+        };
+        (0..self.heads.len()).min_by(order)
+    }
+
+    /// Goes behind the next entry.
+    fn pass(&mut self) {
+        let Some(nearest) = self.nearest.take() else { return };
+        self.heads[nearest].pass(self.direction);
+        if self.heads[nearest].left.is_empty() {
+            self.heads.swap_remove(nearest);
+        }
     }
 
     /// The record the cursor stands at.

@@ -1,17 +1,19 @@
-//! Walks a range of a segment's keys in order, without an await: where bytes are not at hand it says which it needs.
+//! Walks a range of a segment's keys in order or against it, without an await: where bytes are not at hand it says which
+//! it needs.
 //!
 //! | layout | with values | keys only |
 //! | --- | --- | --- |
-//! | sorted | finds its place through fences and index, then goes from record to record | goes from entry to entry of the index, and into the records only where an entry covers several |
+//! | sorted | finds its place through fences and index, then goes from record to record; backward, from chunk to chunk of them | goes from entry to entry of the index, and into the records only where an entry covers several |
 //! | dense | goes from entry to entry; values are read from where these point, by whoever wants them | the same |
 
 use super::frames::{FrameStep, Frames};
 use super::reader::Segment;
-use crate::format::Damage;
 use crate::format::block::{BlockCursor, Content, Facts, Span};
 use crate::format::fences::Fences;
 use crate::format::header::HEADER_LEN;
-use crate::{Error, KeyRange, Result};
+use crate::format::{self, Damage};
+use crate::range::Course;
+use crate::{Error, Result};
 use bytes::Bytes;
 use std::ops::{Bound, Range};
 use std::sync::Arc;
@@ -40,7 +42,7 @@ pub(crate) enum ValueAt {
 #[derive(Debug)]
 pub(crate) struct SegmentCursor {
     segment: Arc<Segment>,
-    range: KeyRange,
+    course: Course,
     keys_only: bool,
     state: State,
     /// No key of the range has been met yet, so keys may still lie before it.
@@ -56,9 +58,9 @@ pub(crate) struct SegmentCursor {
 /// What the next step has to do.
 #[derive(Clone, Copy, Debug)]
 enum State {
-    /// Find the index block in which the range begins.
+    /// Find the index block in which the way begins.
     Start,
-    /// Open this index block; seek in it, or begin at its first entry.
+    /// Open this index block; seek in it, or begin at its first entry, backward at its last.
     Block {
         index: usize,
         seek: bool,
@@ -67,7 +69,7 @@ enum State {
     Entry {
         index: usize,
     },
-    /// Go to the next record; behind the last to the next entry of the index block, if one is given.
+    /// Go to the next record; after the last to the next entry of the index block, if one is given.
     Frame {
         index: Option<usize>,
     },
@@ -75,10 +77,10 @@ enum State {
 }
 
 impl SegmentCursor {
-    /// A cursor before the first key of `range`. Cheap: nothing is read yet.
-    pub(crate) fn new(segment: Arc<Segment>, range: KeyRange, keys_only: bool) -> SegmentCursor {
+    /// A cursor at the beginning of `course`. Cheap: nothing is read yet.
+    pub(crate) fn new(segment: Arc<Segment>, course: Course, keys_only: bool) -> SegmentCursor {
         SegmentCursor {
-            range,
+            course,
             keys_only,
             state: State::Start,
             seeking: true,
@@ -194,7 +196,14 @@ impl SegmentCursor {
     /// Goes to the next record of the frames; `None` where that is not in the range, or they have ended.
     #[inline]
     fn step_frame(&mut self, index: Option<usize>) -> Result<Option<Step>> {
-        match self.frames.advance().map_err(|damage| self.segment.corrupt(damage))? {
+        let from = self.fetches_from();
+        let step = if self.course.is_backward() {
+            let is_beyond = |key: &[u8]| self.seeking && self.course.is_before(key);
+            self.frames.retreat(from, is_beyond)
+        } else {
+            self.frames.advance()
+        };
+        match step.map_err(|damage| self.segment.corrupt(damage))? {
             FrameStep::Ready => {
                 self.at_entry = false;
                 Ok(self.judge())
@@ -205,7 +214,7 @@ impl SegmentCursor {
             }
             FrameStep::Need(range) => match self.fetch(range.clone())? {
                 Some(bytes) => {
-                    self.frames.supply(bytes);
+                    self.frames.supply(range.start, bytes);
                     Ok(None)
                 }
                 None => Ok(Some(Step::Need(range))),
@@ -216,25 +225,16 @@ impl SegmentCursor {
     /// Whether the current key is in the range: `None` if it lies before.
     #[inline]
     fn judge(&mut self) -> Option<Step> {
-        if self.seeking && self.is_before() {
+        if self.seeking && self.course.is_before(self.key()) {
             return None;
         }
         self.seeking = false;
-        Some(if self.range.is_past(self.key()) { Step::End } else { Step::Ready })
-    }
-
-    fn is_before(&self) -> bool {
-        match &self.range.start {
-            Bound::Included(start) => self.key() < &start[..],
-            Bound::Excluded(start) => self.key() <= &start[..],
-            Bound::Unbounded => false,
-        }
+        Some(if self.course.is_past(self.key()) { Step::End } else { Step::Ready })
     }
 
     fn start(&mut self) -> Result<Option<Step>> {
-        let all = HEADER_LEN as u64..self.segment.footer().records_end();
-        if self.range.start == Bound::Unbounded && self.walks_frames() {
-            self.walk(all, None);
+        if *self.course.begin() == Bound::Unbounded && self.streams() {
+            self.walk(self.segment.records(), None);
             return Ok(None);
         }
         let segment = self.segment.clone();
@@ -248,17 +248,29 @@ impl SegmentCursor {
                 }
             }
         };
-        let (index, seek) = match &self.range.start {
-            Bound::Included(start) | Bound::Excluded(start) => (fences.find(start), true),
+        let (index, seek) = match self.course.begin() {
+            Bound::Included(key) | Bound::Excluded(key) => (fences.find(key), true),
+            Bound::Unbounded if self.course.is_backward() => (fences.len().saturating_sub(1), false),
             Bound::Unbounded => (0, false),
         };
         self.state = State::Block { index, seek };
         Ok(None)
     }
 
-    /// Whether it goes from record to record, once it has found the first.
+    /// Whether records are what it gives, and not entries of the index.
     fn walks_frames(&self) -> bool {
         self.segment.is_sorted() && !self.keys_only
+    }
+
+    /// Whether it goes from record to record, once it has found the first.
+    fn streams(&self) -> bool {
+        self.walks_frames() && !self.course.is_backward()
+    }
+
+    /// Below this offset nothing is fetched along with a chunk that is needed. What lies before a chunk comes next where
+    /// values are wanted; for keys it may be a large value.
+    fn fetches_from(&self) -> u64 {
+        if self.walks_frames() { HEADER_LEN as u64 } else { u64::MAX }
     }
 
     fn open_block(&mut self, index: usize, seek: bool) -> Result<Option<Step>> {
@@ -274,7 +286,11 @@ impl SegmentCursor {
         };
         self.entries.open(&segment.stream(), block.start, bytes).map_err(corrupt)?;
         self.state = State::Entry { index };
-        match &self.range.start {
+        if self.course.is_backward() {
+            self.begin_backward(seek).map_err(corrupt)?;
+            return Ok(None);
+        }
+        match self.course.begin() {
             Bound::Included(start) | Bound::Excluded(start) if seek => {
                 let found = if segment.is_sorted() {
                     self.entries.seek_back(start).map(|()| true)
@@ -287,13 +303,27 @@ impl SegmentCursor {
         }
     }
 
-    fn step_entry(&mut self, index: usize) -> Result<Option<Step>> {
-        if self.entries.advance().map_err(|damage| self.segment.corrupt(damage))? {
-            self.take_entry(index)
-        } else {
-            self.state = State::Block { index: index + 1, seek: false };
-            Ok(None)
+    /// Goes behind the last entry of the block that is in the range, or of a chunk that may be.
+    fn begin_backward(&mut self, seek: bool) -> format::Result<()> {
+        match self.course.begin() {
+            Bound::Included(end) if seek => self.entries.seek_behind(end, true),
+            Bound::Excluded(end) if seek => self.entries.seek_behind(end, false),
+            _ => {
+                self.entries.seek_end();
+                Ok(())
+            }
         }
+    }
+
+    fn step_entry(&mut self, index: usize) -> Result<Option<Step>> {
+        let moved = if self.course.is_backward() { self.entries.retreat() } else { self.entries.advance() };
+        if moved.map_err(|damage| self.segment.corrupt(damage))? {
+            return self.take_entry(index);
+        }
+        let blocks = self.segment.fences_kept().map_or(0, Fences::len);
+        let next = self.course.next(index, blocks);
+        self.state = next.map_or(State::Done, |index| State::Block { index, seek: false });
+        Ok(None)
     }
 
     /// The entries' cursor has come to an entry: that is the current record, or the way to it.
@@ -305,7 +335,8 @@ impl SegmentCursor {
             return Err(self.segment.corrupt(damage));
         }
         match span.content {
-            _ if self.walks_frames() => self.walk(u64::from(span.offset)..records_end, None),
+            _ if self.streams() => self.walk(u64::from(span.offset)..records_end, None),
+            Content::One(_) if self.walks_frames() => self.walk(u64::from(span.offset)..span.end(), Some(index)),
             Content::Several(_) => self.walk(u64::from(span.offset)..span.end(), Some(index)),
             Content::One(_) => {
                 self.at_entry = true;
@@ -317,9 +348,13 @@ impl SegmentCursor {
 
     /// Goes on with the records in `range`, and then with index block `index`.
     fn walk(&mut self, range: Range<u64>, index: Option<usize>) {
-        // An owner of its own: what this walk hands out is counted apart from what others do.
-        let mapped = self.segment.mapped(range.clone()).map(Bytes::from_owner);
-        self.frames.restart(range, mapped);
+        if !self.frames.holds(&range) {
+            let records = self.segment.records();
+            // An owner of its own: what this walk hands out is counted apart from what others do.
+            let mapped = self.segment.mapped(records.clone()).map(Bytes::from_owner);
+            self.frames.hold(records.start, mapped.unwrap_or_default());
+        }
+        self.frames.restart(range);
         self.state = State::Frame { index };
     }
 

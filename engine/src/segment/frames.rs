@@ -1,4 +1,7 @@
 //! Walks records that stand back to back, over bytes that are at hand or are fetched as they are needed.
+//!
+//! A record says where it ends, but not where the one before it begins. Backward, the walk goes from chunk to chunk, as
+//! the index has them: it reads all records of a chunk, and then gives them from the last to the first.
 
 use crate::format::block::Facts;
 use crate::format::frame::{RECORD_HEAD_LEN_MAX, Stream, decode_record, peek_len};
@@ -34,10 +37,12 @@ pub(super) struct Frames {
     until: u64,
     fetch_len: u64,
     current: Current,
+    /// Backward, records of the chunk that are still to be given, the next one last.
+    behind: Vec<Current>,
 }
 
-/// The record the walk stands at: places in the window.
-#[derive(Debug)]
+/// A record: places in the window.
+#[derive(Clone, Copy, Debug)]
 struct Current {
     key: usize,
     value: usize,
@@ -58,21 +63,33 @@ impl Frames {
             until: at,
             fetch_len: FETCH_LEN_MIN,
             current: Current { key: 0, value: 0, end: 0, facts },
+            behind: Vec::new(),
         }
     }
 
-    /// Begins at the first record of `range`, whose bytes are `map` if they are at hand.
-    pub(super) fn restart(&mut self, range: Range<u64>, map: Option<Bytes>) {
-        self.window = map.unwrap_or_default();
-        self.window_at = range.start;
+    /// Stands before the first record of `range`, or behind its last for whoever goes [backward](Frames::retreat).
+    pub(super) fn restart(&mut self, range: Range<u64>) {
         self.next = range.start;
         self.until = range.end;
+        self.behind.clear();
     }
 
-    /// Gives the bytes that were needed, from where the next record begins.
-    pub(super) fn supply(&mut self, bytes: Bytes) {
+    /// Whether the bytes of `range` are at hand.
+    #[inline]
+    pub(super) fn holds(&self, range: &Range<u64>) -> bool {
+        self.window_at <= range.start && range.end <= self.window_at + self.window.len() as u64
+    }
+
+    /// Gives bytes of the file from `offset` on, and lets go of those that were there.
+    pub(super) fn hold(&mut self, offset: u64, bytes: Bytes) {
         self.window = bytes;
-        self.window_at = self.next;
+        self.window_at = offset;
+    }
+
+    /// As [`hold`](Frames::hold), of bytes that were needed: the next time, more of them will be.
+    pub(super) fn supply(&mut self, offset: u64, bytes: Bytes) {
+        self.hold(offset, bytes);
+        self.fetch_len = (self.fetch_len * 2).min(FETCH_LEN_MAX);
     }
 
     /// Goes to the next record. Where it is damaged the walk stays before it.
@@ -81,20 +98,63 @@ impl Frames {
         if self.next >= self.until {
             return Ok(FrameStep::End);
         }
-        let start = (self.next - self.window_at) as usize;
-        let rest = &self.window[start..];
+        let held = (self.next.wrapping_sub(self.window_at)).min(self.window.len() as u64) as usize;
+        let rest = &self.window[held..];
         if (rest.len() as u64) < self.until - self.next
-            && let Some(need) = missing(rest, self.next, self.until, &mut self.fetch_len)
+            && let Some(need) = missing(rest, self.next, self.until, self.fetch_len)
         {
             return Ok(FrameStep::Need(need));
         }
-        let record = decode_record(&self.stream, self.next, rest)?;
+        let (record, end) = self.read()?;
+        (self.current, self.next) = (record, end);
+        Ok(FrameStep::Ready)
+    }
+
+    /// Goes to the record before. The first call reads them all, up to the first for whose key `is_beyond` holds: that
+    /// one and those behind it are not wanted. What is fetched does not begin below `from`.
+    #[inline]
+    pub(super) fn retreat(&mut self, from: u64, is_beyond: impl Fn(&[u8]) -> bool) -> Result<FrameStep> {
+        if self.next < self.until {
+            let chunk = self.next..self.until;
+            if !self.holds(&chunk) {
+                let start = chunk.end.saturating_sub(self.fetch_len).max(from).min(chunk.start);
+                return Ok(FrameStep::Need(start..chunk.end));
+            }
+            self.read_chunk(is_beyond)?;
+        }
+        match self.behind.pop() {
+            Some(record) => {
+                self.current = record;
+                Ok(FrameStep::Ready)
+            }
+            None => Ok(FrameStep::End),
+        }
+    }
+
+    fn read_chunk(&mut self, is_beyond: impl Fn(&[u8]) -> bool) -> Result<()> {
+        while self.next < self.until {
+            let (record, end) = self.read()?;
+            self.next = end;
+            if is_beyond(&self.window[record.key..record.value]) {
+                break;
+            }
+            self.behind.push(record);
+        }
+        self.next = self.until;
+        Ok(())
+    }
+
+    /// The next record, and where it ends in the file.
+    #[inline]
+    fn read(&self) -> Result<(Current, u64)> {
+        let start = (self.next - self.window_at) as usize;
+        let len = ((self.until - self.next) as usize).min(self.window.len() - start);
+        let record = decode_record(&self.stream, self.next, &self.window[start..start + len])?;
         let end = start + record.len;
         let value = end - record.value.len();
         let facts = Facts { seq: record.seq, kind: record.kind, expires_at: record.expires_at };
-        self.current = Current { key: value - record.key.len(), value, end, facts };
-        self.next += record.len as u64;
-        Ok(FrameStep::Ready)
+        let key = value - record.key.len();
+        Ok((Current { key, value, end, facts }, self.next + record.len as u64))
     }
 
     #[inline]
@@ -134,7 +194,7 @@ impl Frames {
 /// What to fetch before the record at `at`, of which `rest` is there, can be decoded; `None` if it is all there, or if
 /// its head is such that decoding will complain anyway.
 #[cold]
-fn missing(rest: &[u8], at: u64, until: u64, fetch_len: &mut u64) -> Option<Range<u64>> {
+fn missing(rest: &[u8], at: u64, until: u64, fetch_len: u64) -> Option<Range<u64>> {
     let (have, left) = (rest.len() as u64, until - at);
     let wanted = match peek_len(rest) {
         Some(len) => len,
@@ -144,7 +204,6 @@ fn missing(rest: &[u8], at: u64, until: u64, fetch_len: &mut u64) -> Option<Rang
     if have >= wanted.min(left) || (wanted > left && rest.len() >= RECORD_HEAD_LEN_MAX) {
         return None;
     }
-    let len = wanted.max(*fetch_len).min(left);
-    *fetch_len = (*fetch_len * 2).min(FETCH_LEN_MAX);
+    let len = wanted.max(fetch_len).min(left);
     Some(at..at + len)
 }

@@ -68,7 +68,8 @@ impl Segment {
             return Err(self.corrupt(Damage::new(chunk.start, "index entry points behind the last record")));
         }
         let mut frames = Frames::nothing(self.stream());
-        frames.restart(chunk.clone(), Some(self.read(chunk.clone()).await?));
+        frames.restart(chunk.clone());
+        frames.hold(chunk.start, self.read(chunk.clone()).await?);
         let mut offset = chunk.start;
         while let FrameStep::Ready = frames.advance().map_err(|damage| self.corrupt(damage))? {
             if frames.key() >= key {

@@ -184,6 +184,11 @@ impl Segment {
         &self.footer
     }
 
+    /// Where records stand in the file.
+    pub(super) fn records(&self) -> Range<u64> {
+        HEADER_LEN as u64..self.footer.records_end()
+    }
+
     /// Whether records stand in key order.
     pub(super) fn is_sorted(&self) -> bool {
         self.footer.layout == Layout::Sorted

@@ -6,6 +6,7 @@ use crate::format::fuzz::Dice;
 use crate::format::manifest::SegmentMeta;
 use crate::format::names::Name;
 use crate::hash::{Fingerprint, hash};
+use crate::range::Course;
 use crate::{Error, ErrorKind, KeyRange, Result};
 use bytes::Bytes;
 use halite_backends::{Backend, Memory};
@@ -15,9 +16,9 @@ use std::sync::Arc;
 
 type Rows = Vec<(Vec<u8>, TestRecord)>;
 
-/// Walks a range; values are read where they are wanted.
-async fn walk(segment: &Arc<Segment>, range: &KeyRange, keys_only: bool) -> Result<Rows> {
-    let mut cursor = SegmentCursor::new(segment.clone(), range.clone(), keys_only);
+/// Walks a course; values are read where they are wanted.
+async fn walk(segment: &Arc<Segment>, course: &Course, keys_only: bool) -> Result<Rows> {
+    let mut cursor = SegmentCursor::new(segment.clone(), course.clone(), keys_only);
     let mut rows = Vec::new();
     loop {
         match cursor.advance()? {
@@ -48,16 +49,16 @@ async fn walk(segment: &Arc<Segment>, range: &KeyRange, keys_only: bool) -> Resu
     }
 }
 
-fn expected(model: &BTreeMap<Vec<u8>, TestRecord>, range: &KeyRange, keys_only: bool) -> Rows {
-    let rows = model.iter().filter(|(key, _)| range.contains(key));
-    rows.map(|(key, record)| {
+fn expected(model: &BTreeMap<Vec<u8>, TestRecord>, course: &Course, keys_only: bool) -> Rows {
+    let rows = model.iter().filter(|(key, _)| course.range.contains(key));
+    let rows = rows.map(|(key, record)| {
         let mut record = record.clone();
         if keys_only {
             record.value = record.value.map(|_| Vec::new());
         }
         (key.clone(), record)
-    })
-    .collect()
+    });
+    if course.is_backward() { rows.rev().collect() } else { rows.collect() }
 }
 
 /// Reads `segment` in every way and compares with what it must hold.
@@ -74,10 +75,10 @@ async fn check(segment: &Arc<Segment>, records: &[TestRecord], dice: &mut Dice) 
         ranges.push(KeyRange { start: bound(dice), end: bound(dice) });
     }
     ranges.push(KeyRange::prefix("a shared prefix 001"));
-    for range in &ranges {
+    for course in ranges.iter().flat_map(Course::both_over) {
         for keys_only in [false, true] {
-            let found = walk(segment, range, keys_only).await.unwrap();
-            assert!(found == expected(&model, range, keys_only), "{range:?} keys_only={keys_only}");
+            let found = walk(segment, &course, keys_only).await.unwrap();
+            assert!(found == expected(&model, &course, keys_only), "{course:?} keys_only={keys_only}");
         }
     }
 
@@ -161,6 +162,24 @@ async fn many_blocks_and_few_keys() {
     }
 }
 
+/// What a walk over all of a segment that is not mapped asks for: how often, and how many bytes.
+async fn fetched(segment: &Arc<Segment>, course: &Course, keys_only: bool, count: usize) -> (usize, u64) {
+    let mut cursor = SegmentCursor::new(segment.clone(), course.clone(), keys_only);
+    let (mut records, mut fetches, mut bytes) = (0, 0, 0);
+    loop {
+        match cursor.advance().unwrap() {
+            Step::Ready => records += 1,
+            Step::Need(range) => {
+                (fetches, bytes) = (fetches + 1, bytes + range.end - range.start);
+                cursor.supply(segment.read(range).await.unwrap());
+            }
+            Step::End => break,
+        }
+    }
+    assert_eq!(records, count);
+    (fetches, bytes)
+}
+
 /// Keys can be listed past large values without touching them.
 #[tokio::test]
 async fn keys_only_leaves_large_values_alone() {
@@ -169,21 +188,30 @@ async fn keys_only_leaves_large_values_alone() {
         let memory = Memory::new();
         let meta = write(&memory, sorted, &records).await;
         let segment = open(&Unmapped(memory), &meta).await.unwrap();
-        let mut cursor = SegmentCursor::new(segment.clone(), KeyRange::from(..), true);
-        let (mut keys, mut fetched) = (0, 0);
-        loop {
-            match cursor.advance().unwrap() {
-                Step::Ready => keys += 1,
-                Step::Need(range) => {
-                    fetched += range.end - range.start;
-                    cursor.supply(segment.read(range).await.unwrap());
-                }
-                Step::End => break,
-            }
+        for course in Course::both_over(&KeyRange::from(..)) {
+            let (_, bytes) = fetched(&segment, &course, true, 50).await;
+            assert!(bytes < 10_000, "{course:?}: {bytes}");
         }
-        assert_eq!(keys, 50);
-        assert!(fetched < 10_000, "{fetched}");
     }
+}
+
+/// Where bytes must be fetched, both ways do so in few large pieces, and few bytes twice.
+#[tokio::test]
+async fn both_ways_fetch_alike() {
+    let records: Vec<_> =
+        (0..20_000).map(|n| put(format!("key{n:05}"), vec![1; 100 + n % 100], n as u64 + 1)).collect();
+    let memory = Memory::new();
+    let meta = write(&memory, true, &records).await;
+    let segment = open(&Unmapped(memory), &meta).await.unwrap();
+    segment.fences().await.unwrap();
+    let [forward, backward] = Course::both_over(&KeyRange::from(..));
+    let (fetches, bytes) = fetched(&segment, &forward, false, records.len()).await;
+    let (index, records_len) = (segment.footer().index.clone(), segment.meta.record_bytes);
+    assert!(fetches < 15 && bytes < records_len * 21 / 20, "{fetches} {bytes} {records_len}");
+    let (back_fetches, back_bytes) = fetched(&segment, &backward, false, records.len()).await;
+    let blocks = segment.fences().await.unwrap().len();
+    assert!(back_fetches <= fetches + blocks + 1, "{back_fetches} {fetches} {blocks}");
+    assert!(back_bytes < bytes + (index.end - index.start) + bytes / 20, "{back_bytes} {bytes}");
 }
 
 #[tokio::test]
@@ -235,7 +263,9 @@ async fn ask_everything(backend: &dyn Backend, meta: &SegmentMeta, keys: &[&str]
     let mut answers = Vec::new();
     for keys_only in [false, true] {
         for range in [KeyRange::from(..), KeyRange::from("b".."zz"), KeyRange::from("key3"..)] {
-            answers.push(format!("{:?}", walk(&segment, &range, keys_only).await?));
+            for course in Course::both_over(&range) {
+                answers.push(format!("{:?}", walk(&segment, &course, keys_only).await?));
+            }
         }
     }
     for key in keys {

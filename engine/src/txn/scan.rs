@@ -2,6 +2,7 @@
 
 use super::{Own, Shared};
 use crate::commit::Footprint;
+use crate::range::Direction;
 use crate::scan::{Entry, Scan};
 use crate::{KeyRange, Result};
 use bytes::{BufMut, Bytes, BytesMut};
@@ -22,14 +23,16 @@ pub(super) struct Covered {
     last: Option<Vec<u8>>,
     /// It came to its end.
     whole: bool,
+    direction: Direction,
 }
 
 impl Covered {
     pub(super) fn add_to(self, footprint: &mut Footprint) {
-        match (self.whole, self.last) {
-            (true, _) => footprint.add_range(self.start, self.end),
-            (false, Some(last)) => footprint.add_range(self.start, Some(behind(&last))),
-            (false, None) => {}
+        match (self.last, self.direction) {
+            _ if self.whole => footprint.add_range(self.start, self.end),
+            (Some(last), Direction::Forward) => footprint.add_range(self.start, Some(behind(&last))),
+            (Some(last), Direction::Backward) => footprint.add_range(last.into(), self.end),
+            (None, _) => {}
         }
     }
 }
@@ -42,8 +45,8 @@ fn behind(key: &[u8]) -> Bytes {
     next.freeze()
 }
 
-/// The entries of a range as a transaction sees them: a [`Stream`] of `Result<Entry>` in byte order of their keys. Made
-/// by [`Transaction::scan`](super::Transaction::scan).
+/// The entries of a range as a transaction sees them: a [`Stream`] of `Result<Entry>` in byte order of their keys or,
+/// with [`rev`](TransactionScan::rev), against it. Made by [`Transaction::scan`](super::Transaction::scan).
 ///
 /// It shows the writes that the transaction had made when the scan was made; their sequence number is given as 0. After
 /// an error it ends. Once the transaction has ended it gives an error.
@@ -58,7 +61,8 @@ pub struct TransactionScan {
     /// The scan has ended.
     ended: bool,
     /// The transaction's writes in the range, in the order of their keys.
-    own: std::iter::Peekable<std::vec::IntoIter<(Bytes, Own)>>,
+    own: std::vec::IntoIter<(Bytes, Own)>,
+    direction: Direction,
     keys_only: bool,
     left: usize,
 }
@@ -77,11 +81,11 @@ impl TransactionScan {
         let mut state = shared.state.lock();
         let error = state.check().and_then(|()| shared.core().check_open()).err();
         let from = (range.start.as_ref().map(|key| &key[..]), Bound::Unbounded);
-        let own = state.writes.range::<[u8], _>(from).take_while(|(key, _)| !range.is_past(key));
+        let own = state.writes.range::<[u8], _>(from).take_while(|(key, _)| !range.is_above(key));
         let own: Vec<_> = own.map(|(key, own)| (key.clone(), own.clone())).collect();
         let noted = shared.is_serializable().then(|| {
             let (start, end) = half_open(&range);
-            state.scans.push(Covered { start, end, last: None, whole: false });
+            state.scans.push(Covered { start, end, last: None, whole: false, direction: Direction::Forward });
             state.scans.len() - 1
         });
         TransactionScan {
@@ -90,10 +94,23 @@ impl TransactionScan {
             scan: Scan::new(shared.view.clone(), range, error),
             next: None,
             ended: false,
-            own: own.into_iter().peekable(),
+            own: own.into_iter(),
+            direction: Direction::Forward,
             keys_only: false,
             left: usize::MAX,
         }
+    }
+
+    /// Goes from the largest key of the range down to the smallest: see [`Scan::rev`].
+    pub fn rev(mut self) -> TransactionScan {
+        self.scan = self.scan.rev();
+        self.direction = self.scan.direction();
+        if let Some(noted) = self.noted
+            && let Some(covered) = self.shared.state.lock().scans.get_mut(noted)
+        {
+            covered.direction = self.direction;
+        }
+        self
     }
 
     /// Gives keys without values, which are not even read where that can be avoided.
@@ -126,7 +143,7 @@ impl TransactionScan {
                         self.next = None;
                     }
                     let now = self.shared.view.now;
-                    self.own.next().and_then(|(key, own)| own.entry(key, now))
+                    self.next_own().and_then(|(key, own)| own.entry(key, now))
                 }
             };
             if let Some(mut entry) = entry {
@@ -141,12 +158,18 @@ impl TransactionScan {
         Poll::Ready(Ok(None))
     }
 
-    fn choose(&mut self) -> Next {
-        match (self.own.peek(), &self.next) {
+    fn next_own(&mut self) -> Option<(Bytes, Own)> {
+        if self.direction == Direction::Forward { self.own.next() } else { self.own.next_back() }
+    }
+
+    fn choose(&self) -> Next {
+        let own = self.own.as_slice();
+        let own = if self.direction == Direction::Forward { own.first() } else { own.last() };
+        match (own, &self.next) {
             (None, None) => Next::End,
             (None, Some(_)) => Next::Scan,
             (Some(_), None) => Next::Own,
-            (Some((own, _)), Some(entry)) => match own.cmp(&entry.key) {
+            (Some((own, _)), Some(entry)) => match self.direction.order(own, &entry.key) {
                 Ordering::Less => Next::Own,
                 Ordering::Equal => Next::OwnOver,
                 Ordering::Greater => Next::Scan,
@@ -208,3 +231,6 @@ impl fmt::Debug for TransactionScan {
         f.debug_struct("TransactionScan").field("scan", &self.scan).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,14 @@
-//! Reads a block: entry by entry, or from a key on.
+//! Reads a block: entry by entry, or from a key on, in key order or against it.
+//!
+//! An entry's key begins with bytes of the key before it, so nothing can be read backward from where it ends. Whoever goes
+//! backward has the entries from one restart point to the next read at once, at most 16, and then takes them one by one.
 
 use super::super::reader::{Reader, u32_at};
 use super::super::{Damage, KEY_LEN_MAX, Result, STREAM_LEN_MAX};
 use super::*;
 use bytes::Bytes;
 
-/// A place in a block: before its first entry, or at an entry.
+/// A place in a block: before its first entry, behind its last, or at an entry.
 #[derive(Debug)]
 pub(crate) struct BlockCursor {
     bytes: Bytes,
@@ -20,6 +23,18 @@ pub(crate) struct BlockCursor {
     /// The current entry's key. Kept when the cursor moves on, for the next key may share bytes with it.
     key: Vec<u8>,
     span: Span,
+    behind: Behind,
+}
+
+/// What lies behind a cursor that goes backward.
+#[derive(Debug, Default)]
+struct Behind {
+    /// Restart points from which nothing has been read yet.
+    restarts: usize,
+    /// The entries read from the next one, in order: where in `keys` each one's key begins, and what it covers.
+    entries: Vec<(usize, Span)>,
+    /// Their keys, back to back.
+    keys: Vec<u8>,
 }
 
 /// What an entry's head says; the suffix of its key follows.
@@ -42,6 +57,7 @@ impl BlockCursor {
             next: 0,
             key: Vec::new(),
             span: Span { offset: 0, len: 0, content },
+            behind: Behind::default(),
         }
     }
 
@@ -67,6 +83,7 @@ impl BlockCursor {
         self.restarts = restarts;
         self.next = 0;
         self.key.clear();
+        self.behind.clear(0);
         Ok(())
     }
 
@@ -130,15 +147,73 @@ impl BlockCursor {
         Ok(())
     }
 
+    /// Moves behind the last entry, from where [`retreat`](BlockCursor::retreat) goes on.
+    pub(crate) fn seek_end(&mut self) {
+        self.behind.clear(self.restarts);
+    }
+
+    /// Moves behind the last entry whose key is smaller than `key`, or equal to it if `or_equal`; before the first if there
+    /// is none. From there [`retreat`](BlockCursor::retreat) goes on.
+    pub(crate) fn seek_behind(&mut self, key: &[u8], or_equal: bool) -> Result<()> {
+        let restart = self.last_restart(key)?;
+        self.behind.clear(restart);
+        self.read_behind(restart, |entry| entry > key || (entry == key && !or_equal))
+    }
+
+    /// Moves to the entry before; false if there is none. Only after [`seek_end`](BlockCursor::seek_end) or
+    /// [`seek_behind`](BlockCursor::seek_behind), and with no other move since.
+    #[inline]
+    pub(crate) fn retreat(&mut self) -> Result<bool> {
+        loop {
+            if let Some((start, span)) = self.behind.entries.pop() {
+                self.key.clear();
+                self.key.extend_from_slice(&self.behind.keys[start..]);
+                self.behind.keys.truncate(start);
+                self.span = span;
+                return Ok(true);
+            }
+            if self.behind.restarts == 0 {
+                return Ok(false);
+            }
+            self.behind.restarts -= 1;
+            self.read_behind(self.behind.restarts, |_| false)?;
+        }
+    }
+
+    /// Reads the entries from a restart point to the next, up to the first for which `is_beyond` holds.
+    fn read_behind(&mut self, restart: usize, is_beyond: impl Fn(&[u8]) -> bool) -> Result<()> {
+        self.next = self.restart(restart)?;
+        self.key.clear();
+        let end = if restart + 1 < self.restarts { self.restart(restart + 1)? } else { self.entries_end };
+        while self.next < end {
+            // Keys share bytes: without an end to that, a small block could ask for much memory.
+            if self.behind.entries.len() == RESTART_INTERVAL {
+                return Err(self.damage(self.next, "index block lacks a restart point"));
+            }
+            self.advance()?;
+            if is_beyond(&self.key) {
+                return Ok(());
+            }
+            self.behind.entries.push((self.behind.keys.len(), self.span));
+            self.behind.keys.extend_from_slice(&self.key);
+        }
+        if self.next == end { Ok(()) } else { Err(self.damage(end, "restart point lies within an index entry")) }
+    }
+
     /// Where the last restart point stands whose key is `key` or smaller; the first if there is none.
     fn restart_at_or_below(&self, key: &[u8]) -> Result<usize> {
+        self.restart(self.last_restart(key)?)
+    }
+
+    /// The number of the last restart point whose key is `key` or smaller; of the first if there is none.
+    fn last_restart(&self, key: &[u8]) -> Result<usize> {
         let (mut low, mut high) = (0, self.restarts);
         // The first restart is at or below, or the answer for want of another.
         while high - low > 1 {
             let middle = low + (high - low) / 2;
             if self.restart_key(middle)? <= key { low = middle } else { high = middle }
         }
-        self.restart(low)
+        Ok(low)
     }
 
     fn restart(&self, index: usize) -> Result<usize> {
@@ -169,6 +244,15 @@ impl BlockCursor {
     #[cold]
     fn damage(&self, at: usize, what: &str) -> Damage {
         Damage::new(self.offset + at as u64, what)
+    }
+}
+
+impl Behind {
+    /// Forgets what was read; of `restarts` restart points nothing has been.
+    fn clear(&mut self, restarts: usize) {
+        self.restarts = restarts;
+        self.entries.clear();
+        self.keys.clear();
     }
 }
 

@@ -4,6 +4,7 @@ use crate::format::{Result, fuzz};
 use bytes::Bytes;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 const STREAM: Stream = Stream { salt: 0x5a17, base_seq: 1000 };
 const OFFSET: u64 = 70_000;
@@ -48,7 +49,17 @@ fn read(bytes: &[u8]) -> Result<Vec<(Vec<u8>, Span)>> {
     Ok(out)
 }
 
-/// Encodes the keys, reads them back, and seeks each of `targets` both ways.
+/// What the entries before the cursor are.
+fn read_backward(cursor: &mut BlockCursor) -> Vec<(Vec<u8>, Span)> {
+    let mut out = Vec::new();
+    while cursor.retreat().unwrap() {
+        out.push((cursor.key().to_vec(), *cursor.span()));
+    }
+    assert!(!cursor.retreat().unwrap());
+    out
+}
+
+/// Encodes the keys, reads them back, and seeks each of `targets` every way.
 fn check(keys: &[Vec<u8>], targets: &[Vec<u8>]) {
     let bytes = encode(keys);
     let model: BTreeMap<Vec<u8>, Span> =
@@ -56,10 +67,21 @@ fn check(keys: &[Vec<u8>], targets: &[Vec<u8>]) {
     assert_eq!(read(&bytes).unwrap(), model.clone().into_iter().collect::<Vec<_>>());
 
     let mut cursor = open(&bytes).unwrap();
+    assert!(!cursor.retreat().unwrap());
+    cursor.seek_end();
+    assert!(read_backward(&mut cursor).into_iter().eq(model.clone().into_iter().rev()));
     for target in targets.iter().chain(keys) {
         let expected = model.range(target.clone()..).next();
         let found = cursor.seek(target).unwrap();
         assert_eq!(found.then(|| (cursor.key(), cursor.span())), expected.map(|(key, span)| (&key[..], span)));
+
+        for or_equal in [false, true] {
+            cursor.seek_behind(target, or_equal).unwrap();
+            let end = if or_equal { Bound::Included(target) } else { Bound::Excluded(target) };
+            let expected = model.range::<Vec<u8>, _>((Bound::Unbounded, end)).rev();
+            let expected = expected.map(|(key, span)| (key.clone(), *span));
+            assert!(read_backward(&mut cursor).into_iter().eq(expected), "{target:?} {or_equal}");
+        }
 
         cursor.seek_back(target).unwrap();
         let expected = model.range(..=target.clone()).next_back().or(model.first_key_value()).unwrap();
@@ -120,6 +142,11 @@ fn mutated_blocks() {
                 assert!(cursor.key() >= target);
             }
             let _ = cursor.seek_back(target);
+            let mut retreated = cursor.seek_behind(target, false).and_then(|()| cursor.retreat());
+            while let Ok(true) = retreated {
+                assert!(cursor.key().len() <= KEY_LEN_MAX);
+                retreated = cursor.retreat();
+            }
         }
     });
 }
