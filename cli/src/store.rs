@@ -18,6 +18,10 @@ pub(crate) async fn open(uri: &str, create: bool) -> Result<Db> {
                 Failure::from(error).instead(message)
             }
         }
+        // To look for more damage, or to read what is whole, it would have to be open.
+        ErrorKind::Corruption => Failure::from(error)
+            .within(format!("cannot open the store at {uri}"))
+            .hint("put back this file, or the whole store, from a backup; data files have not been touched"),
         _ => Failure::from(error).within(format!("cannot open the store at {uri}")),
     })
 }

@@ -91,6 +91,10 @@ impl Store {
 
     /// Opens a file for reading. What is not a file does not exist.
     pub(crate) fn open_file(&self, path: &Path) -> io::Result<(File, u64)> {
+        // Before it is opened: a pipe would have us wait for somebody to write.
+        if !fs::metadata(self.file(path))?.is_file() {
+            return Err(io::ErrorKind::NotFound.into());
+        }
         let file = OpenOptions::new().read(true).open(self.file(path))?;
         let meta = file.metadata()?;
         if meta.is_file() { Ok((file, meta.len())) } else { Err(io::ErrorKind::NotFound.into()) }

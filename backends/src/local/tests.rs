@@ -83,6 +83,21 @@ async fn create_is_exclusive_across_handles() {
     assert!(folder.names("manifest").iter().all(|name| !name.starts_with('.')), "losers tidy up after themselves");
 }
 
+/// Opening a pipe would wait for ever.
+#[tokio::test]
+#[cfg(unix)]
+async fn what_is_no_file_does_not_exist() {
+    let folder = Folder::new("pipe");
+    let store = folder.store();
+    assert!(std::process::Command::new("mkfifo").arg(folder.0.join("pipe")).status().unwrap().success());
+    fs::create_dir(folder.0.join("folder")).unwrap();
+    for name in ["pipe", "folder"] {
+        assert_eq!(kind(store.open(&path(name)).await), Some(ErrorKind::NotFound));
+        assert!(!store.exists(&path(name)).await.unwrap());
+    }
+    assert_eq!(store.list("").try_collect::<Vec<_>>().await.unwrap(), []);
+}
+
 #[tokio::test]
 async fn leftovers_are_hidden_and_tidied() {
     let folder = Folder::new("leftovers");

@@ -171,7 +171,7 @@ fn a_damaged_manifest_is_corruption() {
     flip(&manifest, std::fs::metadata(&manifest).unwrap().len() as usize / 2);
     for args in [&["get", "a"][..], &["put", "a", "2"], &["verify"]] {
         let said = place.fails(3, args);
-        assert!(said.contains("manifest/") && said.contains("hint: "), "{args:?}: {said}");
+        assert!(said.contains("manifest/") && said.contains("hint: put back this file"), "{args:?}: {said}");
     }
 }
 
