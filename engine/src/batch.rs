@@ -53,9 +53,7 @@ impl WriteBatch {
     /// Adds a delete.
     #[must_use]
     pub fn delete(mut self, key: impl AsRef<[u8]>) -> WriteBatch {
-        let key = self.push(key.as_ref());
-        self.key_len_max = self.key_len_max.max(key.1 - key.0);
-        self.ops.push(Op::Delete { key });
+        self.push_delete(key.as_ref());
         self
     }
 
@@ -69,7 +67,13 @@ impl WriteBatch {
         self.ops.is_empty()
     }
 
-    fn push_put(&mut self, key: &[u8], value: &[u8], expires_at: Option<u64>) {
+    pub(crate) fn push_delete(&mut self, key: &[u8]) {
+        let key = self.push(key);
+        self.key_len_max = self.key_len_max.max(key.1 - key.0);
+        self.ops.push(Op::Delete { key });
+    }
+
+    pub(crate) fn push_put(&mut self, key: &[u8], value: &[u8], expires_at: Option<u64>) {
         let key = self.push(key);
         let value = self.push(value);
         self.key_len_max = self.key_len_max.max(key.1 - key.0);

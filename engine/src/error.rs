@@ -23,6 +23,9 @@ pub enum ErrorKind {
     InUse,
     /// Data is damaged: the message names file, offset, expected and found. Other data stays readable; run `verify`.
     Corruption,
+    /// What is stored is whole, but not of the type asked for: the message names collection and key. Read it with the types
+    /// that it was written with.
+    WrongType,
     /// No room is left. Nothing of this write happened; free some space and go on.
     NoSpace,
     /// The caller lacks the rights to the store. Check its owner and mode.

@@ -54,6 +54,7 @@ mod stats;
 mod tasks;
 mod timers;
 mod txn;
+mod typed;
 mod verify;
 mod version;
 mod versions;
@@ -72,6 +73,7 @@ pub use scan::{Entry, Scan};
 pub use snapshot::Snapshot;
 pub use stats::{MemtableNode, RunNode, SegmentNode, Stats, Tree};
 pub use txn::{Isolation, Transaction, TransactionOptions, TransactionScan};
+pub use typed::{AsKey, Collection, Entries, Key, KeyBounds, KeyError, Keys, PrefixOf, Reader};
 pub use verify::{Damage, VerifyReport};
 
 /// The commit order of a record: one counter for the database, never reused, from 1.

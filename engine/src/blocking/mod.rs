@@ -23,14 +23,18 @@
 //! [`Db::as_async`] is the async handle of the same database, and [`Db::run`] runs any future of it:
 //! `db.run(db.as_async().verify())??`.
 
+mod collection;
 mod host;
 mod scan;
 mod snapshot;
 
+pub use collection::{Collection, Entries, Keys};
 pub use scan::Scan;
 pub use snapshot::Snapshot;
 
-use crate::{Builder, CompactReport, Entry, KeyRange, Result, Stats, Tree, VerifyReport, WriteBatch, WriteOptions};
+use crate::{
+    Builder, CompactReport, Entry, Key, KeyRange, Result, Stats, Tree, VerifyReport, WriteBatch, WriteOptions,
+};
 use bytes::Bytes;
 use host::Host;
 use std::sync::Arc;
@@ -200,6 +204,11 @@ impl Db {
     /// The database as it is now, for as long as it is held.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot::new(self.as_async().snapshot(), self.inner.clone())
+    }
+
+    /// The collection `name`: a map from `K` to `V` among others in this store. See [`halite::Collection`](crate::Collection).
+    pub fn collection<K: Key, V>(&self, name: impl AsRef<str>) -> Collection<K, V> {
+        Collection::new(self.as_async().collection(name), self.inner.clone())
     }
 
     /// Makes all commits so far durable: see [`halite::Db::flush`](crate::Db::flush).

@@ -1,7 +1,7 @@
 //! Blocking snapshots.
 
-use super::{Inner, Scan};
-use crate::{Entry, KeyRange, Result, Seq};
+use super::{Collection, Inner, Scan};
+use crate::{Entry, Key, KeyRange, Result, Seq};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -53,6 +53,11 @@ impl Snapshot {
     /// The entries at this moment whose keys begin with `prefix`.
     pub fn prefix(&self, prefix: impl AsRef<[u8]>) -> Scan {
         self.scan(KeyRange::prefix(prefix))
+    }
+
+    /// The collection `name` as it is at this moment: see [`halite::Collection`](crate::Collection).
+    pub fn collection<K: Key, V>(&self, name: impl AsRef<str>) -> Collection<K, V, crate::Snapshot> {
+        Collection::new(self.snapshot.collection(name), self.inner.clone())
     }
 
     /// The last commit that shows.

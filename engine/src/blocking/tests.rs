@@ -119,3 +119,24 @@ fn any_future_can_be_run() {
     db.run(both).unwrap().unwrap();
     assert_eq!(db.scan(..).count(), 2);
 }
+
+#[test]
+fn collections_block_too() {
+    let db = open(&Memory::new(), Options::default());
+    let visits = db.collection::<(String, u32), u64>("visits");
+    for day in 0..200 {
+        visits.put(("home".to_owned(), day), &u64::from(day)).unwrap();
+    }
+    let before = db.snapshot();
+    let mut batch = WriteBatch::new();
+    visits.delete_in(&mut batch, ("home".to_owned(), 7));
+    visits.put_in(&mut batch, ("about".to_owned(), 0), &1).unwrap();
+    db.write(batch).unwrap();
+    visits.delete(("home".to_owned(), 8)).unwrap();
+    assert_eq!(visits.get(("home".to_owned(), 9)).unwrap(), Some(9));
+    assert!(!visits.contains(("home".to_owned(), 7)).unwrap());
+    assert_eq!((visits.prefix(("home",)).count(), visits.scan(..).keys().count()), (198, 199));
+    let old = before.collection::<(String, u32), u64>("visits");
+    let sum: u64 = old.scan(..).map(|visit| visit.unwrap().1).sum();
+    assert_eq!((sum, old.name()), (199 * 200 / 2, "visits"));
+}

@@ -1,0 +1,160 @@
+//! Blocking collections.
+
+use super::{Inner, Scan};
+use crate::typed::{AsKey, Entries as AsyncEntries, Key, KeyBounds, Place, PrefixOf, Reader};
+use crate::{Result, WriteBatch, WriteOptions};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+/// A map from `K` to `V`, kept under a name: [`halite::Collection`](crate::Collection) for callers without async.
+///
+/// ```
+/// # fn main() -> halite::Result<()> {
+/// let db = halite::blocking::Db::open("mem:")?;
+/// let visits = db.collection::<String, u64>("visits");
+/// visits.put("home", &1)?;
+/// for visit in visits.scan(..) {
+///     let (page, count) = visit?;
+///     println!("{page}: {count}");
+/// }
+/// # drop(visits);
+/// # db.close()
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Collection<K, V, R = crate::Db> {
+    // Dropped in this order: what reads goes before the runtime may.
+    collection: crate::Collection<K, V, R>,
+    inner: Arc<Inner>,
+}
+
+impl<K, V, R: Clone> Clone for Collection<K, V, R> {
+    fn clone(&self) -> Self {
+        Collection { collection: self.collection.clone(), inner: self.inner.clone() }
+    }
+}
+
+impl<K: Key, V, R> Collection<K, V, R> {
+    pub(super) fn new(collection: crate::Collection<K, V, R>, inner: Arc<Inner>) -> Self {
+        Collection { collection, inner }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        self.collection.name()
+    }
+
+    /// Adds a delete to `batch`.
+    pub fn delete_in(&self, batch: &mut WriteBatch, key: impl AsKey<K>) {
+        self.collection.delete_in(batch, key);
+    }
+}
+
+impl<K: Key, V: DeserializeOwned, R: Reader> Collection<K, V, R> {
+    /// The value of `key`, or `None` where it is absent, deleted or expired.
+    pub fn get(&self, key: impl AsKey<K>) -> Result<Option<V>> {
+        self.inner.run(self.collection.get(key))
+    }
+
+    /// Whether `key` is there. The value is not decoded.
+    pub fn contains(&self, key: impl AsKey<K>) -> Result<bool> {
+        self.inner.run(self.collection.contains(key))
+    }
+
+    /// The entries whose keys lie in `range`, in the order of their keys, as they are at this call.
+    pub fn scan(&self, range: impl KeyBounds<K>) -> Entries<K, V> {
+        Entries::new(self.collection.scan(range), self.inner.clone())
+    }
+
+    /// The entries whose keys begin with `prefix`.
+    pub fn prefix(&self, prefix: impl PrefixOf<K>) -> Entries<K, V> {
+        Entries::new(self.collection.prefix(prefix), self.inner.clone())
+    }
+}
+
+impl<K: Key, V: Serialize, R> Collection<K, V, R> {
+    /// Adds a put to `batch`, which [`Db::write`](super::Db::write) commits: all of it or nothing, whatever the collections.
+    ///
+    /// # Errors
+    /// `InvalidInput` where serde cannot encode the value; the batch is unchanged then.
+    pub fn put_in(&self, batch: &mut WriteBatch, key: impl AsKey<K>, value: &V) -> Result<()> {
+        self.collection.put_in(batch, key, value)
+    }
+}
+
+impl<K: Key, V: Serialize> Collection<K, V> {
+    /// Sets `key` to `value`.
+    pub fn put(&self, key: impl AsKey<K>, value: &V) -> Result<()> {
+        self.inner.run(self.collection.put(key, value))
+    }
+
+    /// Sets `key` to `value` as `options` say.
+    pub fn put_with(&self, key: impl AsKey<K>, value: &V, options: WriteOptions) -> Result<()> {
+        self.inner.run(self.collection.put_with(key, value, options))
+    }
+}
+
+impl<K: Key, V> Collection<K, V> {
+    /// Deletes `key`; no error where it is not there.
+    pub fn delete(&self, key: impl AsKey<K>) -> Result<()> {
+        self.inner.run(self.collection.delete(key))
+    }
+}
+
+/// The entries of a range of a [`Collection`], in the order of their keys: an [`Iterator`] of `Result<(K, V)>`.
+#[derive(Debug)]
+#[must_use = "a scan does nothing unless it is iterated over"]
+pub struct Entries<K, V> {
+    scan: Scan,
+    place: Arc<Place>,
+    types: PhantomData<fn() -> (K, V)>,
+}
+
+impl<K, V> Entries<K, V> {
+    fn new(entries: AsyncEntries<K, V>, inner: Arc<Inner>) -> Entries<K, V> {
+        let (scan, place) = entries.into_parts();
+        Entries { scan: Scan::new(scan, inner), place, types: PhantomData }
+    }
+
+    /// Ends after `count` entries.
+    pub fn limit(self, count: usize) -> Entries<K, V> {
+        Entries { scan: self.scan.limit(count), ..self }
+    }
+
+    /// Gives keys only; values are not even read where that can be avoided.
+    pub fn keys(self) -> Keys<K> {
+        Keys { scan: self.scan.keys_only(), place: self.place, types: PhantomData }
+    }
+}
+
+impl<K: Key, V: DeserializeOwned> Iterator for Entries<K, V> {
+    type Item = Result<(K, V)>;
+
+    fn next(&mut self) -> Option<Result<(K, V)>> {
+        let entry = self.scan.next()?;
+        Some(entry.and_then(|entry| {
+            let key = self.place.decode_key(&entry.key)?;
+            Ok((key, self.place.decode_value(&entry.key, &entry.value)?))
+        }))
+    }
+}
+
+/// The keys of a range of a [`Collection`], in order: an [`Iterator`] of `Result<K>`.
+#[derive(Debug)]
+#[must_use = "a scan does nothing unless it is iterated over"]
+pub struct Keys<K> {
+    scan: Scan,
+    place: Arc<Place>,
+    types: PhantomData<fn() -> K>,
+}
+
+impl<K: Key> Iterator for Keys<K> {
+    type Item = Result<K>;
+
+    fn next(&mut self) -> Option<Result<K>> {
+        let entry = self.scan.next()?;
+        Some(entry.and_then(|entry| self.place.decode_key(&entry.key)))
+    }
+}

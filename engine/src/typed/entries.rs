@@ -1,0 +1,85 @@
+//! Typed scans.
+
+use super::{Key, Place};
+use crate::{Result, Scan};
+use futures::Stream;
+use serde::de::DeserializeOwned;
+use std::fmt;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+/// The entries of a range of a [`Collection`](crate::Collection), in the order of their keys: a [`Stream`] of
+/// `Result<(K, V)>`. Otherwise as [`Scan`].
+///
+/// An entry that cannot be decoded is an error in its place, and those behind it still come.
+#[must_use = "a scan does nothing unless it is polled"]
+pub struct Entries<K, V> {
+    scan: Scan,
+    place: Arc<Place>,
+    types: PhantomData<fn() -> (K, V)>,
+}
+
+impl<K, V> Entries<K, V> {
+    pub(super) fn new(scan: Scan, place: Arc<Place>) -> Entries<K, V> {
+        Entries { scan, place, types: PhantomData }
+    }
+
+    /// Ends after `count` entries.
+    pub fn limit(self, count: usize) -> Entries<K, V> {
+        Entries { scan: self.scan.limit(count), ..self }
+    }
+
+    /// Gives keys only; values are not even read where that can be avoided.
+    pub fn keys(self) -> Keys<K> {
+        Keys { scan: self.scan.keys_only(), place: self.place, types: PhantomData }
+    }
+
+    pub(crate) fn into_parts(self) -> (Scan, Arc<Place>) {
+        (self.scan, self.place)
+    }
+}
+
+impl<K: Key, V: DeserializeOwned> Stream for Entries<K, V> {
+    type Item = Result<(K, V)>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<(K, V)>>> {
+        let entries = self.get_mut();
+        let Some(entry) = ready!(Pin::new(&mut entries.scan).poll_next(cx)) else { return Poll::Ready(None) };
+        Poll::Ready(Some(entry.and_then(|entry| {
+            let key = entries.place.decode_key(&entry.key)?;
+            Ok((key, entries.place.decode_value(&entry.key, &entry.value)?))
+        })))
+    }
+}
+
+impl<K, V> fmt::Debug for Entries<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entries").field("collection", &self.place.name()).field("scan", &self.scan).finish()
+    }
+}
+
+/// The keys of a range of a [`Collection`](crate::Collection), in order: a [`Stream`] of `Result<K>`.
+#[must_use = "a scan does nothing unless it is polled"]
+pub struct Keys<K> {
+    scan: Scan,
+    place: Arc<Place>,
+    types: PhantomData<fn() -> K>,
+}
+
+impl<K: Key> Stream for Keys<K> {
+    type Item = Result<K>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<K>>> {
+        let keys = self.get_mut();
+        let Some(entry) = ready!(Pin::new(&mut keys.scan).poll_next(cx)) else { return Poll::Ready(None) };
+        Poll::Ready(Some(entry.and_then(|entry| keys.place.decode_key(&entry.key))))
+    }
+}
+
+impl<K> fmt::Debug for Keys<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keys").field("collection", &self.place.name()).field("scan", &self.scan).finish()
+    }
+}
