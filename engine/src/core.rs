@@ -156,7 +156,7 @@ impl Core {
     /// Stops all writing because of `cause`; reads go on.
     pub(crate) fn fail(&self, cause: Error) {
         tracing::error!(error = %cause, "writing stops");
-        self.log.fail(cause, Seq::MAX);
+        self.log.fail(cause);
     }
 
     /// Runs `work` as a task of its own and waits for its end. The caller's future may be dropped at any moment: what it

@@ -44,13 +44,15 @@ pub(crate) fn abandon(core: &Arc<Core>) {
         return;
     }
     // The storage is slow: the write goes on in the background.
-    let ended = core.clone();
-    core.tasks.spawn(
-        "abandon",
-        async move {
-            ended.log.idle().await;
-            ended.shut()
-        },
-        |_| {},
-    );
+    let abandoned = Abandoned(core.clone());
+    core.tasks.spawn("abandon", async move { abandoned.0.log.idle().await }, |_| {});
+}
+
+/// A database without a handle: let go of when there is nothing more to write, or the runtime that writes it ends.
+struct Abandoned(Arc<Core>);
+
+impl Drop for Abandoned {
+    fn drop(&mut self) {
+        self.0.shut();
+    }
 }

@@ -43,10 +43,17 @@ impl Tasks {
         P: FnOnce(Error) + Send + 'static,
     {
         self.0.spawn(async move {
-            if AssertUnwindSafe(task).catch_unwind().await.is_err() {
-                tracing::error!(task = name, "background task panicked");
-                on_panic(Error::new(ErrorKind::Poisoned, format!("background task `{name}` panicked: this is a bug")));
+            if let Err(panicked) = caught(name, task).await {
+                on_panic(panicked);
             }
         })
     }
+}
+
+/// Runs `task`, and turns a panic in it into an error.
+pub(crate) async fn caught(name: &'static str, task: impl Future<Output = ()>) -> Result<()> {
+    AssertUnwindSafe(task).catch_unwind().await.map_err(|_| {
+        tracing::error!(task = name, "background task panicked");
+        Error::new(ErrorKind::Poisoned, format!("background task `{name}` panicked: this is a bug"))
+    })
 }

@@ -9,10 +9,10 @@ use futures::TryStreamExt;
 use futures::future::BoxFuture;
 use halite::backends::SimulatedOptions;
 use halite::{Db, Durability, ErrorKind, WriteBatch, WriteOptions};
-use halite_tests::history::State;
+use halite_tests::history::{Loss, State};
 use halite_tests::ops::{Op, put};
 use halite_tests::play::{Policy, play};
-use halite_tests::world::{Store, World, bytes, ends, process, read_all, small_options, soundness};
+use halite_tests::world::{FOR_EVER, Store, World, bytes, ends, process, read_all, small_options, soundness};
 use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
@@ -162,6 +162,50 @@ fn write() {
     let act: Act =
         |db| Box::pin(async move { db.write(WriteBatch::new().put("a", "1").delete("user:0009").put("b", "2")).await });
     drop_everywhere(&[("a", Some("1")), ("b", Some("2")), ("user:0009", None)], act);
+}
+
+/// Nobody else writes, and no timer helps: what a dropped future has entered becomes visible all the same, and survives
+/// the process.
+#[test]
+fn a_commit_whose_future_was_dropped_needs_no_other() {
+    for append in [true, false] {
+        for durability in [Durability::Synced, Durability::Written, Durability::Deferred] {
+            let story = format!("append={append} {durability:?}");
+            let options = SimulatedOptions { seed: 3, append, ..SimulatedOptions::default() };
+            let mut world = World::new(Store::simulated(options), small_options(), 3);
+            let state = process(async {
+                let db = world.open().await.unwrap();
+                db.put("before", "1").await.unwrap();
+                tokio::time::sleep(FOR_EVER).await;
+                drop(polled(db.put_with("alone", "1", level(durability)), 1, Moment::AtOnce).await);
+                tokio::time::sleep(FOR_EVER).await;
+                let state = read_all(&db).await.unwrap();
+                assert_eq!(state.len(), 2, "{story}: it never happened");
+                world.end(Loss::Kill, 0);
+                state
+            });
+            same_at_next_opening(&mut world, &state, &story);
+        }
+    }
+}
+
+/// So does a flush.
+#[test]
+fn a_flush_whose_future_was_dropped_needs_no_other() {
+    let mut world = World::new(Store::simulated(SimulatedOptions::default()), small_options(), 3);
+    world.options.flush_interval = 10 * FOR_EVER;
+    world.options.sync_interval = 10 * FOR_EVER;
+    process(async {
+        let db = world.open().await.unwrap();
+        db.put("before", "1").await.unwrap();
+        tokio::time::sleep(FOR_EVER).await;
+        db.put_with("deferred", "1", level(Durability::Deferred)).await.unwrap();
+        drop(polled(db.flush(), 1, Moment::AtOnce).await);
+        tokio::time::sleep(FOR_EVER).await;
+        world.end(Loss::PowerCut, 0);
+        let db = world.open().await.unwrap();
+        assert_eq!(read_all(&db).await.unwrap().len(), 2, "nothing was made durable");
+    });
 }
 
 #[test]

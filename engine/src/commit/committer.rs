@@ -17,17 +17,15 @@ pub(crate) async fn run(core: Arc<Core>, mut sink: Sink) {
     let mut rounds = 0;
     loop {
         let work = std::future::poll_fn(|_| core.log.next_work()).await;
-        let tried = match &work {
-            Work::Stop => return,
-            Work::Write { group, .. } => group.last_seq,
-            _ => 0,
-        };
+        if matches!(work, Work::Stop) {
+            return;
+        }
         let answered = match step(&core, &mut sink, work).await {
             Ok(answered) => answered,
             Err(cause) => {
                 let cause = core.explain(cause).await;
                 tracing::error!(error = %cause, "the log failed; writing stops");
-                core.log.fail(cause, tried);
+                core.log.fail(cause);
                 return;
             }
         };

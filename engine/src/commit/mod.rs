@@ -1,8 +1,9 @@
 //! Commits: order them, log them, make them durable, publish them.
 //!
-//! Writers enter the [`queue`] in log order under one short lock; a single [`committer`] owns the log and writes what
-//! gathered while the last write was under way with one write and one sync (group commit). The [`driver`] lets a
-//! writer run the committer on its own thread where that is quickest.
+//! Writers enter the [`queue`] in log order under one short lock, if there is [`room`]; a single [`committer`] owns the
+//! log and writes what gathered while the last write was under way with one write and one sync (group commit). The
+//! [`driver`] lets a writer run the committer on its own thread where that is quickest, and the [`line`] of those who wait
+//! tells when each may be answered.
 //!
 //! # Guarantees
 //! 1. Commits become visible in log order, never half, never before their own durability level is reached.
@@ -13,7 +14,9 @@ mod committer;
 mod condition;
 mod conditional;
 mod driver;
+mod line;
 mod queue;
+mod room;
 mod sink;
 mod window;
 mod work;
@@ -31,9 +34,8 @@ use crate::format::names::SegmentId;
 use crate::memtable::Memtable;
 use crate::segment::TailRoom;
 use crate::versions::Versions;
-use crate::{Durability, Error, Options, Result, Seq};
+use crate::{Durability, Error, Options, Result, Seq, tasks};
 use driver::Driver;
-use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use queue::{Admission, Entered, Queue};
 use std::sync::Arc;
@@ -183,9 +185,11 @@ impl Log {
 
     async fn answer(&self, entered: Entered) -> Result<()> {
         let Entered::Waits(answer) = entered else { return Ok(()) };
-        // Let other tasks of this thread enter first: they share this commit's write and sync.
-        yield_once().await;
-        self.driver.drive();
+        {
+            let _drives = Drives(&self.driver);
+            // Let other tasks of this thread enter first: they share this commit's write and sync.
+            yield_once().await;
+        }
         match answer.await {
             Ok(outcome) => outcome,
             // The queue is gone without an answer: the runtime that carried it has ended.
@@ -244,12 +248,12 @@ impl Log {
     /// Drops the committer. Whoever still waits gets an answer.
     pub(crate) fn end(&self, cause: Error) {
         self.driver.stop();
-        self.fail(cause, 0);
+        self.fail(cause);
     }
 
     /// Stops all writing because of `cause`; see [`Queue::fail`].
-    pub(crate) fn fail(&self, cause: Error, tried: Seq) {
-        let answers = self.queue.lock().fail(cause, tried);
+    pub(crate) fn fail(&self, cause: Error) {
+        let answers = self.queue.lock().fail(cause);
         answers.send();
         self.progress.notify_waiters();
     }
@@ -304,9 +308,15 @@ impl Log {
     /// Starts the committer, and returns the future that keeps it going, to be spawned.
     pub(crate) fn start(
         self: &Arc<Self>,
-        committer: BoxFuture<'static, ()>,
+        committer: impl Future<Output = ()> + Send + 'static,
     ) -> impl Future<Output = ()> + Send + 'static {
-        self.driver.start(committer);
+        let log = self.clone();
+        // It may panic on the thread of any writer, which is to hear of that as of every other failure.
+        self.driver.start(Box::pin(async move {
+            if let Err(panicked) = tasks::caught("committer", committer).await {
+                log.fail(panicked);
+            }
+        }));
         let keeper = Keeper(self.clone());
         std::future::poll_fn(move |cx| keeper.0.driver.poll_background(cx))
     }
@@ -321,12 +331,9 @@ impl Log {
         self.queue.lock().take_mark(draft)
     }
 
-    /// Ends the segment of `draft` once no more fits into its fragments.
-    fn want_rotation(&self, draft: &Draft) {
-        let mut queue = self.queue.lock();
-        if queue.active().id() == draft.id() {
-            queue.rotate(&mut |prior| (self.new_draft)(prior), &self.versions);
-        }
+    /// The segment of `draft` has as many fragments as it may have.
+    fn fill_up(&self, draft: &Draft) {
+        self.queue.lock().fill_up(draft);
     }
 
     /// Ends the active segment and lets nothing more enter.
@@ -367,6 +374,16 @@ impl Log {
     }
 }
 
+/// Drives the committer when it goes, be it because the future that holds it is dropped: what has entered is not to
+/// wait for anyone else.
+struct Drives<'a>(&'a Driver);
+
+impl Drop for Drives<'_> {
+    fn drop(&mut self) {
+        self.0.drive();
+    }
+}
+
 /// Fails the log when its background task goes before the committer has ended: the runtime is gone, and nobody is to
 /// wait for ever.
 struct Keeper(Arc<Log>);
@@ -374,7 +391,7 @@ struct Keeper(Arc<Log>);
 impl Drop for Keeper {
     fn drop(&mut self) {
         if self.0.driver.is_running() {
-            self.0.fail(Error::new(crate::ErrorKind::Closed, "the runtime of the database has ended"), Seq::MAX);
+            self.0.fail(Error::new(crate::ErrorKind::Closed, "the runtime of the database has ended"));
         }
     }
 }
@@ -428,3 +445,6 @@ async fn yield_once() {
     })
     .await;
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,14 +1,18 @@
-//! Where commits are put in order: the log buffer, the active segment, and who waits for what.
+//! Where commits are put in order: the log buffer, the active segment, and what the committer is to do next.
 //!
 //! Everything here happens under one short lock and never awaits. A commit that has entered is the queue's: it is
-//! encoded, in the memtable, and will be written whatever becomes of the future that brought it.
+//! encoded, in the memtable, and will be written whatever becomes of the future that brought it. Whether there is room
+//! for it says [`room`](super::room), who waits for what [`line`](super::line).
 //!
 //! # Guarantees
 //! 1. The order in which commits enter is the order of their sequence numbers, of their bytes in the log and of their
 //!    visibility.
-//! 2. A commit is visible no sooner than its level is reached, and no sooner than all commits before it.
-//! 3. After a failure no commit enters any more, and every waiting commit gets an answer.
+//! 2. After a failure no commit enters any more, and every waiting commit gets an answer.
+//! 3. No more than [`Options::unsealed_max`] full segments wait for their seal because of commits, and no more than
+//!    [`UNWRITTEN_MAX`] bytes (and one commit) for being written.
 
+use super::line::{Answer, Answers, Line, stopped_by};
+use super::room::{Demand, Room};
 use super::window::{Era, Window};
 use super::work::{Group, Prior, Reached, Work};
 use super::{Draft, Size, new_record};
@@ -22,16 +26,11 @@ use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::sync::oneshot;
 
 const MARK_LEN: u64 = mark::MARK_LEN as u64;
 const END_LEN: u64 = mark::END_LEN as u64;
 const HEADER_LEN: u64 = header::HEADER_LEN as u64;
 
-/// Room at the end of the reserved space that only deletes may use, so that a full disk can be emptied.
-const DELETE_RESERVE: u64 = 64 << 10;
-/// Space is reserved ahead in steps of this size, or of a whole segment where that is smaller.
-const RESERVE_STEP: u64 = 8 << 20;
 /// Commits are encoded into buffers of this size, or of a quarter of a segment where that is smaller.
 const BUFFER_LEN: u64 = 1 << 20;
 /// Bytes that may wait to be written before writers wait too. They take no memory of their own: they are the memtable's.
@@ -39,20 +38,12 @@ const UNWRITTEN_MAX: u64 = 32 << 20;
 /// A segment, index and all, must stay below 4 GiB: what its records may take at most.
 const SEGMENT_BYTES_LIMIT: u64 = 3 << 30;
 
-/// A commit that waits for its level, or for its turn.
-#[derive(Debug)]
-struct Pending {
-    last_seq: Seq,
-    level: Durability,
-    reply: oneshot::Sender<Result<()>>,
-}
-
 /// What became of a commit on its entering.
 pub(crate) enum Entered {
     /// It is as durable as it was to be, and visible.
     Done,
     /// The answer will come.
-    Waits(oneshot::Receiver<Result<()>>),
+    Waits(Answer),
 }
 
 /// Whether a commit may enter now.
@@ -60,24 +51,6 @@ pub(crate) enum Admission {
     Enter,
     /// Not yet: try again after the next progress.
     Wait,
-}
-
-/// Answers to be given once the lock is released.
-#[must_use]
-#[derive(Default)]
-pub(crate) struct Answers(Vec<(oneshot::Sender<Result<()>>, Result<()>)>);
-
-impl Answers {
-    pub(crate) fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    pub(crate) fn send(self) {
-        for (reply, answer) in self.0 {
-            // The future may have been dropped: the commit stands all the same.
-            let _ = reply.send(answer);
-        }
-    }
 }
 
 pub(crate) struct Queue {
@@ -92,14 +65,11 @@ pub(crate) struct Queue {
     active: Arc<Draft>,
     /// Where its next frame goes.
     offset: u64,
+    /// It takes no more, whatever its length.
+    full: bool,
     /// What its index and companions may take, which are written behind the frames.
     tail: TailRoom,
-    /// Bytes of the file that are sure to fit on the disk.
-    reserved: u64,
-    /// The bytes at least of a reserve that was asked for.
-    reserve_wanted: Option<u64>,
-    reserve_attempts: u64,
-    reserve_failure: Option<Error>,
+    room: Room,
     next_seq: Seq,
     buffer: BytesMut,
     placed: Vec<Placed>,
@@ -116,9 +86,7 @@ pub(crate) struct Queue {
     stopping: bool,
 
     // How far the log is, and who waits.
-    written: Seq,
-    synced: Seq,
-    pending: VecDeque<Pending>,
+    line: Line,
     /// Segments that are full but not yet sealed.
     unsealed: usize,
     seal_failure: Option<Error>,
@@ -129,17 +97,16 @@ impl Queue {
     pub(crate) fn new(options: &Options, hash_seed: u64, grows: bool, active: Arc<Draft>, next_seq: Seq) -> Queue {
         Queue {
             segment_bytes_max: options.segment_bytes_max,
-            write_buffer_bytes: options.write_buffer_bytes,
+            // Beyond that writers wait, and must not wait for a timer alone.
+            write_buffer_bytes: options.write_buffer_bytes.min(UNWRITTEN_MAX),
             unsealed_max: options.unsealed_max,
             grows,
             hash_seed,
             active,
             offset: HEADER_LEN,
+            full: false,
             tail: TailRoom::default(),
-            reserved: 0,
-            reserve_wanted: None,
-            reserve_attempts: 0,
-            reserve_failure: None,
+            room: Room::new(grows, options.segment_bytes_max),
             next_seq,
             buffer: BytesMut::new(),
             placed: Vec::new(),
@@ -150,9 +117,7 @@ impl Queue {
             write_wanted: false,
             sync_wanted: false,
             stopping: false,
-            written: next_seq - 1,
-            synced: next_seq - 1,
-            pending: VecDeque::new(),
+            line: Line::new(next_seq - 1),
             unsealed: 0,
             seal_failure: None,
             failed: None,
@@ -189,7 +154,8 @@ impl Queue {
         if self.unwritten > UNWRITTEN_MAX {
             return Ok(Admission::Wait);
         }
-        if !self.active.memtable.is_empty() && self.end_with(len) + END_LEN > self.segment_bytes_max {
+        let is_full = self.full || self.end_with(len) + END_LEN > self.segment_bytes_max;
+        if is_full && !self.active.memtable.is_empty() {
             if self.unsealed >= self.unsealed_max {
                 return match &self.seal_failure {
                     Some(cause) => Err(Error::caused_by(
@@ -202,29 +168,13 @@ impl Queue {
             }
             self.rotate(new, versions);
         }
-        if !self.grows {
-            return Ok(Admission::Enter);
-        }
         let needed = self.end_with(len) + END_LEN + self.tail.and(tail).bytes();
-        let least = if deletes_only { needed } else { needed + DELETE_RESERVE };
-        if least <= self.reserved {
-            // Reserve ahead, so that the next commits need not wait.
-            if least + self.reserve_step() / 4 > self.reserved && self.reserve_failure.is_none() {
-                self.reserve_wanted = Some(least);
-            }
-            return Ok(Admission::Enter);
-        }
-        match &self.reserve_failure {
-            Some(cause) if self.reserve_attempts > since => Err(cause.clone()),
-            _ => {
-                self.reserve_wanted = Some(least);
-                Ok(Admission::Wait)
-            }
-        }
+        let fits = self.room.admits(needed, deletes_only, since)?;
+        Ok(if fits { Admission::Enter } else { Admission::Wait })
     }
 
     pub(crate) fn reserve_attempts(&self) -> u64 {
-        self.reserve_attempts
+        self.room.attempts()
     }
 
     /// Where the log would end with `len` more bytes of frames and the mark they may need.
@@ -253,19 +203,13 @@ impl Queue {
         self.unwritten += piece.len() as u64;
         self.group.pieces.push(piece);
         self.group.end = self.offset;
-        self.group.level = self.group.level.max(level);
+        self.group.level = self.group.level.max(Some(level));
         self.group.last_seq = self.next_seq - 1;
-        if level == Durability::Deferred && self.pending.is_empty() {
+        if level == Durability::Deferred && self.line.is_empty() {
             visible.store(self.group.last_seq, Ordering::Release);
             return Entered::Done;
         }
-        self.wait_for(level)
-    }
-
-    fn wait_for(&mut self, level: Durability) -> Entered {
-        let (reply, answer) = oneshot::channel();
-        self.pending.push_back(Pending { last_seq: self.next_seq - 1, level, reply });
-        Entered::Waits(answer)
+        Entered::Waits(self.line.wait(self.group.last_seq, level))
     }
 
     fn encode<'a>(&mut self, writes: impl ExactSizeIterator<Item = Write<'a>>, len: u64) -> Bytes {
@@ -296,11 +240,11 @@ impl Queue {
     pub(crate) fn flush(&mut self) -> Result<Entered> {
         self.check()?;
         let last = self.next_seq - 1;
-        if self.synced >= last {
+        if self.line.synced() >= last {
             return Ok(Entered::Done);
         }
         self.sync_wanted = true;
-        Ok(self.wait_for(Durability::Synced))
+        Ok(Entered::Waits(self.line.wait(last, Durability::Synced)))
     }
 
     /// Asks for everything that has entered to be handed to the operating system.
@@ -317,9 +261,9 @@ impl Queue {
         self.unwritten > 0
     }
 
-    /// Whether the group has just begun to be one that only time will write.
+    /// Whether there are commits that a power cut may take.
     pub(crate) fn is_unsynced(&self) -> bool {
-        self.synced + 1 < self.next_seq
+        self.line.synced() + 1 < self.next_seq
     }
 
     /// Ends the active segment, if it has records.
@@ -340,16 +284,22 @@ impl Queue {
         versions.begin_memtable(self.active.memtable.clone());
         self.window.next_era(&self.active.memtable);
         self.offset = HEADER_LEN;
-        (self.tail, self.reserved, self.reserve_wanted) = (TailRoom::default(), 0, None);
+        (self.full, self.tail) = (false, TailRoom::default());
+        self.room.begin_segment();
         self.buffer = BytesMut::new();
         self.unsealed += 1;
+    }
+
+    /// The segment of `draft` takes no more: the next commit begins another one, once few enough wait for their seal.
+    pub(crate) fn fill_up(&mut self, draft: &Draft) {
+        self.full |= self.active.id() == draft.id();
     }
 
     /// Moves the group to the work, if it holds anything.
     fn take_group(&mut self, sync: bool) {
         if !self.group.is_empty() {
             let group = std::mem::take(&mut self.group);
-            let sync = sync || group.level == Durability::Synced;
+            let sync = sync || group.level == Some(Durability::Synced);
             self.work.push_back(Work::Write { group, sync });
         }
     }
@@ -365,11 +315,11 @@ impl Queue {
             return Some(Work::Stop);
         }
         // First of all, so that a new segment takes commits while the one before it is still being synced.
-        if let Some(least) = self.reserve_wanted.take() {
-            return Some(Work::Reserve { draft: self.active.clone(), len: least + self.reserve_step(), least });
+        if let Some(Demand { len, least }) = self.room.take_demand() {
+            return Some(Work::Reserve { draft: self.active.clone(), len, least });
         }
         if self.work.is_empty() {
-            let due = self.group.level > Durability::Deferred
+            let due = self.group.level > Some(Durability::Deferred)
                 || self.write_wanted
                 || self.sync_wanted
                 || self.stopping
@@ -383,23 +333,22 @@ impl Queue {
             }
         }
         if let Some(work) = self.work.pop_front() {
+            if let Work::Write { group, .. } = &work {
+                self.line.hand_over(group.last_seq);
+            }
             return Some(work);
         }
-        if std::mem::take(&mut self.sync_wanted) && self.synced < self.written {
+        if std::mem::take(&mut self.sync_wanted) && self.line.synced() < self.line.written() {
             return Some(Work::Sync);
         }
         self.stopping.then_some(Work::Stop)
     }
 
-    fn reserve_step(&self) -> u64 {
-        RESERVE_STEP.min(self.segment_bytes_max)
-    }
-
     /// Whether the committer has something to do now.
     pub(crate) fn is_due(&self) -> bool {
         !self.work.is_empty()
-            || self.reserve_wanted.is_some()
-            || self.group.level > Durability::Deferred
+            || self.room.is_wanted()
+            || self.group.level > Some(Durability::Deferred)
             || self.group.len() >= self.write_buffer_bytes
             || self.write_wanted
             || self.sync_wanted
@@ -407,22 +356,15 @@ impl Queue {
 
     /// The committer's answer to [`Work::Reserve`]: the bytes now sure to fit, or why not.
     pub(crate) fn reserved(&mut self, draft: &Draft, outcome: Result<u64>) {
-        self.reserve_attempts += 1;
-        match outcome {
-            Ok(len) if draft.id() == self.active.id() => {
-                self.reserved = len;
-                self.reserve_failure = None;
-            }
-            Ok(_) => {}
-            Err(cause) => self.reserve_failure = Some(cause),
-        }
+        let is_active = draft.id() == self.active.id();
+        self.room.answer(outcome.map(|len| is_active.then_some(len)));
     }
 
     /// Takes the offset for a mark of its own, if nothing has gathered meanwhile.
     pub(crate) fn take_mark(&mut self, draft: &Draft) -> Option<u64> {
         let idle = self.group.is_empty() && self.work.is_empty() && self.active.id() == draft.id();
         let end = self.offset + MARK_LEN + END_LEN;
-        let fits = end <= self.segment_bytes_max && end + self.tail.bytes() <= self.reserved;
+        let fits = end <= self.segment_bytes_max && self.room.has(end + self.tail.bytes());
         (idle && fits).then(|| {
             let offset = self.offset;
             self.offset += MARK_LEN;
@@ -436,53 +378,15 @@ impl Queue {
             return Answers::default();
         }
         self.unwritten -= reached.bytes;
-        self.written = self.written.max(reached.written);
-        if reached.synced {
-            self.synced = self.written;
-        }
-        let mut answers = Answers::default();
-        while let Some(first) = self.pending.front() {
-            let far_enough = match first.level {
-                Durability::Synced => first.last_seq <= self.synced,
-                Durability::Written => first.last_seq <= self.written,
-                Durability::Deferred => true,
-            };
-            if !far_enough {
-                break;
-            }
-            if let Some(first) = self.pending.pop_front() {
-                // A flush waits at the place of a commit that may be visible already.
-                visible.fetch_max(first.last_seq, Ordering::Release);
-                answers.0.push((first.reply, Ok(())));
-            }
-        }
-        if self.pending.is_empty() {
-            // What follows the last that waited is deferred, and visible with it.
-            visible.fetch_max(self.next_seq - 1, Ordering::Release);
-        }
-        answers
+        self.line.reached(reached, self.next_seq, visible)
     }
 
-    /// Stops all writing because of `cause`. Commits up to `tried` were in the write that failed: their outcome is
-    /// unknown. Those behind them did not happen.
-    pub(crate) fn fail(&mut self, cause: Error, tried: Seq) -> Answers {
-        let mut answers = Answers::default();
-        let cause = self.failed.get_or_insert(cause).clone();
-        for pending in self.pending.drain(..) {
-            let error = if pending.last_seq <= tried.max(self.written) {
-                Error::caused_by(
-                    ErrorKind::Unknown,
-                    "the commit was under way when the log failed; it may or may not be there after reopening",
-                    cause.clone(),
-                )
-            } else {
-                stopped_by(&cause)
-            };
-            answers.0.push((pending.reply, Err(error)));
-        }
+    /// Stops all writing because of `cause`, or because of what stopped it before.
+    pub(crate) fn fail(&mut self, cause: Error) -> Answers {
+        let cause = self.failed.get_or_insert(cause);
         self.work.clear();
         self.group = Group::default();
-        answers
+        self.line.fail(cause)
     }
 
     /// A full segment has been sealed, or could not be for now.
@@ -539,15 +443,5 @@ impl Queue {
     }
 }
 
-/// The answer to a write that came after the failure `cause`.
-fn stopped_by(cause: &Error) -> Error {
-    match cause.kind() {
-        ErrorKind::Fenced => Error::caused_by(ErrorKind::Fenced, "another writer has taken over", cause.clone()),
-        ErrorKind::Closed => cause.clone(),
-        _ => Error::caused_by(
-            ErrorKind::Poisoned,
-            "writing stopped after an earlier failure; reopen to go on",
-            cause.clone(),
-        ),
-    }
-}
+#[cfg(test)]
+mod tests;

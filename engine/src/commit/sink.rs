@@ -246,7 +246,7 @@ impl Fragments {
         self.create(core, write_nonce, fragment.encode(&group.pieces)).await?;
         self.next += 1;
         if self.next - self.first >= u64::from(core.options.segment_fragments_max) {
-            core.log.want_rotation(&draft);
+            core.log.fill_up(&draft);
         }
         Ok(())
     }

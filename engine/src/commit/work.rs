@@ -16,8 +16,8 @@ pub(crate) struct Group {
     pub(crate) end: u64,
     pub(crate) pieces: Vec<Bytes>,
     pub(crate) last_seq: Seq,
-    /// The strongest level among its commits.
-    pub(crate) level: Durability,
+    /// The strongest level among its commits; `None` while the group is empty. (The default level is the strongest.)
+    pub(crate) level: Option<Durability>,
 }
 
 impl Group {

@@ -183,7 +183,7 @@ async fn assemble(
         options: setup.options,
     });
     let sink = Sink::new(capabilities.append);
-    let committer = core.log.start(Box::pin(commit::run(core.clone(), sink)));
+    let committer = core.log.start(commit::run(core.clone(), sink));
     core.spawn("committer", committer);
     core.spawn("sealer", seal::run(core.clone()));
     core.spawn("reaper", retire::run(core.clone()));
