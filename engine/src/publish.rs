@@ -79,13 +79,7 @@ impl Publisher {
         let listed = created?;
         self.number.store(next.number, Ordering::Release);
         newest.manifest = next.clone();
-        // What is older than the newest says nothing any more, except where its name fences a crashed writer.
-        for number in listed.into_iter().filter(|&number| number < next.number && !next.kept_claims.contains(&number)) {
-            if let Err(error) = self.backend.delete(&Name::Manifest(number).path()).await {
-                // What this was about is done; the next manifest tries again.
-                tracing::warn!(%error, "a manifest that is needed no more could not be deleted");
-            }
-        }
+        forget_older(&*self.backend, listed, &next).await;
         Ok(next)
     }
 
@@ -145,6 +139,17 @@ pub(crate) async fn create(backend: &dyn Backend, manifest: &Manifest) -> Result
     match listed.iter().max() {
         Some(&highest) if highest > manifest.number => Err(fenced(highest)),
         _ => Ok(listed),
+    }
+}
+
+/// Deletes those of the `listed` manifests that are older than `newest`: they say nothing any more, except where their
+/// names fence a crashed writer.
+pub(crate) async fn forget_older(backend: &dyn Backend, listed: Vec<u64>, newest: &Manifest) {
+    for number in listed.into_iter().filter(|number| *number < newest.number && !newest.kept_claims.contains(number)) {
+        if let Err(error) = backend.delete(&Name::Manifest(number).path()).await {
+            // What this was about is done; the next manifest tries again.
+            tracing::warn!(%error, "a manifest that is needed no more could not be deleted");
+        }
     }
 }
 

@@ -35,8 +35,9 @@ pub(super) async fn claim(setup: &Setup, clock: &EngineClock) -> Result<Manifest
         let epoch = base.epoch;
         let claim = on_top_of(base, setup, clock);
         match publish::create(&*setup.backend, &claim).await {
-            Ok(_) => {
+            Ok(listed) => {
                 tracing::debug!(manifest = claim.number, epoch = claim.epoch, "claimed");
+                publish::forget_older(&*setup.backend, listed, &claim).await;
                 return Ok(claim);
             }
             Err(error) if error.kind() == ErrorKind::Fenced && seen.is_none_or(|seen| seen == epoch) => {
@@ -49,13 +50,15 @@ pub(super) async fn claim(setup: &Setup, clock: &EngineClock) -> Result<Manifest
 
 fn on_top_of(newest: Manifest, setup: &Setup, clock: &EngineClock) -> Manifest {
     clock.saw(newest.engine_time);
+    // A claimant that came no further has acknowledged nothing: whoever follows it finds what it would have found.
+    let was_written = newest.log.epoch == newest.epoch && newest.log.state == LogState::Open;
     let mut claim = newest;
     claim.number += 1;
     claim.epoch += 1;
     claim.nonce = setup.random.next();
     claim.write_nonce = setup.random.next();
     claim.engine_time = clock.now();
-    if claim.log.state == LogState::Open {
+    if was_written {
         // The name fences the writer that did not close, for ever: it may only be paused.
         claim.kept_claims.push(claim.number);
     }
