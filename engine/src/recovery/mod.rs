@@ -70,9 +70,10 @@ pub(crate) async fn open(mut setup: Setup) -> Result<Arc<Core>> {
     let first_segment = numbers.peek();
     let manifest = publisher
         .publish(|manifest| {
-            let earlier: HashSet<_> = manifest.retired.drain(..).collect();
             manifest.runs.splice(0..0, replayed.runs.iter().cloned());
-            manifest.retired.extend(replayed.retired.iter().filter(|path| !earlier.contains(*path)).cloned());
+            // What earlier epochs have retired stays listed too: it is deleted only now, and a crash may come first.
+            let listed: HashSet<_> = manifest.retired.iter().cloned().collect();
+            manifest.retired.extend(replayed.retired.iter().filter(|path| !listed.contains(*path)).cloned());
             manifest.log.state = LogState::Open;
             manifest.log.epoch = epoch.epoch;
             manifest.log.nonce = epoch.nonce;
@@ -83,8 +84,9 @@ pub(crate) async fn open(mut setup: Setup) -> Result<Arc<Core>> {
             manifest.log.next_segment = first_segment;
         })
         .await?;
-    collect(&*setup.backend, &claimed.retired, &replayed.retired, &manifest).await?;
-    assemble(setup, tasks, clock, epoch, numbers, publisher, &manifest, replayed).await
+    let retiring = Retiring::default();
+    collect(&*setup.backend, &manifest, &retiring).await?;
+    assemble(setup, tasks, clock, epoch, numbers, publisher, &manifest, replayed, retiring).await
 }
 
 /// Opens the store of `core` anew, in the same process.
@@ -105,10 +107,12 @@ pub(crate) async fn reopen(core: &Arc<Core>) -> Result<Arc<Core>> {
 }
 
 /// Deletes what earlier epochs left and the newest manifest does not name.
-async fn collect(backend: &dyn Backend, retired: &[String], replayed: &[String], manifest: &Manifest) -> Result<()> {
-    for name in retired.iter().chain(replayed) {
-        if let Ok(path) = Path::new(name.as_str()) {
-            delete(backend, &path).await;
+async fn collect(backend: &dyn Backend, manifest: &Manifest, retiring: &Retiring) -> Result<()> {
+    for name in &manifest.retired {
+        if let Ok(path) = Path::new(name.as_str())
+            && delete(backend, &path).await
+        {
+            retiring.note_deleted(&path);
         }
     }
     let named: HashSet<_> = manifest.runs.iter().flat_map(|run| &run.segments).map(|meta| meta.id).collect();
@@ -124,11 +128,13 @@ async fn collect(backend: &dyn Backend, retired: &[String], replayed: &[String],
     Ok(())
 }
 
-/// A leftover is no reason not to open: it takes room and nothing else.
-async fn delete(backend: &dyn Backend, path: &Path) {
-    if let Err(error) = backend.delete(path).await {
+/// Returns whether it is gone. A leftover is no reason not to open: it takes room and nothing else.
+async fn delete(backend: &dyn Backend, path: &Path) -> bool {
+    let deleted = backend.delete(path).await;
+    if let Err(error) = &deleted {
         tracing::warn!(%error, "what is needed no more could not be deleted");
     }
+    deleted.is_ok()
 }
 
 /// Puts the parts together and starts the background tasks.
@@ -142,8 +148,8 @@ async fn assemble(
     publisher: Publisher,
     manifest: &Manifest,
     replayed: replay::Replayed,
+    retiring: Retiring,
 ) -> Result<Arc<Core>> {
-    let retiring = Retiring::default();
     let keydir = Keydir::new();
     let mut runs = Vec::with_capacity(manifest.runs.len());
     for run in &manifest.runs {
