@@ -160,6 +160,12 @@ impl History {
         self.state_of(time, |version| matches!(self.commits[version.commit].fate, Fate::Acknowledged(_)))
     }
 
+    /// When the newest acknowledged value of `key` expires, or did; `None` if never, or where there is none.
+    pub fn expiry(&self, key: &[u8]) -> Option<u64> {
+        let acknowledged = |version: &&Version| matches!(self.commits[version.commit].fate, Fate::Acknowledged(_));
+        self.versions.get(key)?.iter().rfind(acknowledged)?.value.as_ref()?.expires_at
+    }
+
     /// The state after the first `stages`.
     pub fn prefix(&self, stages: usize, time: u64) -> State {
         self.state_of(time, |version| version.stage < stages)

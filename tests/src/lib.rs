@@ -13,6 +13,7 @@
 #![allow(clippy::missing_panics_doc)]
 
 pub mod clock;
+pub mod elle;
 pub mod examine;
 pub mod format;
 pub mod history;

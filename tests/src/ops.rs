@@ -16,6 +16,43 @@ pub struct WriteOp {
     pub ttl: Option<u64>,
 }
 
+/// A change of one key that depends on what it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangeOp {
+    /// `compare_and_swap`: what it expects is what is there, or not; the new value's length, or a delete.
+    Swap {
+        /// Which key.
+        key: u16,
+        /// Whether it expects what is there.
+        right: bool,
+        /// The length of the new value, or a delete.
+        len: Option<u32>,
+    },
+    /// `increment` of a counter (see [`COUNTER`]).
+    Increment {
+        /// Which key.
+        key: u16,
+        /// By how much.
+        delta: i64,
+    },
+    /// `expire`, or `persist`.
+    Expire {
+        /// Which key.
+        key: u16,
+        /// How long it is to live, in milliseconds; for ever if `None`.
+        ttl: Option<u64>,
+    },
+}
+
+impl ChangeOp {
+    /// Which key.
+    pub fn key(self) -> u16 {
+        match self {
+            ChangeOp::Swap { key, .. } | ChangeOp::Increment { key, .. } | ChangeOp::Expire { key, .. } => key,
+        }
+    }
+}
+
 /// One operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {
@@ -25,7 +62,11 @@ pub enum Op {
     Batch(Vec<WriteOp>, Durability),
     /// Several commits at once, each its own, of different keys.
     Together(Vec<(WriteOp, Durability)>),
-    /// A read of one key, by `get`, `get_entry` and `contains`.
+    /// A change of one key that depends on what it holds.
+    Change(ChangeOp, Durability),
+    /// A transaction: keys that it reads, and what it writes before it scans all and commits.
+    Transact(Vec<u16>, Vec<WriteOp>, Durability),
+    /// A read of one key, by `get`, `get_entry`, `contains` and `ttl`.
     Get(u16),
     /// A scan from one key to another, at most so many entries, perhaps without values.
     Scan(u16, u16, usize, bool),
@@ -54,6 +95,9 @@ pub enum Op {
 /// Number of different keys.
 pub const KEYS: u16 = 48;
 
+/// Keys from this number on hold counters and nothing else.
+pub const COUNTER: u16 = 1000;
+
 /// The key of a number: the empty key, short ones, ones that share prefixes, one of zeros and one of 0xff bytes, long ones.
 pub fn key(number: u16) -> Vec<u8> {
     match number {
@@ -62,6 +106,7 @@ pub fn key(number: u16) -> Vec<u8> {
         2 => vec![0xff; 3],
         3..8 => vec![b'a' + number as u8; 300],
         8..20 => format!("user:{number:04}").into_bytes(),
+        COUNTER.. => format!("counter:{number}").into_bytes(),
         _ => format!("k{number}").into_bytes(),
     }
 }
@@ -88,6 +133,11 @@ impl fmt::Display for Op {
         match self {
             Op::Batch(writes, durability) => {
                 write!(f, "Batch(vec![")?;
+                writes.iter().try_for_each(|write| write!(f, "{}, ", Short(*write)))?;
+                write!(f, "], {durability:?})")
+            }
+            Op::Transact(reads, writes, durability) => {
+                write!(f, "Transact(vec!{reads:?}, vec![")?;
                 writes.iter().try_for_each(|write| write!(f, "{}, ", Short(*write)))?;
                 write!(f, "], {durability:?})")
             }
@@ -159,7 +209,13 @@ impl Habits {
             return if random.chance(50) { Op::Kill } else { Op::PowerCut(random.number()) };
         }
         match random.below(100) {
-            0..45 => Op::Write(self.write(random), self.level(random)),
+            0..35 => Op::Write(self.write(random), self.level(random)),
+            35..41 => Op::Change(self.change(random), self.level(random)),
+            41..45 => {
+                let reads = (0..random.below(4)).map(|_| self.key(random)).collect();
+                let writes = (0..random.below(5)).map(|_| self.write(random)).collect();
+                Op::Transact(reads, writes, self.level(random))
+            }
             45..53 => Op::Batch((0..random.below(8)).map(|_| self.write(random)).collect(), self.level(random)),
             53..61 => {
                 let mut keys = BTreeSet::new();
@@ -189,6 +245,21 @@ impl Habits {
     fn level(&self, random: &mut Random) -> Durability {
         const ALL: [Durability; 3] = [Durability::Deferred, Durability::Written, Durability::Synced];
         self.level.unwrap_or_else(|| random.pick(&ALL))
+    }
+
+    fn change(&self, random: &mut Random) -> ChangeOp {
+        let key = self.key(random);
+        match random.below(3) {
+            0 => {
+                let len = (!random.chance(30)).then(|| random.below(300) as u32);
+                ChangeOp::Swap { key, right: random.chance(80), len }
+            }
+            1 => ChangeOp::Increment { key: COUNTER + key % 4, delta: random.below(2000) as i64 - 1000 },
+            _ => {
+                let key = if random.chance(30) { COUNTER + key % 4 } else { key };
+                ChangeOp::Expire { key, ttl: random.pick(&[None, Some(0), Some(1), Some(900), Some(30_000)]) }
+            }
+        }
     }
 
     fn write(&self, random: &mut Random) -> WriteOp {

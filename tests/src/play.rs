@@ -1,5 +1,7 @@
 //! Runs operations against the engine and the model at once, and compares all that is said.
 
+mod change;
+
 use crate::history::{Loss, Value, Write, compare};
 use crate::ops::{Op, WriteOp, key, shown, value};
 use crate::world::{World, bytes, ends, process, read_all, soundness};
@@ -238,6 +240,8 @@ impl Player<'_> {
             Op::Write(write, level) => self.write(*write, *level).await,
             Op::Batch(writes, level) => self.batch(writes, *level).await,
             Op::Together(writes) => self.together(writes).await,
+            Op::Change(change, level) => self.change(*change, *level).await,
+            Op::Transact(reads, writes, level) => self.transact(reads, writes, *level).await,
             Op::Get(number) => self.get(*number).await,
             Op::Scan(from, to, limit, keys_only) => self.scan(*from, *to, *limit, *keys_only).await,
             Op::Prefix(number) => self.prefix(*number).await,
@@ -400,6 +404,7 @@ impl Player<'_> {
     async fn get(&mut self, number: u16) -> Step {
         let (db, key) = (self.db(), key(number));
         let expected = self.world.expected().remove(&key);
+        self.lifetime(&db, &key, expected.is_some()).await?;
         let got = ends("get", db.get(&key)).await;
         let got = self.settle_read("get", got)?;
         let entry = ends("get_entry", db.get_entry(&key)).await;

@@ -2,7 +2,7 @@
 
 use crate::examine::examine;
 use crate::history::Loss;
-use crate::ops::{Op, WriteOp, delete, put, put_ttl};
+use crate::ops::{COUNTER, ChangeOp, Op, WriteOp, delete, put, put_ttl};
 use crate::play::{Policy, play};
 use crate::random::mix;
 use crate::world::{Store, World, small_options};
@@ -282,6 +282,27 @@ pub fn large_values() -> Scenario {
         Op::Batch(vec![put(11, 5_000), put(12, 10)], Written),
         write(put(9, 10), Synced),
         Op::Compact,
+    ];
+    Scenario { before: vec![write(put(20, 10), Synced), Op::Close], body }
+}
+
+/// Transactions and changes of one key, at all levels, with a seal among them.
+pub fn transactions() -> Scenario {
+    let swap = |key, right, len| ChangeOp::Swap { key, right, len };
+    let increment = ChangeOp::Increment { key: COUNTER, delta: 7 };
+    let body = vec![
+        Op::Transact(vec![8, 20], vec![put(8, 300), put(9, 10), delete(20)], Synced),
+        Op::Change(increment, Deferred),
+        Op::Transact(vec![9], vec![put(10, 900), put_ttl(9, 20, 1000)], Deferred),
+        Op::Change(swap(8, true, Some(40)), Written),
+        Op::Change(swap(8, false, Some(50)), Synced),
+        Op::Transact((8..14).collect(), (8..16).map(|key| put(key, 450)).collect(), Written),
+        Op::Change(increment, Synced),
+        Op::Change(ChangeOp::Expire { key: 8, ttl: Some(60_000) }, Synced),
+        Op::Change(ChangeOp::Expire { key: 8, ttl: None }, Written),
+        Op::Change(swap(11, true, None), Deferred),
+        Op::Transact(vec![8, 11], vec![], Synced),
+        Op::Transact(vec![], vec![delete(12), put(13, 5)], Synced),
     ];
     Scenario { before: vec![write(put(20, 10), Synced), Op::Close], body }
 }

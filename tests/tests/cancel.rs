@@ -238,6 +238,55 @@ fn verify() {
     drop_everywhere(&[], |db| Box::pin(async move { db.verify().await.map(drop) }));
 }
 
+#[test]
+fn transaction() {
+    let act: Act = |db| {
+        Box::pin(async move {
+            let transaction = db.begin();
+            transaction.get("user:0009").await?;
+            transaction.put("a", "1")?;
+            transaction.delete("user:0009")?;
+            transaction.commit().await
+        })
+    };
+    drop_everywhere(&[("a", Some("1")), ("user:0009", None)], act);
+}
+
+/// With someone else's commits in between, so that it is dropped in its second attempt too.
+#[test]
+fn transact() {
+    let act: Act = |db| {
+        Box::pin(async move {
+            db.transact(|transaction| async move {
+                transaction.prefix("beside").try_for_each(|_| async { Ok(()) }).await?;
+                tokio::task::yield_now().await;
+                transaction.put("a", "1")?;
+                transaction.put("b", "2")
+            })
+            .await
+        })
+    };
+    drop_everywhere(&[("a", Some("1")), ("b", Some("2"))], act);
+}
+
+#[test]
+fn compare_and_swap() {
+    let act: Act = |db| Box::pin(async move { db.compare_and_swap("new", None, Some(b"1")).await.map(drop) });
+    drop_everywhere(&[("new", Some("1"))], act);
+}
+
+#[test]
+fn increment() {
+    let act: Act = |db| Box::pin(async move { db.increment("n", 5).await.map(drop) });
+    drop_everywhere(&[("n", Some("5"))], act);
+}
+
+#[test]
+fn expire() {
+    let act: Act = |db| Box::pin(async move { db.expire("user:0009", std::time::Duration::ZERO).await.map(drop) });
+    drop_everywhere(&[("user:0009", None)], act);
+}
+
 /// A dropped close may have closed or not; it can be called again, and loses nothing.
 #[test]
 fn close() {

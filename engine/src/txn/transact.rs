@@ -25,7 +25,7 @@ impl Db {
     /// let db = halite::Db::open("mem:").await?;
     /// db.put("from", "10").await?;
     /// let moved = db
-    ///     .transact(async |transaction| {
+    ///     .transact(|transaction| async move {
     ///         let Some(value) = transaction.get("from").await? else { return Ok(false) };
     ///         transaction.put("to", value)?;
     ///         transaction.delete("from")?;
@@ -43,17 +43,19 @@ impl Db {
     ///
     /// # Cancel safety
     /// As [`commit`](Transaction::commit): all of one attempt has happened, or nothing.
-    pub async fn transact<T, W>(&self, work: W) -> Result<T>
+    pub async fn transact<T, W, F>(&self, work: W) -> Result<T>
     where
-        W: AsyncFnMut(Transaction) -> Result<T>,
+        W: FnMut(Transaction) -> F,
+        F: Future<Output = Result<T>>,
     {
         self.transact_with(TransactionOptions::default(), work).await
     }
 
     /// Runs `work` in a transaction as `options` say. Otherwise as [`transact`](Db::transact).
-    pub async fn transact_with<T, W>(&self, options: TransactionOptions, mut work: W) -> Result<T>
+    pub async fn transact_with<T, W, F>(&self, options: TransactionOptions, mut work: W) -> Result<T>
     where
-        W: AsyncFnMut(Transaction) -> Result<T>,
+        W: FnMut(Transaction) -> F,
+        F: Future<Output = Result<T>>,
     {
         let mut attempt = 1;
         loop {
