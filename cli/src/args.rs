@@ -16,11 +16,12 @@ Stores:
 
 Exit codes:
   0  done
-  1  not found: `get` or `exists` of an absent key
+  1  no: the key is absent, or `cas` has found another value
   2  usage: wrong arguments, a bad line of input, an unknown URI, a folder that is no store
   3  corruption: damaged data was met, or found by `verify`
   4  I/O: the storage or a file failed, is missing, or may not be accessed
   5  in use: the store is open elsewhere, or another writer has taken over
+  6  conflict: what a transaction has read was changed; run it again
   130  interrupted; what was said to be stored is";
 
 /// A key-value store on local files, with a shell.
@@ -123,6 +124,52 @@ pub(crate) enum DataCommand {
         /// Leave the values out
         #[arg(long)]
         keys: bool,
+    },
+    /// Set KEY to NEW if its value is OLD, and say whether it was
+    ///
+    /// Where the key is to be absent before, `cas KEY --if-absent NEW`; where it is to be absent after,
+    /// `cas KEY OLD --delete`. Nobody comes in between, and what is done is durable.
+    Cas {
+        /// The key
+        key: OsString,
+        /// The value that it must have
+        #[arg(allow_negative_numbers = true)]
+        old: Option<OsString>,
+        /// The value that it gets
+        #[arg(allow_negative_numbers = true)]
+        new: Option<OsString>,
+        /// Only if it is absent; OLD is left out then
+        #[arg(long)]
+        if_absent: bool,
+        /// Delete it; NEW is left out then
+        #[arg(long)]
+        delete: bool,
+    },
+    /// Add BY to the number at KEY, durably, and write the sum; an absent key counts as 0
+    Incr {
+        /// The key; its value is a number's decimal text
+        key: OsString,
+        /// How much, less than zero to subtract
+        #[arg(default_value_t = 1, allow_negative_numbers = true)]
+        by: i64,
+    },
+    /// Write how long KEY goes on to live
+    Ttl {
+        /// The key
+        key: OsString,
+    },
+    /// Let KEY live for TIME from now on, and say whether it is there
+    Expire {
+        /// The key
+        key: OsString,
+        /// How long: 90s, 15min, 7days, "1h 30min"
+        #[arg(value_parser = ttl)]
+        time: Duration,
+    },
+    /// Let KEY live for ever, and say whether it is there
+    Persist {
+        /// The key
+        key: OsString,
     },
     /// Delete all records
     Clear {

@@ -20,6 +20,7 @@ pub(crate) enum Exit {
     Corruption = 3,
     Io = 4,
     InUse = 5,
+    Conflict = 6,
     /// As a shell reports the death by signal 2.
     Interrupted = 130,
 }
@@ -221,6 +222,11 @@ fn meaning(kind: ErrorKind) -> (Exit, &'static str, &'static str) {
         ErrorKind::Poisoned => {
             (Exit::Io, "poisoned", "writing has stopped after the failure above: set that right, then start again")
         }
+        ErrorKind::Conflict => (
+            Exit::Conflict,
+            "conflict",
+            "nothing happened: begin a transaction again, and do in it what this one was to do",
+        ),
         ErrorKind::Closed => (Exit::Io, "closed", "open the store again"),
         _ => (Exit::Io, "io", "the storage failed: look at the disk and the system's messages, then try again"),
     }

@@ -1,8 +1,10 @@
-//! The commands, in groups: records, inspection, transfer, measurement.
+//! The commands, in groups: records, changes and transactions, inspection, transfer, measurement.
 
 mod bench;
+mod change;
 mod inspect;
 mod records;
+pub(crate) mod transaction;
 mod transfer;
 mod tree;
 
@@ -36,7 +38,8 @@ pub(crate) async fn run(args: Args, out: &mut Out) -> Result<Exit> {
 
 /// Whether a command makes sense where there is no store yet.
 fn creates(command: &Command) -> bool {
-    matches!(command, Command::Data(DataCommand::Put { .. }) | Command::Load { .. } | Command::Shell)
+    use DataCommand::{Cas, Incr, Put};
+    matches!(command, Command::Data(Put { .. } | Cas { .. } | Incr { .. }) | Command::Load { .. } | Command::Shell)
 }
 
 /// What can be asked of an open store, on the command line and in the shell.
@@ -47,6 +50,13 @@ pub(crate) async fn data(db: &Db, command: &DataCommand, out: &mut Out) -> Resul
         DataCommand::Delete { key } => records::delete(db, key, out).await,
         DataCommand::Exists { key } => records::exists(db, key, out).await,
         DataCommand::List { prefix, limit, keys } => records::list(db, prefix.as_deref(), *limit, *keys, out).await,
+        DataCommand::Cas { key, old, new, if_absent, delete } => {
+            change::cas(db, key, (old.as_deref(), new.as_deref()), (*if_absent, *delete), out).await
+        }
+        DataCommand::Incr { key, by } => change::incr(db, key, *by, out).await,
+        DataCommand::Ttl { key } => change::ttl(db, key, out).await,
+        DataCommand::Expire { key, time } => change::expire(db, key, *time, out).await,
+        DataCommand::Persist { key } => change::persist(db, key, out).await,
         DataCommand::Clear { yes } => records::clear(db, *yes, out).await,
         DataCommand::Stats => inspect::stats(db, out),
         DataCommand::Tree => tree::tree(db, out),

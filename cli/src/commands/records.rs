@@ -4,8 +4,8 @@ use crate::failure::{Exit, Failure, Result, say};
 use crate::output::Out;
 use crate::record::Record;
 use crate::text;
-use futures::StreamExt;
-use halite::{Db, Durability, WriteBatch, WriteOptions};
+use futures::{Stream, StreamExt};
+use halite::{Db, Durability, Entry, WriteBatch, WriteOptions};
 use serde_json::json;
 use std::ffi::OsStr;
 use std::io::{self, BufRead, IsTerminal, Read, Write};
@@ -18,7 +18,7 @@ const CLEAR_BATCH: usize = 4096;
 const VALUE_LEN_READ: u64 = (1 << 30) + 1;
 
 /// The bytes of an argument: on Unix, just those that were given.
-fn bytes(arg: &OsStr) -> &[u8] {
+pub(super) fn bytes(arg: &OsStr) -> &[u8] {
     arg.as_encoded_bytes()
 }
 
@@ -38,17 +38,20 @@ pub(super) async fn put(db: &Db, key: &OsStr, value: &OsStr, ttl: Option<Duratio
 }
 
 pub(super) async fn get(db: &Db, key: &OsStr, raw: bool, out: &mut Out) -> Result<Exit> {
+    show(bytes(key), db.get_entry(bytes(key)).await?, raw, out)
+}
+
+/// Writes what a key holds.
+pub(super) fn show(key: &[u8], entry: Option<Entry>, raw: bool, out: &mut Out) -> Result<Exit> {
     if raw && out.is_shell() {
         return Err(Failure::usage("--raw is not for the shell: nobody could tell where the answer ends")
             .hint("leave it out, or use `halite get KEY --raw`"));
     }
-    let key = bytes(key);
-    let Some(entry) = db.get_entry(key).await? else {
-        match (out.is_json(), out.is_shell()) {
-            (true, _) => out.json(&absent(key))?,
-            (false, true) => out.line("(nil)")?,
-            // Nothing is what there is; whoever reads only the exit code need not read this.
-            (false, false) => say(format_args!("halite: not found: {}", text::word(key))),
+    let Some(entry) = entry else {
+        if out.is_json() {
+            out.json(&absent(key))?;
+        } else {
+            said_not_found(key, out)?;
         }
         return Ok(Exit::NotFound);
     };
@@ -62,6 +65,16 @@ pub(super) async fn get(db: &Db, key: &OsStr, raw: bool, out: &mut Out) -> Resul
         }
     }
     Ok(Exit::Done)
+}
+
+/// Says that a key is absent, to a person.
+pub(super) fn said_not_found(key: &[u8], out: &mut Out) -> Result<()> {
+    if out.is_shell() {
+        return out.line("(nil)");
+    }
+    // Nothing is what there is; whoever reads only the exit code need not read this.
+    say(format_args!("halite: not found: {}", text::word(key)));
+    Ok(())
 }
 
 /// An absent key as a document.
@@ -78,8 +91,11 @@ pub(super) async fn delete(db: &Db, key: &OsStr, out: &mut Out) -> Result<Exit> 
 }
 
 pub(super) async fn exists(db: &Db, key: &OsStr, out: &mut Out) -> Result<Exit> {
-    let key = bytes(key);
-    let exists = db.contains(key).await?;
+    show_exists(bytes(key), db.contains(bytes(key)).await?, out)
+}
+
+/// Says whether a key is there.
+pub(super) fn show_exists(key: &[u8], exists: bool, out: &mut Out) -> Result<Exit> {
     if out.is_json() {
         let mut document = json!(Record::of_key(key));
         document["exists"] = exists.into();
@@ -104,6 +120,15 @@ pub(super) async fn list(
     if keys {
         scan = scan.keys_only();
     }
+    show_all(scan, keys, out).await
+}
+
+/// Writes the records of a scan.
+pub(super) async fn show_all(
+    mut scan: impl Stream<Item = halite::Result<Entry>> + Unpin,
+    keys: bool,
+    out: &mut Out,
+) -> Result<Exit> {
     let mut count = 0;
     while let Some(entry) = scan.next().await {
         out.record(&entry?, keys)?;

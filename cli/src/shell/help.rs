@@ -13,7 +13,7 @@ follows --, as in `get -- -5`. A line that begins with # is a remark.
 
 Answers: `OK`; a value, or (nil) where there is none; true or false; (error) and what is wrong. Bytes that
 could be misread come as a "word" in quotes. Records come as `key value` lines and then (N records); other long
-answers end with (end). A write is durable when it is answered.
+answers end with (end). A write is durable when it is answered; one of a transaction, when its commit is.
 "#;
 
 pub(super) fn help(grammar: &mut Command, about: Option<&str>, out: &mut Out) -> Result<()> {

@@ -9,7 +9,10 @@
 //! 3. What fails is answered with `(error) …` in one line, and the shell goes on.
 //! 4. With `--format json`, every answer is one line of JSON; that of `list` is one for each record, then
 //!    `{"count": N}`. What fails is answered with `{"error": {…}}`.
-//! 5. At the end of the input, or with `quit`, the store is closed, and the exit code is 0.
+//! 5. Between `begin` and `commit` or `rollback`, `put`, `get`, `delete`, `exists` and `list` are a transaction's. A commit
+//!    that fails ends it too, and has had no effect (unless its outcome is unknown).
+//! 6. At the end of the input, or with `quit`, an open transaction is given up, the store is closed, and the exit code is
+//!    0.
 
 #[cfg(not(target_family = "wasm"))]
 mod editor;
@@ -22,7 +25,7 @@ use crate::lines::{Line, Lines};
 use crate::output::Out;
 use crate::{args, text};
 use clap::{FromArgMatches, Parser, Subcommand};
-use halite::Db;
+use halite::{Db, Isolation, Transaction, TransactionOptions};
 use std::ffi::OsString;
 use std::io::{self, BufRead};
 use std::ops::ControlFlow;
@@ -44,6 +47,16 @@ enum ShellCommand {
     Data(DataCommand),
     /// Make everything so far durable
     Flush,
+    /// Begin a transaction: what follows happens at its `commit`, all of it or nothing
+    Begin {
+        /// Compare only what it writes with what others write, not what it reads
+        #[arg(long)]
+        snapshot: bool,
+    },
+    /// Commit the open transaction, durably
+    Commit,
+    /// Give the open transaction up
+    Rollback,
     /// Show what can be typed
     Help {
         /// About one command
@@ -96,14 +109,14 @@ fn os_string(word: Vec<u8>) -> Result<OsString> {
 /// Answers lines until there are no more.
 pub(crate) async fn run(db: &Db, out: &mut Out) -> Result<Exit> {
     out.be_shell();
-    let mut grammar = Grammar::new();
+    let mut shell = Shell { db: db.clone(), grammar: Grammar::new(), transaction: None };
     #[cfg(not(target_family = "wasm"))]
     if editor::is_wanted() {
-        return at_terminal(db, &mut grammar, out).await;
+        return at_terminal(&mut shell, out).await;
     }
     let mut lines = Lines::new(io::stdin().lock(), LINE_LEN_MAX);
     while let Some(line) = next(&mut lines)? {
-        if answer(db, &mut grammar, line, out).await?.is_break() {
+        if shell.answer(line, out).await?.is_break() {
             break;
         }
     }
@@ -111,11 +124,11 @@ pub(crate) async fn run(db: &Db, out: &mut Out) -> Result<Exit> {
 }
 
 #[cfg(not(target_family = "wasm"))]
-async fn at_terminal(db: &Db, grammar: &mut Grammar, out: &mut Out) -> Result<Exit> {
-    let mut editor = editor::Editor::new(db, &grammar.0)?;
-    println!("halite {}, {}; `help` shows what can be typed", env!("CARGO_PKG_VERSION"), db.stats().location);
+async fn at_terminal(shell: &mut Shell, out: &mut Out) -> Result<Exit> {
+    let mut editor = editor::Editor::new(&shell.db, &shell.grammar.0)?;
+    println!("halite {}, {}; `help` shows what can be typed", env!("CARGO_PKG_VERSION"), shell.db.stats().location);
     while let Some(line) = editor.line()? {
-        if answer(db, grammar, Ok(line.as_bytes()), out).await?.is_break() {
+        if shell.answer(Ok(line.as_bytes()), out).await?.is_break() {
             break;
         }
     }
@@ -132,32 +145,66 @@ fn next<R: BufRead>(lines: &mut Lines<R>) -> Result<Option<Result<&[u8]>>> {
     }))
 }
 
-/// Does what a line says and writes the answer. Only a failure to write it ends the shell.
-async fn answer(db: &Db, grammar: &mut Grammar, line: Result<&[u8]>, out: &mut Out) -> Result<ControlFlow<()>> {
-    let done = match line.and_then(|line| grammar.parse(line)) {
-        Ok(None) => return Ok(ControlFlow::Continue(())),
-        Ok(Some(ShellCommand::Quit)) => return Ok(ControlFlow::Break(())),
-        Ok(Some(command)) => execute(db, grammar, command, out).await,
-        Err(failure) => Err(failure),
-    };
-    match done {
-        Ok(()) => {}
-        Err(failure) if failure.is_output() => return Err(failure),
-        Err(failure) => out.failure(&failure)?,
-    }
-    out.flush()?;
-    Ok(ControlFlow::Continue(()))
+/// A shell at work.
+struct Shell {
+    db: Db,
+    grammar: Grammar,
+    /// The open transaction, between `begin` and its end.
+    transaction: Option<Transaction>,
 }
 
-async fn execute(db: &Db, grammar: &mut Grammar, command: ShellCommand, out: &mut Out) -> Result<()> {
-    match command {
-        ShellCommand::Data(command) => commands::data(db, &command, out).await.map(drop),
-        ShellCommand::Flush => {
-            db.flush().await?;
-            out.done()
+impl Shell {
+    /// Does what a line says and writes the answer. Only a failure to write it ends the shell.
+    async fn answer(&mut self, line: Result<&[u8]>, out: &mut Out) -> Result<ControlFlow<()>> {
+        let done = match line.and_then(|line| self.grammar.parse(line)) {
+            Ok(None) => return Ok(ControlFlow::Continue(())),
+            Ok(Some(ShellCommand::Quit)) => return Ok(ControlFlow::Break(())),
+            Ok(Some(command)) => self.execute(command, out).await,
+            Err(failure) => Err(failure),
+        };
+        match done {
+            Ok(()) => {}
+            Err(failure) if failure.is_output() => return Err(failure),
+            Err(failure) => out.failure(&failure)?,
         }
-        ShellCommand::Help { command } => help::help(&mut grammar.0, command.as_deref(), out),
-        ShellCommand::Quit => unreachable!("it ends the loop"),
+        out.flush()?;
+        Ok(ControlFlow::Continue(()))
+    }
+
+    async fn execute(&mut self, command: ShellCommand, out: &mut Out) -> Result<()> {
+        match command {
+            ShellCommand::Data(command) => match &self.transaction {
+                Some(transaction) => commands::transaction::data(&self.db, transaction, &command, out).await.map(drop),
+                None => commands::data(&self.db, &command, out).await.map(drop),
+            },
+            ShellCommand::Flush => {
+                self.db.flush().await?;
+                out.done()
+            }
+            ShellCommand::Begin { snapshot } => {
+                if self.transaction.is_some() {
+                    return Err(Failure::input("a transaction is open: `commit` or `rollback` first"));
+                }
+                let isolation = if snapshot { Isolation::Snapshot } else { Isolation::Serializable };
+                let options = TransactionOptions { isolation, ..TransactionOptions::default() };
+                self.transaction = Some(self.db.begin_with(options));
+                out.done()
+            }
+            ShellCommand::Commit => {
+                self.take_transaction()?.commit().await?;
+                out.done()
+            }
+            ShellCommand::Rollback => {
+                self.take_transaction()?.rollback();
+                out.done()
+            }
+            ShellCommand::Help { command } => help::help(&mut self.grammar.0, command.as_deref(), out),
+            ShellCommand::Quit => unreachable!("it ends the loop"),
+        }
+    }
+
+    fn take_transaction(&mut self) -> Result<Transaction> {
+        self.transaction.take().ok_or_else(|| Failure::input("no transaction is open: `begin` one"))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Every one-shot command, for people.
 
 use super::{Place, with_records};
+use serde_json::json;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
@@ -68,6 +69,66 @@ fn what_expires_is_gone() {
     // A process takes longer than a millisecond; that clocks tick is all this relies on.
     assert!((0..1000).any(|_| place.run(&["get", "soon"]).code == Some(1)));
     assert_eq!(place.ok(&["list"]), "late 1\n");
+}
+
+#[test]
+fn cas_changes_what_is_as_expected() {
+    let place = Place::new();
+    let no = |args: &[&str]| {
+        let outcome = place.run(args);
+        assert_eq!((outcome.code, outcome.out.as_str(), outcome.err.as_str()), (Some(1), "false\n", ""), "{args:?}");
+    };
+    assert_eq!(place.ok(&["cas", "a", "--if-absent", "1"]), "true\n");
+    no(&["cas", "a", "--if-absent", "2"]);
+    no(&["cas", "a", "2", "3"]);
+    assert_eq!(place.ok(&["cas", "a", "1", "-5"]), "true\n");
+    assert_eq!(place.ok(&["get", "a"]), "-5\n");
+    no(&["cas", "a", "1", "--delete"]);
+    assert_eq!(place.ok(&["cas", "a", "-5", "--delete"]), "true\n");
+    no(&["cas", "a", "", "1"]);
+    assert_eq!(place.ok(&["list"]), "");
+    for wrong in
+        [&["cas", "a"][..], &["cas", "a", "1"], &["cas", "a", "1", "2", "--delete"], &["cas", "a", "1", "2", "3"]]
+    {
+        place.fails(2, wrong);
+    }
+}
+
+#[test]
+fn incr_counts() {
+    let place = Place::new();
+    assert_eq!(place.ok(&["incr", "n"]), "1\n");
+    assert_eq!(place.ok(&["incr", "n", "41"]), "42\n");
+    assert_eq!(place.ok(&["incr", "n", "-50"]), "-8\n");
+    assert_eq!(place.ok(&["get", "n"]), "-8\n");
+    place.ok(&["put", "n", "many"]);
+    let refusal = place.fails(2, &["incr", "n"]);
+    assert!(refusal.contains("not a number of 64 bits value=\"many\""), "{refusal}");
+    place.ok(&["put", "n", "9223372036854775807"]);
+    assert!(place.fails(2, &["incr", "n"]).contains("overflow"));
+    place.fails(2, &["incr", "n", "half"]);
+}
+
+#[test]
+fn lifetimes_are_set_lifted_and_told() {
+    let place = with_records(&[("a", "1")]);
+    assert_eq!(place.ok(&["ttl", "a"]), "for ever\n");
+    assert_eq!(place.ok(&["expire", "a", "2h"]), "true\n");
+    let left = place.ok(&["ttl", "a"]);
+    assert!(left.starts_with("1h 59m ") || left == "2h\n", "{left}");
+    assert_eq!(place.ok(&["persist", "a"]), "true\n");
+    assert_eq!(place.json(&["ttl", "a"]), [json!({"key": "a", "exists": true, "ttl_millis": null})]);
+    assert_eq!(place.fails(1, &["ttl", "b"]), "halite: not found: b\n");
+    for args in [&["expire", "b", "1s"][..], &["persist", "b"]] {
+        let absent = place.run(args);
+        assert_eq!((absent.code, absent.out.as_str(), absent.err.as_str()), (Some(1), "false\n", ""));
+    }
+    place.fails(2, &["expire", "a", "soon"]);
+    place.ok(&["expire", "a", "1ms"]);
+    // As above.
+    assert!((0..1000).any(|_| place.run(&["ttl", "a"]).code == Some(1)));
+    let absent = place.run(&["--format", "json", "ttl", "a"]);
+    assert_eq!((absent.code, absent.out.as_str()), (Some(1), "{\"key\":\"a\",\"exists\":false}\n"));
 }
 
 #[test]

@@ -73,6 +73,45 @@ fn long_answers_have_an_end() {
 }
 
 #[test]
+fn transactions_happen_at_their_commit() {
+    let place = with_records(&[("a", "1"), ("b", "2")]);
+    let lines = [
+        ("commit", "(error) no transaction is open: `begin` one"),
+        ("rollback", "(error) no transaction is open: `begin` one"),
+        ("begin", "OK"),
+        ("begin", "(error) a transaction is open: `commit` or `rollback` first"),
+        ("get a", "1"),
+        ("put a 3", "OK"),
+        ("put c 4 --ttl 1h", "OK"),
+        ("delete b", "OK"),
+        ("get a", "3"),
+        ("get b", "(nil)"),
+        ("exists c", "true"),
+        ("list --keys", "a\nc\n(2 records)"),
+        ("list b --limit 1", "(0 records)"),
+        ("incr n", "(error) this command cannot be part of a transaction: `commit` or `rollback` first"),
+        ("clear --yes", "(error) this command cannot be part of a transaction: `commit` or `rollback` first"),
+        ("rollback", "OK"),
+        ("list", "a 1\nb 2\n(2 records)"),
+        ("begin --snapshot", "OK"),
+        ("put a 5", "OK"),
+        ("commit", "OK"),
+        ("get a", "5"),
+        ("cas a 5 6", "true"),
+        ("cas a 5 7", "false"),
+        ("incr n 3", "3"),
+        ("ttl n", "for ever"),
+        ("ttl none", "(nil)"),
+        ("begin", "OK"),
+        ("put a 8", "OK"),
+    ];
+    let input: String = lines.iter().map(|(line, _)| format!("{line}\n")).collect();
+    let expected: String = lines.iter().map(|(_, answer)| format!("{answer}\n")).collect();
+    assert_eq!(shell(&place, &input), expected);
+    assert_eq!(place.ok(&["get", "a"]), "6\n", "at the end of the input it was given up");
+}
+
+#[test]
 fn quit_ends_it() {
     let place = Place::new();
     assert_eq!(shell(&place, "put a 1\nquit\nput a 2\n"), "OK\n");
