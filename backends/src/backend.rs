@@ -123,7 +123,8 @@ pub trait Backend: Debug + Send + Sync + 'static {
     /// `create` in the same folder returned before it, where [`Capabilities::durable_names`].
     async fn delete(&self, path: &Path) -> Result<()>;
 
-    /// Removes what interrupted creates and uploads left behind. Only called by the one writer.
+    /// Removes what interrupted creates and uploads left behind, and space set aside by appenders that are gone. Only
+    /// called by the one writer.
     async fn tidy(&self) -> Result<()> {
         Ok(())
     }

@@ -123,4 +123,15 @@ async fn fill_the_disk(folder: &std::path::Path) {
     appender.append(vec![large.slice(..2_000_000)], true).await.unwrap();
     appender.finish().await.unwrap();
     assert_eq!(names(&store).await, ["manifest/1", "segments/4"]);
+
+    // What was set aside by a process that was killed is given back, and not a byte of what it wrote.
+    let name = path("segments/5");
+    let mut appender = store.append(&name).await.unwrap();
+    appender.append(vec![large.slice(..100_000)], true).await.unwrap();
+    appender.reserve(2_000_000).await.unwrap();
+    std::mem::forget(appender);
+    assert_eq!(kind(store.create(&path("manifest/2"), large.slice(..1_500_000)).await), Some(ErrorKind::NoSpace));
+    store.tidy().await.unwrap();
+    store.create(&path("manifest/2"), large.slice(..1_500_000)).await.unwrap();
+    assert_eq!(std::fs::read(folder.join("segments/5")).unwrap(), large[..100_000]);
 }

@@ -19,6 +19,9 @@ use std::path::{Path as OsPath, PathBuf};
 /// No [`Path`] part begins with a dot, so temporary names never meet real ones.
 const TEMP_PREFIX: &str = ".tmp-";
 
+/// Space behind a file's end that is worth a cut: more than a file system rounds up to by itself.
+const SPACE_WORTH: u64 = 256 << 10;
+
 /// What may lie in a store's folder besides: the lock, and what some file systems have in their topmost folder.
 const OWN_NAMES: [&str; 2] = [super::lock::NAME, "lost+found"];
 
@@ -151,11 +154,19 @@ impl Store {
         Ok(None)
     }
 
-    /// Removes every temporary file.
+    /// Removes every temporary file, and gives back what a killed process had set aside behind the end of a growing one.
     pub(crate) fn tidy(&self) -> Result<()> {
         self.walk("", &mut |file, name| {
             let is_temp = name.rsplit('/').next().is_some_and(|name| name.starts_with(TEMP_PREFIX));
-            if is_temp { fs::remove_file(file) } else { Ok(()) }
+            if is_temp {
+                return fs::remove_file(file);
+            }
+            let meta = file.metadata()?;
+            if Path::new(name).is_ok() && os::space_behind(&meta) >= SPACE_WORTH {
+                // What cannot be given back now is given back when the file is deleted.
+                let _ = OpenOptions::new().write(true).open(file).and_then(|file| file.set_len(meta.len()));
+            }
+            Ok(())
         })
     }
 

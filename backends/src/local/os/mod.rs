@@ -7,6 +7,7 @@
 //! | `read_at` | `pread` | `pread` | `seek_read` (Windows) |
 //! | `sync_data` | `fdatasync` | `fdatasync` (std would `fsync`) | std |
 //! | `allocate` | `fallocate(KEEP_SIZE)` (Linux) | - | - |
+//! | `space_behind` | from `st_blocks` | - | - |
 //! | `sync_folder` | `fsync` | nothing: a folder cannot be synced | nothing |
 //! | `publish` | `link`, or `renameat2(NOREPLACE)` | `link` | `link` |
 //! | `map` | `mmap` | - | as `mmap` |

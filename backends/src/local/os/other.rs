@@ -51,6 +51,11 @@ pub(crate) fn read_at(file: &File, buffer: &mut Vec<u8>, offset: u64) -> io::Res
     read
 }
 
+/// Disk space that a file takes behind its end: none is set aside here.
+pub(crate) fn space_behind(_meta: &std::fs::Metadata) -> u64 {
+    0
+}
+
 /// Nothing to set aside with.
 pub(crate) fn allocate(_file: &File, _offset: u64, _len: u64) -> io::Result<bool> {
     Ok(false)

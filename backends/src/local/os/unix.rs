@@ -63,6 +63,11 @@ pub(crate) fn read_at(file: &File, buffer: &mut Vec<u8>, offset: u64) -> io::Res
     Ok(rustix::io::pread(file, rustix::buffer::spare_capacity(buffer), offset)?)
 }
 
+/// Disk space that a file takes behind its end.
+pub(crate) fn space_behind(meta: &std::fs::Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::blocks(meta).saturating_mul(512).saturating_sub(meta.len())
+}
+
 /// Sets disk space aside for `offset..offset + len` without changing the file's length; false where the file system
 /// cannot.
 #[cfg(any(target_os = "linux", target_os = "android"))]
