@@ -19,8 +19,9 @@ use crate::format::names::SegmentId;
 use crate::keydir::{Keydir, Slot};
 use crate::memtable::{Item, Memtable};
 use crate::segment::{DenseEntry, Segment, SortedWriter, Tail, TailBuilder};
-use crate::version::{Run, Version};
-use crate::{Error, ErrorKind, Result, Seq, retire};
+use crate::turn::Turn;
+use crate::version::Run;
+use crate::{Error, ErrorKind, Result, Seq, dead, retire};
 use halite_backends::{self as backends, Appender, Backend};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -28,8 +29,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// Entries handled before other tasks get their turn: well below a millisecond of work.
-pub(crate) const ENTRIES_PER_TURN: usize = 1024;
 /// How long a seal that found no space waits before it tries again.
 const NO_SPACE_RETRY: Duration = Duration::from_secs(1);
 
@@ -77,17 +76,21 @@ pub(crate) async fn run(core: Arc<Core>) {
 /// Seals one segment. After `NoSpace` it can be tried again.
 async fn seal(core: &Core, sealable: &mut Sealable) -> Result<()> {
     let draft = sealable.draft.clone();
-    let version = core.versions.get();
     let segment = match &sealable.sealed {
         Some(segment) => segment.clone(),
         None => {
             let meta = write(core, sealable).await?;
             let segment = core.open_segment(&meta).await?;
-            enter_slots(&core.keydir, &segment, |superseded| count_dead(&version, superseded)).await?;
+            enter_slots(&core.keydir, &segment, |slots| {
+                let version = core.versions.load();
+                dead::superseded(slots, |kid| version.segment(kid));
+            })
+            .await?;
+            dead::idle_tombstones(&core.keydir, &segment).await?;
             sealable.sealed.insert(segment).clone()
         }
     };
-    publish(core, sealable, &segment.meta, &version).await?;
+    publish(core, sealable, &segment).await?;
     tracing::debug!(segment = %segment.meta.id, records = segment.meta.records, bytes = segment.meta.len, "sealed");
     core.versions.sealed(&draft.memtable, Arc::new(Run::new(vec![segment])));
     if core.capabilities.durable_names {
@@ -112,11 +115,12 @@ async fn write(core: &Core, sealable: &mut Sealable) -> Result<SegmentMeta> {
 }
 
 /// Publishes the sealed segment as the newest run, and the log as beginning behind it.
-async fn publish(core: &Core, sealable: &Sealable, meta: &SegmentMeta, version: &Version) -> Result<()> {
+async fn publish(core: &Core, sealable: &Sealable, segment: &Arc<Segment>) -> Result<()> {
+    let meta = &segment.meta;
     let fragments = sealable.fragments(core.epoch);
     let edit = |manifest: &mut Manifest| {
         manifest.runs.insert(0, RunMeta { segments: vec![meta.clone()] });
-        note_dead(manifest, version.segments());
+        dead::note(manifest, core.versions.load().segments().chain([segment]));
         manifest.log.first_segment = sealable.successor;
         manifest.log.last_sealed_seq = meta.max_seq;
         manifest.log.next_seq = manifest.log.next_seq.max(meta.max_seq + 1);
@@ -134,7 +138,7 @@ async fn seal_in_place(draft: &Draft, appender: &mut Option<Box<dyn Appender>>, 
     let ordered = memtable.ordered(true).await;
     let mut tail = TailBuilder::new(&draft.header);
     let mut newest = vec![false; memtable.len()];
-    let mut turn = 0;
+    let mut turn = Turn::default();
     for (entry, Item { record, offset, .. }, is_newest) in memtable.in_order(&ordered) {
         let Record { seq, kind, expires_at, len, .. } = record;
         let dense = DenseEntry { offset, len: len as u32, seq, kind, expires_at };
@@ -144,12 +148,12 @@ async fn seal_in_place(draft: &Draft, appender: &mut Option<Box<dyn Appender>>, 
         } else {
             tail.superseded(&dense);
         }
-        breathe(&mut turn).await;
+        turn.take(0).await;
     }
     for entry in (0..memtable.len()).filter(|&entry| newest[entry]) {
         let item = memtable.at(entry as u32);
         tail.hint(item.hash, item.offset, item.record.len as u32);
-        breathe(&mut turn).await;
+        turn.take(0).await;
     }
     let Tail { parts, meta } = tail.finish(end).await;
     let Some(mut file) = appender.take() else {
@@ -181,12 +185,12 @@ pub(crate) async fn write_sorted(
     let header = sorted_header(epoch, id, salt, memtable.base_seq(), now);
     let ordered = memtable.ordered(true).await;
     let mut writer = SortedWriter::new(backend, &header).await?;
-    let mut turn = 0;
+    let mut turn = Turn::default();
     for (_, Item { record, .. }, is_newest) in memtable.in_order(&ordered) {
         if is_newest {
             writer.push(rewritten(&record)).await?;
         }
-        breathe(&mut turn).await;
+        turn.take(record.len).await;
     }
     writer.finish().await
 }
@@ -211,7 +215,7 @@ pub(crate) async fn enter_slots(
 ) -> Result<()> {
     let mut hints = segment.hints().await?;
     let mut equals = Vec::new();
-    let mut turn = 0;
+    let mut turn = Turn::default();
     while let Some(Hint { fingerprint, offset, len }) = hints.next()? {
         let slot = Slot { kid: segment.kid, offset, len };
         equals.clear();
@@ -219,35 +223,7 @@ pub(crate) async fn enter_slots(
         if !equals.is_empty() {
             on_equal(&equals);
         }
-        breathe(&mut turn).await;
+        turn.take(0).await;
     }
     Ok(())
-}
-
-/// Counts as dead the record that was the newest of its fingerprint so far: an estimate, as equal fingerprints may be
-/// different keys.
-fn count_dead(version: &Version, superseded: &[Slot]) {
-    let segments = superseded.iter().filter_map(|slot| version.segment(slot.kid).map(|segment| (segment, slot.len)));
-    if let Some((segment, len)) = segments.max_by_key(|(segment, _)| segment.meta.max_seq) {
-        segment.add_dead(u64::from(len));
-    }
-}
-
-/// Brings the manifest's estimates of dead bytes up to date.
-pub(crate) fn note_dead<'a>(manifest: &mut Manifest, segments: impl Iterator<Item = &'a Arc<Segment>>) {
-    let dead: std::collections::HashMap<_, _> =
-        segments.map(|segment| (segment.meta.id, segment.dead_bytes())).collect();
-    for meta in manifest.runs.iter_mut().flat_map(|run| &mut run.segments) {
-        if let Some(&bytes) = dead.get(&meta.id) {
-            meta.dead_bytes = bytes;
-        }
-    }
-}
-
-/// Gives other tasks their turn now and then.
-pub(crate) async fn breathe(turn: &mut usize) {
-    *turn += 1;
-    if turn.is_multiple_of(ENTRIES_PER_TURN) {
-        tokio::task::yield_now().await;
-    }
 }

@@ -33,10 +33,11 @@ impl Versions {
         self.current.load_full()
     }
 
-    fn change(&self, next: impl FnOnce(&Version) -> Version) {
+    fn change(&self, next: impl FnOnce(&Version) -> Version) -> Arc<Version> {
         let _change = self.change.lock();
-        let next = next(&self.current.load());
-        self.current.store(Arc::new(next));
+        let next = Arc::new(next(&self.current.load()));
+        self.current.store(next.clone());
+        next
     }
 
     /// A new active segment begins: its memtable is the newest.
@@ -61,7 +62,8 @@ impl Versions {
     }
 
     /// Neighbouring runs were merged: `output` (nothing, if all they held is dead) stands in their place.
-    pub(crate) fn merged(&self, inputs: &[Arc<Run>], output: Option<Arc<Run>>) {
+    /// Returns the version in which it does.
+    pub(crate) fn merged(&self, inputs: &[Arc<Run>], output: Option<Arc<Run>>) -> Arc<Version> {
         self.change(|now| {
             let is_input = |run: &Arc<Run>| inputs.iter().any(|input| Arc::ptr_eq(input, run));
             let place = now.runs.iter().position(is_input).unwrap_or(now.runs.len());
@@ -70,6 +72,6 @@ impl Versions {
                 runs.insert(place, output);
             }
             Version::new(now.memtables.clone(), runs)
-        });
+        })
     }
 }

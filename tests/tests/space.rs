@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "in a test a failure is the message")]
 
 use futures::TryStreamExt;
+use halite::backends::SimulatedOptions;
 use halite::{Db, Durability, Options, WriteBatch, WriteOptions};
+use halite_tests::history::Loss;
 use halite_tests::random::Random;
 use halite_tests::world::{Store, World, assert_sound, process};
 use std::time::Duration;
@@ -84,6 +86,19 @@ fn of_a_queue() {
 }
 
 #[test]
+fn of_deletes_of_what_was_never_there() {
+    process(async {
+        let db = world().open().await.unwrap();
+        put_base(&db).await;
+        for number in 0..20_000 {
+            db.delete(key(number)).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        assert_bounded(&db).await;
+    });
+}
+
+#[test]
 fn of_what_expires_while_more_comes() {
     process(async {
         let mut world = world();
@@ -112,5 +127,90 @@ fn of_what_expires_when_nothing_is_written_any_more() {
         world.clock.advance(3_600_000);
         tokio::time::sleep(Duration::from_secs(3700)).await;
         assert_bounded(&db).await;
+    });
+}
+
+#[test]
+fn of_overwrites_by_processes_that_are_always_killed() {
+    let mut world = world();
+    for round in 0..60 {
+        process(async {
+            let db = world.open().await.unwrap();
+            if round == 0 {
+                put_base(&db).await;
+            }
+            for number in 0..60 {
+                db.put(key(number), [round; 100]).await.unwrap();
+            }
+            db.flush().await.unwrap();
+            settle().await;
+            world.db = Some(db);
+        });
+        world.end(Loss::Kill, 0);
+    }
+    process(async {
+        let db = world.open().await.unwrap();
+        assert_bounded(&db).await;
+    });
+}
+
+/// What is overwritten while its segment is being merged dies in the outputs, which nobody has seen yet.
+#[test]
+fn what_dies_during_a_merge_is_counted() {
+    process(async {
+        let mut world = World::new(Store::memory(true), Options { merge_in_background: false, ..options() }, 7);
+        let db = world.open().await.unwrap();
+        let put_all = async |value: u8| {
+            for first in (0..20_000).step_by(1000) {
+                let batch = (first..first + 1000).fold(WriteBatch::new(), |batch, at| batch.put(key(at), [value; 30]));
+                db.write(batch).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+        };
+        put_all(1).await;
+        settle().await;
+        let merging = db.clone();
+        let merge = tokio::spawn(async move { merging.compact().await });
+        for _ in 0..8 {
+            tokio::task::yield_now().await;
+        }
+        put_all(2).await;
+        assert!(!merge.is_finished(), "all of it was written during the merge");
+        assert_eq!(merge.await.unwrap().unwrap().records_out, 20_000);
+        put_all(3).await;
+        settle().await;
+        let before = db.stats();
+        db.compact().await.unwrap();
+        let dead = before.record_bytes - db.stats().record_bytes;
+        assert!(before.dead_bytes.abs_diff(dead) <= dead / 10, "{dead} bytes were dead: {before:?}");
+    });
+}
+
+/// A merge that meets damage must not be tried again and again while all others wait.
+#[test]
+fn of_the_rest_where_a_segment_is_damaged() {
+    let mut world = World::new(Store::simulated(SimulatedOptions::default()), options(), 7);
+    process(async {
+        let db = world.open().await.unwrap();
+        for number in 0..2000 {
+            db.put(key(number % 500), [1; 100]).await.unwrap();
+        }
+        db.close().await.unwrap();
+    });
+    let (segment, _) =
+        world.store.simulator().files().into_iter().find(|(file, _)| file.folder() == "segments").unwrap();
+    assert!(world.store.simulator().flip_bit(&segment, 1000, 0));
+    process(async {
+        let db = world.open().await.unwrap();
+        let mut random = Random::new(1);
+        for _ in 0..20_000 {
+            db.put(key(random.below(500)), [2; 100]).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        settle().await;
+        let (live, stats) = (500 * 116, db.stats());
+        assert!(stats.segment_bytes <= 3 * live + 7 * SEGMENT, "{live} bytes alive: {stats:?}");
+        assert_eq!(db.verify().await.unwrap().damage.len(), 1, "the damaged segment is left as it is");
+        assert_eq!(db.get(key(0)).await.unwrap().unwrap(), &[2; 100][..]);
     });
 }

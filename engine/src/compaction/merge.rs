@@ -1,11 +1,12 @@
 //! One merge: reads its inputs in key order, writes what is still needed, and puts the result in their place.
 //!
 //! # Guarantees
-//! 1. Every record that goes in is checked against its checksum, and comes out or is counted as dropped, by reason; a
-//!    merge that does not add up is not published.
+//! 1. Every record that goes in comes out or is counted as dropped, by reason; a merge that does not add up is not
+//!    published. What comes out was read against its checksum: damage is not laundered.
 //! 2. Only records in sealed, published segments count as newer: what is only in the log may yet be lost, and the older
 //!    record must then still be there.
 //! 3. Inputs leave the manifest together, in the manifest that brings the output.
+//! 4. A merge that is given up leaves nothing behind, but where the storage fails, or the manifest may name its outputs.
 
 use super::rules::{Facts, Fate, fate};
 use super::{CompactReport, size};
@@ -13,12 +14,16 @@ use crate::core::Core;
 use crate::cursor::Merged;
 use crate::format::frame::{Kind, Record};
 use crate::format::manifest::{Manifest, RunMeta, SegmentMeta};
-use crate::format::names::Name;
+use crate::format::names::{Name, SegmentId};
 use crate::hash::{self, Fingerprint};
-use crate::seal::{self, ENTRIES_PER_TURN, breathe};
+use crate::keydir::Slot;
+use crate::seal;
 use crate::segment::{Segment, SortedWriter};
+use crate::turn::Turn;
 use crate::version::{Run, Version};
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, dead};
+use bytes::Bytes;
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -32,8 +37,19 @@ pub(super) async fn merge(
     runs: Range<usize>,
     inputs: Vec<Arc<Segment>>,
 ) -> Result<CompactReport> {
-    let report = CompactReport::default();
-    let mut merge = Merge { core, version, runs, inputs, report, written: Vec::new(), outputs: Vec::new() };
+    let mut merge = Merge {
+        core,
+        version,
+        outside: outside(version, &runs),
+        runs,
+        inputs,
+        report: CompactReport::default(),
+        open: None,
+        begun: Vec::new(),
+        written: Vec::new(),
+        outputs: Vec::new(),
+        idle: HashMap::new(),
+    };
     let outcome = match merge.rewrite().await {
         Ok(()) => merge.publish().await,
         Err(error) => Err(error),
@@ -46,63 +62,88 @@ pub(super) async fn merge(
     outcome
 }
 
+/// The segments of all runs but `runs`, by their names in the keydir, and the places of their runs.
+///
+/// Where only some segments of a run are merged, its others hold other keys: they do not matter.
+fn outside(version: &Version, runs: &Range<usize>) -> HashMap<u32, usize> {
+    let others = version.runs.iter().enumerate().filter(|(place, _)| !runs.contains(place));
+    others.flat_map(|(place, run)| run.segments.iter().map(move |segment| (segment.kid, place))).collect()
+}
+
 struct Merge<'a> {
+    // Constant after construction.
     core: &'a Core,
     version: &'a Arc<Version>,
     runs: Range<usize>,
     inputs: Vec<Arc<Segment>>,
+    outside: HashMap<u32, usize>,
+
     report: CompactReport,
-    /// Outputs that are written, and those of them that are in the keydir.
+    /// The output that is being written.
+    open: Option<SortedWriter>,
+    /// Outputs that were begun, those of them that are written, and those of these that are in the keydir.
+    begun: Vec<SegmentId>,
     written: Vec<SegmentMeta>,
     outputs: Vec<Arc<Segment>>,
+    /// Bytes of tombstones in newer segments that will have nothing left to hide.
+    idle: HashMap<u32, u64>,
 }
 
 impl Merge<'_> {
     /// Reads the inputs and writes the outputs.
     async fn rewrite(&mut self) -> Result<()> {
-        let core = self.core;
-        let base_seq = self.inputs.iter().map(|input| input.meta.min_seq).min().unwrap_or(1);
-        let now = core.clock.now();
+        let now = self.core.clock.now();
         let mut records = Merged::new(&self.inputs);
-        let mut writer: Option<SortedWriter> = None;
-        let mut turn = 0;
+        let mut turn = Turn::default();
         while let Some(record) = records.next().await? {
-            breathe(&mut turn).await;
-            if turn.is_multiple_of(ENTRIES_PER_TURN) {
+            if turn.take(record.record().len).await {
                 // Short merges are not given up: where a store is only ever open for a moment, none would be done.
-                core.compactor.check()?;
+                self.core.compactor.check()?;
             }
             self.report.records_in += 1;
             if record.superseded() {
                 self.report.dropped_superseded += 1;
                 continue;
             }
-            let value = record.value().clone();
+            let value = record.value();
             let record = record.record();
-            let fate = self.judge(&record, now).await?;
-            let kept = match fate {
-                Fate::Keep => record,
-                Fate::KeepAsTombstone => Record { kind: Kind::Tombstone, value: &[], expires_at: None, ..record },
-                _ => continue,
-            };
-            self.report.records_out += 1;
-            if writer.as_ref().is_some_and(|writer| writer.len() + kept.len as u64 > core.options.segment_bytes_max)
-                && let Some(full) = writer.take()
-            {
-                self.written.push(full.finish().await?);
-            }
-            let open = match &mut writer {
-                Some(open) => open,
-                None => {
-                    let id = core.epoch.segment(core.numbers.next());
-                    let header = seal::sorted_header(&core.epoch, id, core.random.next(), base_seq, now);
-                    writer.insert(SortedWriter::new(&*core.backend, &header).await?)
+            match self.judge(&record, now).await? {
+                Fate::Keep => self.write(&record, value, now).await?,
+                Fate::KeepAsTombstone => {
+                    let tombstone = Record { kind: Kind::Tombstone, value: &[], expires_at: None, ..record };
+                    self.write(&tombstone, &Bytes::new(), now).await?;
                 }
-            };
-            open.push_shared(seal::rewritten(&kept), (fate == Fate::Keep).then_some(&value)).await?;
+                Fate::DropSuperseded => self.report.dropped_superseded += 1,
+                Fate::DropDeleted => self.report.dropped_deleted += 1,
+                Fate::DropExpired => self.report.dropped_expired += 1,
+            }
         }
-        if let Some(last) = writer {
-            self.written.push(last.finish().await?);
+        self.finish_open().await
+    }
+
+    /// Writes a record, whose value is `value` too, into the open output; begins that, or the next one, if need be.
+    async fn write(&mut self, record: &Record<'_>, value: &Bytes, now: u64) -> Result<()> {
+        let core = self.core;
+        self.report.records_out += 1;
+        if self.open.as_ref().is_some_and(|open| open.len() + record.len as u64 > core.options.segment_bytes_max) {
+            self.finish_open().await?;
+        }
+        let open = match &mut self.open {
+            Some(open) => open,
+            None => {
+                let id = core.epoch.segment(core.numbers.next());
+                let base_seq = self.inputs.iter().map(|input| input.meta.min_seq).min().unwrap_or(1);
+                let header = seal::sorted_header(&core.epoch, id, core.random.next(), base_seq, now);
+                self.begun.push(id);
+                self.open.insert(SortedWriter::new(&*core.backend, &header).await?)
+            }
+        };
+        open.push_shared(seal::rewritten(record), Some(value)).await
+    }
+
+    async fn finish_open(&mut self) -> Result<()> {
+        if let Some(open) = self.open.take() {
+            self.written.push(open.finish().await?);
         }
         Ok(())
     }
@@ -111,35 +152,40 @@ impl Merge<'_> {
     async fn judge(&mut self, record: &Record<'_>, now: u64) -> Result<Fate> {
         let fingerprint = Fingerprint::of(hash::hash(self.core.epoch.hash_seed, record.key));
         let candidates = self.core.keydir.candidates(fingerprint);
-        let mut newer_seen = false;
+        let mut newest: Option<(usize, Kind, Slot)> = None;
         let mut older_possible = false;
         for slot in candidates.iter() {
-            let Some((segment, run)) = self.outside(slot.kid) else { continue };
-            if run < self.runs.start {
-                newer_seen = newer_seen || segment.read_record(slot.offset, slot.len).await?.key() == record.key;
-            } else if run >= self.runs.end {
+            let Some(&run) = self.outside.get(&slot.kid) else { continue };
+            if run >= self.runs.end {
                 // Whether it is this very key does not matter: a tombstone too many does no harm.
                 older_possible = true;
+            } else if newest.is_none_or(|(newest, ..)| run < newest)
+                && let Some(kind) = self.newer(slot, record.key).await?
+            {
+                newest = Some((run, kind, slot));
             }
         }
-        let expired = record.expires_at.is_some_and(|at| at <= now);
-        let fate = fate(Facts { kind: record.kind, expired, newer_seen, older_possible });
-        match fate {
-            Fate::DropSuperseded => self.report.dropped_superseded += 1,
-            Fate::DropDeleted => self.report.dropped_deleted += 1,
-            Fate::DropExpired => self.report.dropped_expired += 1,
-            Fate::Keep | Fate::KeepAsTombstone => {}
+        if let Some((_, Kind::Tombstone, slot)) = newest
+            && !older_possible
+        {
+            *self.idle.entry(slot.kid).or_default() += u64::from(slot.len);
         }
-        Ok(fate)
+        let expired = record.expires_at.is_some_and(|at| at <= now);
+        Ok(fate(Facts { kind: record.kind, expired, newer_seen: newest.is_some(), older_possible }))
     }
 
-    /// The segment that the keydir calls `kid` and the place of its run, if it is no input and in the merge's version.
-    ///
-    /// The other segments of a run of which only some are merged hold other keys.
-    fn outside(&self, kid: u32) -> Option<(&Arc<Segment>, usize)> {
-        let segment = self.version.segment(kid)?;
-        let run = self.version.runs.iter().position(|run| run.segments.iter().any(|other| other.kid == kid))?;
-        (!self.runs.contains(&run)).then_some((segment, run))
+    /// What a newer record does to `key`, if it is one of that very key.
+    async fn newer(&self, slot: Slot, key: &[u8]) -> Result<Option<Kind>> {
+        let Some(segment) = self.version.segment(slot.kid) else { return Ok(None) };
+        match segment.read_record(slot.offset, slot.len).await {
+            Ok(record) => Ok((record.key() == key).then(|| record.kind())),
+            // What cannot be read hides nothing: the older record stays, which does no harm.
+            Err(error) if error.kind() == ErrorKind::Corruption => {
+                tracing::warn!(%error, "a merge met a damaged record");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Puts the outputs in the place of the inputs: in the manifest, then in the version.
@@ -164,8 +210,9 @@ impl Merge<'_> {
         segments.sort_by(|a, b| a.meta.min_key.cmp(&b.meta.min_key));
         let run = (!segments.is_empty()).then(|| Arc::new(Run::new(segments)));
         core.publish(|manifest| self.edit(manifest, run.as_deref())).await?;
-        core.versions.merged(&touched, run);
+        let after = core.versions.merged(&touched, run);
         core.retiring.retire(&self.inputs);
+        self.count_dead(&after).await;
         (self.report.bytes_before, self.report.segments_before) = size(self.version);
         (self.report.bytes_after, self.report.segments_after) = size(&core.versions.load());
         core.compactor.merges.fetch_add(1, Ordering::Relaxed);
@@ -183,15 +230,34 @@ impl Merge<'_> {
             let segments = run.segments.iter().map(|segment| segment.meta.clone()).collect();
             manifest.runs.insert(place, RunMeta { segments });
         }
-        seal::note_dead(manifest, self.version.segments());
+        dead::note(manifest, self.version.segments());
         manifest.retired.extend(self.inputs.iter().map(|input| input.path().as_str().to_owned()));
     }
 
+    /// Counts what this merge and what was sealed meanwhile have made dead.
+    async fn count_dead(&self, after: &Version) {
+        for (&kid, &bytes) in &self.idle {
+            if let Some(segment) = after.segment(kid) {
+                segment.add_dead(bytes);
+            }
+        }
+        if let Err(error) = dead::during_merge(&self.core.keydir, self.version, after, &self.outputs).await {
+            // The merge is done, and this an estimate.
+            tracing::warn!(%error, "what died during a merge could not be counted");
+        }
+    }
+
     /// Removes what was written in vain, as far as that is possible; the next opening removes the rest.
-    async fn discard(&self) {
+    async fn discard(&mut self) {
+        if let Some(open) = self.open.take()
+            && let Err(error) = open.abort().await
+        {
+            tracing::warn!(%error, "what a merge that was given up had begun to write could not be removed");
+        }
+        // One that is in the keydir is deleted when its slots are gone.
         self.core.retiring.retire(&self.outputs);
-        for meta in self.written.iter().skip(self.outputs.len()) {
-            if let Err(error) = self.core.backend.delete(&Name::Segment(meta.id).path()).await {
+        for id in self.begun.iter().skip(self.outputs.len()) {
+            if let Err(error) = self.core.backend.delete(&Name::Segment(*id).path()).await {
                 tracing::warn!(%error, "the output of a merge that was given up could not be deleted");
             }
         }

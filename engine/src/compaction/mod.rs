@@ -9,9 +9,14 @@ mod merge;
 pub(crate) mod rules;
 
 use crate::core::Core;
+use crate::format::names::SegmentId;
+use crate::segment::Segment;
 use crate::version::{Run, Version};
 use crate::{Error, ErrorKind, Result, retire};
+use parking_lot::Mutex as SyncMutex;
 use rules::Candidate;
+use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -29,6 +34,9 @@ pub(crate) struct Compactor {
     running: Mutex<()>,
     wake: Notify,
     stopping: AtomicBool,
+    /// Segments in which a merge has found damage. The background leaves them alone until the next opening: it would
+    /// fail again, and again before it came to any other.
+    damaged: SyncMutex<HashSet<SegmentId>>,
     /// What merges have done since the opening.
     pub(crate) merges: AtomicU64,
     pub(crate) bytes_written: AtomicU64,
@@ -71,6 +79,20 @@ impl Compactor {
         self.running.lock().await
     }
 
+    /// Leaves alone whichever of `inputs` the error names: all of them, if that is none.
+    fn avoid(&self, inputs: &[Arc<Segment>], error: &Error) {
+        let is_named = |input: &&Arc<Segment>| error.place().is_some_and(|(file, _)| file == input.path().as_str());
+        let mut damaged = self.damaged.lock();
+        match inputs.iter().find(is_named) {
+            Some(named) => damaged.extend([named.meta.id]),
+            None => damaged.extend(inputs.iter().map(|input| input.meta.id)),
+        }
+    }
+
+    fn is_avoided(&self, segment: &Segment) -> bool {
+        self.damaged.lock().contains(&segment.meta.id)
+    }
+
     fn check(&self) -> Result<()> {
         if self.stopping.load(Ordering::Acquire) {
             return Err(Error::new(ErrorKind::Closed, "the database is closing, so the merge was given up"));
@@ -85,6 +107,8 @@ pub(crate) async fn run(core: Arc<Core>) {
         match merge_next(&core).await {
             Ok(true) => {}
             Ok(false) => wait(&core).await,
+            // The next merge is another one.
+            Err(error) if error.kind() == ErrorKind::Corruption => tracing::error!(%error, "a merge met damage"),
             Err(error) => {
                 if core.log.check().is_err() || core.compactor.check().is_err() {
                     return;
@@ -101,7 +125,7 @@ async fn wait(core: &Core) {
     let woken = core.compactor.wake.notified();
     let due = {
         let version = core.versions.load();
-        let candidates = candidates(&version).into_iter().map(|(_, candidate)| candidate);
+        let candidates = candidates(core, &version).into_iter().map(|(_, candidate)| candidate);
         rules::next_due(candidates, core.options.merge_dead_share)
     };
     let Some(due) = due else { return woken.await };
@@ -115,32 +139,43 @@ async fn merge_next(core: &Core) -> Result<bool> {
     let _running = core.compactor.running.lock().await;
     core.compactor.check()?;
     let version = core.versions.get();
-    if let Some((run, segment)) = deadest(core, &version) {
-        let inputs = vec![version.runs[run].segments[segment].clone()];
-        merge::merge(core, &version, run..run + 1, inputs).await?;
-        return Ok(true);
+    let (runs, inputs) = if let Some((run, segment)) = deadest(core, &version) {
+        (run..run + 1, vec![version.runs[run].segments[segment].clone()])
+    } else if let Some(runs) = small(core, &version) {
+        (runs.clone(), version.runs[runs].iter().flat_map(|run| &run.segments).cloned().collect())
+    } else {
+        return Ok(false);
+    };
+    let merged = merge::merge(core, &version, runs, inputs.clone()).await;
+    if let Err(error) = &merged
+        && error.kind() == ErrorKind::Corruption
+    {
+        core.compactor.avoid(&inputs, error);
     }
-    let sizes: Vec<u64> =
-        version.runs.iter().map(|run| run.segments.iter().map(|segment| segment.meta.len).sum()).collect();
-    if let Some(runs) = rules::pick_small(&sizes, core.options.segment_bytes_max) {
-        let inputs = version.runs[runs.clone()].iter().flat_map(|run| &run.segments).cloned().collect();
-        merge::merge(core, &version, runs, inputs).await?;
-        return Ok(true);
-    }
-    Ok(false)
+    merged.map(|_| true)
+}
+
+/// Neighbouring runs that are small and many.
+fn small(core: &Core, version: &Version) -> Option<Range<usize>> {
+    let size = |run: &Arc<Run>| {
+        let damaged = run.segments.iter().any(|segment| core.compactor.is_avoided(segment));
+        if damaged { u64::MAX } else { run.segments.iter().map(|segment| segment.meta.len).sum() }
+    };
+    let sizes: Vec<u64> = version.runs.iter().map(size).collect();
+    rules::pick_small(&sizes, core.options.segment_bytes_max)
 }
 
 /// The segment that is deadest, if it is dead enough: its run's place, and its place in the run.
 fn deadest(core: &Core, version: &Version) -> Option<(usize, usize)> {
-    let (places, candidates): (Vec<_>, Vec<_>) = candidates(version).into_iter().unzip();
+    let (places, candidates): (Vec<_>, Vec<_>) = candidates(core, version).into_iter().unzip();
     rules::pick(candidates.into_iter(), core.options.merge_dead_share, core.clock.now()).map(|picked| places[picked])
 }
 
 /// What the choice looks at of each segment, and where that is: its run's place, and its place in the run.
-fn candidates(version: &Version) -> Vec<((usize, usize), Candidate)> {
+fn candidates(core: &Core, version: &Version) -> Vec<((usize, usize), Candidate)> {
     let mut candidates = Vec::new();
     for (run, segments) in version.runs.iter().map(|run| &run.segments).enumerate() {
-        for (place, segment) in segments.iter().enumerate() {
+        for (place, segment) in segments.iter().enumerate().filter(|(_, segment)| !core.compactor.is_avoided(segment)) {
             let meta = &segment.meta;
             let candidate = Candidate {
                 record_bytes: meta.record_bytes,

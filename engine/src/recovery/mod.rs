@@ -26,11 +26,11 @@ use crate::segment::Segment;
 use crate::tasks::Tasks;
 use crate::version::Run;
 use crate::versions::Versions;
-use crate::{Error, ErrorKind, Options, Result, timers};
+use crate::{Error, ErrorKind, Options, Result, dead, timers};
 use futures::TryStreamExt;
 use halite_backends::{Backend, Lock, Path};
 use parking_lot::Mutex;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -151,18 +151,27 @@ async fn assemble(
     retiring: Retiring,
 ) -> Result<Arc<Core>> {
     let keydir = Keydir::new();
-    let mut runs = Vec::with_capacity(manifest.runs.len());
-    for run in &manifest.runs {
+    let mut runs = VecDeque::with_capacity(manifest.runs.len());
+    let mut by_kid = HashMap::new();
+    // The oldest first, as what was replayed supersedes what was there before.
+    for (index, run) in manifest.runs.iter().enumerate().rev() {
+        let is_new = index < replayed.runs.len();
         let mut segments = Vec::with_capacity(run.segments.len());
         for meta in &run.segments {
             let segment =
                 Segment::open(&*setup.backend, meta, retiring.kid()?, epoch.database, epoch.hash_seed).await?;
-            seal::enter_slots(&keydir, &segment, |_| {}).await?;
+            if is_new {
+                seal::enter_slots(&keydir, &segment, |slots| dead::superseded(slots, |kid| by_kid.get(&kid))).await?;
+                dead::idle_tombstones(&keydir, &segment).await?;
+            } else {
+                seal::enter_slots(&keydir, &segment, |_| {}).await?;
+            }
+            by_kid.insert(segment.kid, segment.clone());
             segments.push(segment);
         }
-        runs.push(Arc::new(Run::new(segments)));
+        runs.push_front(Arc::new(Run::new(segments)));
     }
-    let versions = Arc::new(Versions::new(runs));
+    let versions = Arc::new(Versions::new(runs.into()));
     let capabilities = setup.backend.capabilities();
     let new_draft = new_draft(epoch, numbers.clone(), setup.random.clone(), clock.clone());
     let prior = Prior { number: 0, len: 0, last_seq: replayed.last_seq, next_seq: replayed.next_seq };

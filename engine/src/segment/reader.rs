@@ -176,7 +176,7 @@ impl Segment {
     }
 
     /// The seed of the hash of keys.
-    pub(super) fn hash_seed(&self) -> u64 {
+    pub(crate) fn hash_seed(&self) -> u64 {
         self.hash_seed
     }
 

@@ -152,7 +152,6 @@ impl SortedWriter {
     }
 
     /// Gives up: nothing appears, and what was written is removed.
-    #[allow(dead_code, reason = "where parts cost money until they are removed, dropping will not be enough")]
     pub(crate) async fn abort(self) -> Result<()> {
         Ok(self.uploader.abort().await?)
     }

@@ -14,12 +14,10 @@ use crate::format::header::HEADER_LEN;
 use crate::format::hints::Hint;
 use crate::format::statistics::Statistics;
 use crate::hash::{Fingerprint, hash};
+use crate::turn::Turn;
 use crate::{Error, ErrorKind, Result, Seq};
 use bytes::Bytes;
 use std::collections::HashMap;
-
-/// Records handled before other tasks get their turn.
-const RECORDS_PER_TURN: usize = 1024;
 
 /// What a verification has found.
 #[derive(Debug, Default)]
@@ -416,24 +414,6 @@ fn what_of(error: &Error) -> String {
     let text = error.to_string();
     let text = text.strip_prefix("corrupt data: ").unwrap_or(&text);
     text.split(" file=").next().unwrap_or(text).to_owned()
-}
-
-/// Gives other tasks their turn.
-#[derive(Default)]
-struct Turn {
-    records: usize,
-    bytes: usize,
-}
-
-impl Turn {
-    async fn take(&mut self, bytes: usize) {
-        self.records += 1;
-        self.bytes += bytes;
-        if self.records >= RECORDS_PER_TURN || self.bytes >= BYTES_PER_TURN {
-            *self = Turn::default();
-            tokio::task::yield_now().await;
-        }
-    }
 }
 
 /// A part of the file that holds the next frame.
