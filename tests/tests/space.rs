@@ -214,3 +214,31 @@ fn of_the_rest_where_a_segment_is_damaged() {
         assert_eq!(db.get(key(0)).await.unwrap().unwrap(), &[2; 100][..]);
     });
 }
+
+/// Sealed files, as the storage holds them, beside keys and values: 24 and 150 bytes.
+#[test]
+fn after_every_key_was_overwritten_four_times_compact_leaves_little_more_than_what_is_alive() {
+    process(async {
+        for append in [true, false] {
+            let store = Store::memory(append);
+            let options = Options { durability: Durability::Deferred, ..Options::default() };
+            let mut world = World::new(store.clone(), options, 7);
+            let db = world.open().await.unwrap();
+            let mut random = Random::new(1);
+            let mut bytes = |len: usize| (0..len).map(|_| random.number() as u8).collect::<Vec<_>>();
+            let keys: Vec<_> = (0..5000).map(|_| bytes(24)).collect();
+            for _ in 0..5 {
+                let batch = keys.iter().fold(WriteBatch::new(), |batch, key| batch.put(key, bytes(150)));
+                db.write(batch).await.unwrap();
+            }
+            db.compact().await.unwrap();
+            db.close().await.unwrap();
+            let (live, on_disk) = (5000 * (24 + 150), bytes_of_segments(&store).await);
+            assert!(on_disk * 100 <= live * 115, "{on_disk} bytes on disk, {live} alive");
+        }
+    });
+}
+
+async fn bytes_of_segments(store: &Store) -> u64 {
+    store.backend().list("segments").try_fold(0, |sum, file| async move { Ok(sum + file.len) }).await.unwrap()
+}

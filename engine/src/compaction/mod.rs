@@ -234,3 +234,6 @@ fn is_compact(version: &Version, now: u64) -> bool {
 fn size(version: &Version) -> (u64, u64) {
     version.segments().fold((0, 0), |(bytes, count), segment| (bytes + segment.meta.len, count + 1))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,206 @@
+//! Every small case of a merge: all histories of up to four records over two keys, each record a put, a put that
+//! expires or a delete, spread over runs in every way, and every row of neighbouring runs merged, before the expiry and
+//! after it. Whatever is merged, readers see the same.
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::{Clock, Db, Durability, Options, Snapshot, WriteBatch, WriteOptions};
+use bytes::Bytes;
+use futures::TryStreamExt;
+use halite_backends::Memory;
+use std::collections::BTreeMap;
+
+const RECORDS: usize = 4;
+/// Nothing, or one of three records of one of two keys.
+const CHOICES: usize = 7;
+const HISTORIES: usize = CHOICES.pow(RECORDS as u32);
+const EARLY: u64 = 1_000;
+const TTL: u64 = 1_000;
+const LATE: u64 = EARLY + TTL;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Deed {
+    Put,
+    PutExpiring,
+    Delete,
+}
+
+/// What happens at `step` of a history, and to which of its keys.
+fn deed(history: usize, step: usize) -> Option<(usize, Deed)> {
+    let choice = (history / CHOICES.pow(step as u32) % CHOICES).checked_sub(1)?;
+    Some((choice % 2, [Deed::Put, Deed::PutExpiring, Deed::Delete][choice / 2]))
+}
+
+/// All histories happen in one database, each to keys of its own.
+fn key(history: usize, key: usize) -> Vec<u8> {
+    format!("{history:04}/{key}").into_bytes()
+}
+
+/// What readers must see at engine time `now`.
+fn expected(now: u64) -> BTreeMap<Vec<u8>, Bytes> {
+    let mut seen = BTreeMap::new();
+    for history in 0..HISTORIES {
+        for (step, (of, deed)) in (0..RECORDS).filter_map(|step| deed(history, step).map(|deed| (step, deed))) {
+            match deed {
+                Deed::Delete => seen.remove(&key(history, of)),
+                Deed::PutExpiring if now >= LATE => seen.remove(&key(history, of)),
+                _ => seen.insert(key(history, of), Bytes::from(vec![step as u8; 3])),
+            };
+        }
+    }
+    seen
+}
+
+#[derive(Debug)]
+struct Hand(AtomicU64);
+
+impl Clock for Hand {
+    fn now_millis(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+struct Case {
+    backend: Memory,
+    clock: Arc<Hand>,
+    name: String,
+}
+
+impl Case {
+    /// `segments` of all outputs together: their size is chosen to make several.
+    async fn open(&self, segment_bytes_max: u64) -> Db {
+        let options = Options { segment_bytes_max, merge_in_background: false, ..Options::default() };
+        let builder = Db::builder(Arc::new(self.backend.clone())).options(options).clock(self.clock.clone());
+        builder.open().await.unwrap()
+    }
+
+    /// Lets all histories happen; a run ends behind each step whose bit is set in `ends`.
+    async fn fill(&self, db: &Db, ends: usize) {
+        let options = WriteOptions { durability: Durability::Deferred, ttl: None };
+        for step in 0..RECORDS {
+            let (mut batch, mut expiring) = (WriteBatch::new(), WriteBatch::new());
+            for history in 0..HISTORIES {
+                let Some((of, deed)) = deed(history, step) else { continue };
+                let (key, value) = (key(history, of), [step as u8; 3]);
+                match deed {
+                    Deed::Put => batch = batch.put(key, value),
+                    Deed::Delete => batch = batch.delete(key),
+                    Deed::PutExpiring => expiring = expiring.put(key, value),
+                }
+            }
+            db.write_with(batch, options).await.unwrap();
+            let ttl = Some(Duration::from_millis(TTL));
+            db.write_with(expiring, WriteOptions { ttl, ..options }).await.unwrap();
+            if ends >> step & 1 == 1 {
+                db.core().log.rotate().unwrap();
+                db.core().log.all_sealed().await.unwrap();
+            }
+        }
+    }
+
+    /// Merges the segments of `runs`, or of the only one of these just that in this `place`.
+    async fn merge(&self, db: &Db, runs: Range<usize>, place: Option<usize>) {
+        let version = db.core().versions.get();
+        let inputs: Vec<_> = version.runs[runs.clone()].iter().flat_map(|run| &run.segments).cloned().collect();
+        let inputs = place.map_or(inputs.clone(), |place| vec![inputs[place].clone()]);
+        merge::merge(db.core(), &version, runs, inputs).await.unwrap();
+    }
+
+    async fn check(&self, db: &Db, when: &str) {
+        let expected = expected(self.clock.now_millis());
+        let scanned: BTreeMap<_, _> =
+            db.scan(..).map_ok(|entry| (entry.key.to_vec(), entry.value)).try_collect().await.unwrap();
+        assert!(scanned == expected, "{} {when}: {:?}", self.name, differences(&scanned, &expected));
+        for history in 0..HISTORIES {
+            for key in [key(history, 0), key(history, 1)] {
+                let got = db.get(&key).await.unwrap();
+                assert_eq!(got.as_ref(), expected.get(&key), "{} {when}: {}", self.name, key.escape_ascii());
+            }
+        }
+    }
+
+    async fn check_snapshot(&self, snapshot: &Snapshot, then: u64) {
+        let scanned: BTreeMap<_, _> =
+            snapshot.scan(..).map_ok(|entry| (entry.key.to_vec(), entry.value)).try_collect().await.unwrap();
+        assert!(
+            scanned == expected(then),
+            "{} in the snapshot: {:?}",
+            self.name,
+            differences(&scanned, &expected(then))
+        );
+    }
+}
+
+fn differences(a: &BTreeMap<Vec<u8>, Bytes>, b: &BTreeMap<Vec<u8>, Bytes>) -> Vec<String> {
+    let keys = a.keys().chain(b.keys()).filter(|key| a.get(*key) != b.get(*key));
+    keys.map(|key| format!("{} {:?} {:?}", key.escape_ascii(), a.get(key), b.get(key))).take(5).collect()
+}
+
+async fn check_case(ends: usize, runs: Range<usize>, merged_at: u64) {
+    let clock = Arc::new(Hand(AtomicU64::new(EARLY)));
+    let name = format!("ends {ends:#b}, runs {runs:?} merged at {merged_at}");
+    let case = Case { backend: Memory::new(), clock, name };
+    let db = case.open(64 << 20).await;
+    case.fill(&db, ends).await;
+    let snapshot = db.snapshot();
+    case.clock.0.store(merged_at, Ordering::Relaxed);
+    case.check(&db, "before the merge").await;
+    case.merge(&db, runs.clone(), None).await;
+    case.check(&db, "after the merge").await;
+    case.clock.0.store(LATE, Ordering::Relaxed);
+    case.check(&db, "after the expiry").await;
+    case.check_snapshot(&snapshot, EARLY).await;
+    drop(snapshot);
+    db.close().await.unwrap();
+
+    // The newest run in several segments, then one of these alone, then everything.
+    let db = case.open(16 << 10).await;
+    case.check(&db, "after reopening").await;
+    case.merge(&db, 0..1, None).await;
+    let segments = db.core().versions.get().runs[0].segments.len();
+    for place in [segments - 1, 0] {
+        case.merge(&db, 0..1, Some(place)).await;
+        case.check(&db, "after the merge of one segment").await;
+    }
+    db.compact().await.unwrap();
+    case.check(&db, "after compact").await;
+    assert_eq!(db.stats().records as usize, expected(LATE).len(), "{}: nothing dead remains", case.name);
+    assert_eq!(db.verify().await.unwrap().damage, []);
+    db.close().await.unwrap();
+}
+
+/// All cases of one way to spread the records.
+async fn check_cases(ends: usize) {
+    let count = ends.count_ones() as usize;
+    for start in 0..count {
+        for end in start + 1..=count {
+            for merged_at in [EARLY, LATE] {
+                check_case(ends, start..end, merged_at).await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn of_all_records_in_one_run() {
+    check_cases(0b1000).await;
+}
+
+#[tokio::test]
+async fn of_records_in_two_runs() {
+    for ends in [0b1001, 0b1010, 0b1100] {
+        check_cases(ends).await;
+    }
+}
+
+#[tokio::test]
+async fn of_records_in_three_runs() {
+    for ends in [0b1011, 0b1101, 0b1110] {
+        check_cases(ends).await;
+    }
+}
+
+#[tokio::test]
+async fn of_each_record_in_a_run_of_its_own() {
+    check_cases(0b1111).await;
+}
