@@ -88,8 +88,7 @@ fn look(core: &Core, version: &Version, at: Seq, hash: u64, key: &[u8]) -> Resul
         return Ok(Look::Found(newest));
     }
     let mut below = (Seq::MAX, u32::MAX);
-    let candidates = core.keydir.candidates(Fingerprint::of(hash));
-    while let Some((segment, slot)) = next_candidate(version, candidates.iter(), below) {
+    while let Some((segment, slot)) = next_candidate(core, version, hash, below) {
         let Some(record) = segment.mapped_record(slot.offset, slot.len) else {
             return Ok(Look::NeedsRead);
         };
@@ -117,18 +116,24 @@ fn look_in_memory(version: &Version, at: Seq, hash: u64, key: &[u8]) -> Option<N
     })
 }
 
-/// The newest of `slots` below `below` whose segment is in the version. Slots of one segment are told apart by their
-/// offsets: two keys of one fingerprint may lie in it.
+/// The newest slot below `below` whose segment is in the version. Slots of one segment are told apart by their offsets:
+/// two keys of one fingerprint may lie in it.
 #[inline]
-fn next_candidate(
-    version: &Version,
-    slots: impl Iterator<Item = Slot>,
+fn next_candidate<'a>(
+    core: &Core,
+    version: &'a Version,
+    hash: u64,
     below: (Seq, u32),
-) -> Option<(&Arc<Segment>, Slot)> {
-    slots
-        .filter_map(|slot| version.segment(slot.kid).map(|segment| (segment, slot)))
-        .filter(|(segment, slot)| (segment.meta.max_seq, slot.offset) < below)
-        .max_by_key(|(segment, slot)| (segment.meta.max_seq, slot.offset))
+) -> Option<(&'a Arc<Segment>, Slot)> {
+    let mut newest: Option<((Seq, u32), &Arc<Segment>, Slot)> = None;
+    core.keydir.each(Fingerprint::of(hash), |slot| {
+        let Some(segment) = version.segment(slot.kid) else { return };
+        let rank = (segment.meta.max_seq, slot.offset);
+        if rank < below && newest.is_none_or(|(newest, ..)| newest < rank) {
+            newest = Some((rank, segment, slot));
+        }
+    });
+    newest.map(|(_, segment, slot)| (segment, slot))
 }
 
 /// The same, reading from segments that are not mapped.
@@ -137,8 +142,7 @@ async fn read(core: &Core, version: &Version, at: Seq, hash: u64, key: &[u8]) ->
         return Ok(Some(newest));
     }
     let mut below = (Seq::MAX, u32::MAX);
-    let candidates = core.keydir.candidates(Fingerprint::of(hash));
-    while let Some((segment, slot)) = next_candidate(version, candidates.iter(), below) {
+    while let Some((segment, slot)) = next_candidate(core, version, hash, below) {
         let record = segment.read_record(slot.offset, slot.len).await?;
         if record.key() == key {
             return Ok(Some(Newest {
@@ -152,3 +156,6 @@ async fn read(core: &Core, version: &Version, at: Seq, hash: u64, key: &[u8]) ->
     }
     Ok(None)
 }
+
+#[cfg(test)]
+mod tests;

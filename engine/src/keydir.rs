@@ -135,11 +135,17 @@ impl Keydir {
         self.shard(fingerprint).write().insert(Packed::new(fingerprint, slot), on_equal);
     }
 
-    /// The slots of `fingerprint`.
+    /// Shows `each` the slots of `fingerprint`, in no particular order, under the shard's lock.
+    #[inline]
+    pub(crate) fn each(&self, fingerprint: Fingerprint, each: impl FnMut(Slot)) {
+        self.shard(fingerprint).read().each_of(fingerprint.bits(), each);
+    }
+
+    /// The slots of `fingerprint`, to look at without a lock.
     #[inline]
     pub(crate) fn candidates(&self, fingerprint: Fingerprint) -> Candidates {
         let mut candidates = Candidates::default();
-        self.shard(fingerprint).read().each_of(fingerprint.bits(), |slot| candidates.push(slot));
+        self.each(fingerprint, |slot| candidates.push(slot));
         candidates
     }
 

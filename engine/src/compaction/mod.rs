@@ -235,5 +235,19 @@ fn size(version: &Version) -> (u64, u64) {
     version.segments().fold((0, 0), |(bytes, count), segment| (bytes + segment.meta.len, count + 1))
 }
 
+/// Merges a row of neighbouring runs that `chance` chooses, if there is any run.
+#[cfg(test)]
+pub(crate) async fn merge_any(core: &Core, chance: u64) -> Result<()> {
+    let version = core.versions.get();
+    let count = version.runs.len();
+    if count == 0 {
+        return Ok(());
+    }
+    let start = chance as usize % count;
+    let end = start + 1 + (chance >> 32) as usize % (count - start);
+    let inputs = version.runs[start..end].iter().flat_map(|run| &run.segments).cloned().collect();
+    merge::merge(core, &version, start..end, inputs).await.map(|_| ())
+}
+
 #[cfg(test)]
 mod tests;
