@@ -125,6 +125,10 @@ pub(crate) enum DataCommand {
         #[arg(long)]
         keys: bool,
     },
+    /// Write the records of a range of keys, in byte order or against it
+    ///
+    /// Without options, all records. Where --prefix is given beside --from or --to, records meet all of them.
+    Scan(ScanArgs),
     /// Set KEY to NEW if its value is OLD, and say whether it was
     ///
     /// Where the key is to be absent before, `cas KEY --if-absent NEW`; where it is to be absent after,
@@ -185,6 +189,28 @@ pub(crate) enum DataCommand {
     Verify,
     /// Rewrite the store so that nothing dead remains in it
     Compact,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ScanArgs {
+    /// Begin with the largest key and go down
+    #[arg(long)]
+    pub(crate) rev: bool,
+    /// The smallest key that is wanted
+    #[arg(long, value_name = "KEY")]
+    pub(crate) from: Option<OsString>,
+    /// The key above those that are wanted
+    #[arg(long, value_name = "KEY")]
+    pub(crate) to: Option<OsString>,
+    /// What keys begin with
+    #[arg(long)]
+    pub(crate) prefix: Option<OsString>,
+    /// Stop after so many
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<usize>,
+    /// Leave the values out, and unread
+    #[arg(long)]
+    pub(crate) keys_only: bool,
 }
 
 #[derive(Debug, clap::Args)]

@@ -1,4 +1,4 @@
-//! A record as a line of JSON: what `dump` writes, `load` reads, and `get` and `list` write with `--format json`.
+//! A record as a line of JSON: what `dump` writes, `load` reads, and `get`, `list` and `scan` write with `--format json`.
 //!
 //! `{"key": "…", "value": "…"}`. Bytes that are not UTF-8 stand as `key_base64` or `value_base64` (standard alphabet,
 //! padded) instead. `expires_at`, in milliseconds since the Unix epoch, is there where the record has an end.

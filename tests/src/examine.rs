@@ -23,7 +23,8 @@ pub fn examine(world: &World, image: Store, loss: Loss) -> Result<(), String> {
         Op::Write(put(40, 10), level),
         Op::Write(delete(8), level),
         Op::Write(put(9, 700), level),
-        Op::Scan(0, 2, usize::MAX, false),
+        Op::Scan { from: 0, to: 2, limit: usize::MAX, rev: false, keys_only: false },
+        Op::Scan { from: 0, to: 2, limit: usize::MAX, rev: true, keys_only: false },
         Op::Reopen,
         Op::Verify,
     ];

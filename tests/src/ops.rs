@@ -68,9 +68,20 @@ pub enum Op {
     Transact(Vec<u16>, Vec<WriteOp>, Durability),
     /// A read of one key, by `get`, `get_entry`, `contains` and `ttl`.
     Get(u16),
-    /// A scan from one key to another, at most so many entries, perhaps without values.
-    Scan(u16, u16, usize, bool),
-    /// A scan of all keys that begin as this one does.
+    /// A scan of the keys from one up to another.
+    Scan {
+        /// The smallest key.
+        from: u16,
+        /// The key above the largest.
+        to: u16,
+        /// The most entries that it gives.
+        limit: usize,
+        /// Whether it goes against the order of keys.
+        rev: bool,
+        /// Whether it leaves the values out.
+        keys_only: bool,
+    },
+    /// Scans of all keys that begin as this one does, both ways.
     Prefix(u16),
     /// `flush`.
     Flush,
@@ -226,7 +237,9 @@ impl Habits {
             }
             61..73 => Op::Get(self.key(random)),
             73..79 => {
-                Op::Scan(self.key(random), self.key(random), random.pick(&[0, 1, 3, usize::MAX]), random.chance(30))
+                let (from, to) = (self.key(random), self.key(random));
+                let limit = random.pick(&[0, 1, 3, usize::MAX]);
+                Op::Scan { from, to, limit, rev: random.chance(50), keys_only: random.chance(30) }
             }
             79..82 => Op::Prefix(self.key(random)),
             82..86 => Op::Flush,

@@ -243,7 +243,11 @@ impl Player<'_> {
             Op::Change(change, level) => self.change(*change, *level).await,
             Op::Transact(reads, writes, level) => self.transact(reads, writes, *level).await,
             Op::Get(number) => self.get(*number).await,
-            Op::Scan(from, to, limit, keys_only) => self.scan(*from, *to, *limit, *keys_only).await,
+            Op::Scan { from, to, limit, rev, keys_only } => {
+                let (start, end) = (bytes(&key(*from)), bytes(&key(*to)));
+                let range = KeyRange { start: Bound::Included(start), end: Bound::Excluded(end) };
+                self.scan(range, *limit, *rev, *keys_only).await
+            }
             Op::Prefix(number) => self.prefix(*number).await,
             Op::Flush => {
                 let flushed = ends("flush", db.flush()).await;
@@ -428,21 +432,18 @@ impl Player<'_> {
         Ok(())
     }
 
-    async fn scan(&mut self, from: u16, to: u16, limit: usize, keys_only: bool) -> Step {
-        let (start, end) = (bytes(&key(from)), bytes(&key(to)));
-        let range = KeyRange { start: Bound::Included(start), end: Bound::Excluded(end) };
-        self.scan_range(range, limit, keys_only).await
-    }
-
     async fn prefix(&mut self, number: u16) -> Step {
         let key = key(number);
-        self.scan_range(KeyRange::prefix(&key[..key.len().min(2)]), usize::MAX, false).await
+        let range = KeyRange::prefix(&key[..key.len().min(2)]);
+        self.scan(range.clone(), usize::MAX, false, false).await?;
+        self.scan(range, usize::MAX, true, false).await
     }
 
-    async fn scan_range(&mut self, range: KeyRange, limit: usize, keys_only: bool) -> Step {
-        let expected: Vec<_> =
-            self.world.expected().into_iter().filter(|(key, _)| range.contains(key)).take(limit).collect();
+    async fn scan(&mut self, range: KeyRange, limit: usize, rev: bool, keys_only: bool) -> Step {
+        let expected = self.world.expected().into_iter().filter(|(key, _)| range.contains(key));
+        let expected: Vec<_> = if rev { expected.rev().take(limit).collect() } else { expected.take(limit).collect() };
         let scan = self.db().scan(range).limit(limit);
+        let scan = if rev { scan.rev() } else { scan };
         let scan = if keys_only { scan.keys_only() } else { scan };
         let found = ends("scan", scan.map_ok(|entry| (entry.key.to_vec(), entry.value)).try_collect::<Vec<_>>()).await;
         let mut found = self.settle_read("scan", found)?;

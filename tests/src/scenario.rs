@@ -193,7 +193,8 @@ pub fn merges() -> Scenario {
         write(delete(10), Synced),
         write(put(9, 600), Written),
         Op::Compact,
-        Op::Scan(0, 2, usize::MAX, false),
+        Op::Scan { from: 0, to: 2, limit: usize::MAX, rev: false, keys_only: false },
+        Op::Scan { from: 0, to: 2, limit: usize::MAX, rev: true, keys_only: false },
     ];
     Scenario { before: garbage(), body }
 }

@@ -224,6 +224,11 @@ fn scan() {
 }
 
 #[test]
+fn backward_scan() {
+    drop_everywhere(&[], |db| Box::pin(async move { db.scan(..).rev().try_for_each(|_| async { Ok(()) }).await }));
+}
+
+#[test]
 fn flush() {
     drop_everywhere(&[], |db| Box::pin(async move { db.flush().await }));
 }

@@ -19,6 +19,9 @@ async fn shown(snapshot: &Snapshot) -> State {
 async fn check(taken: &[(Snapshot, State)], keys: u64) {
     for (snapshot, state) in taken {
         assert_eq!(&shown(snapshot).await, state, "scan at {}", snapshot.seq());
+        let backward = snapshot.scan(..).rev().map_ok(|entry| (entry.key.to_vec(), entry.value));
+        let backward: Vec<_> = backward.try_collect().await.unwrap();
+        assert!(backward.into_iter().eq(state.clone().into_iter().rev()), "backward scan at {}", snapshot.seq());
         for key in (0..keys).map(name) {
             let expected = state.get(key.as_bytes());
             assert_eq!(snapshot.get(&key).await.unwrap().as_ref(), expected, "get {key} at {}", snapshot.seq());

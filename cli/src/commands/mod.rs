@@ -50,6 +50,7 @@ pub(crate) async fn data(db: &Db, command: &DataCommand, out: &mut Out) -> Resul
         DataCommand::Delete { key } => records::delete(db, key, out).await,
         DataCommand::Exists { key } => records::exists(db, key, out).await,
         DataCommand::List { prefix, limit, keys } => records::list(db, prefix.as_deref(), *limit, *keys, out).await,
+        DataCommand::Scan(args) => records::scan(db, args, out).await,
         DataCommand::Cas { key, old, new, if_absent, delete } => {
             change::cas(db, key, (old.as_deref(), new.as_deref()), (*if_absent, *delete), out).await
         }

@@ -1,14 +1,16 @@
-//! The commands on records: put, get, delete, exists, list, clear.
+//! The commands on records: put, get, delete, exists, list, scan, clear.
 
+use crate::args::ScanArgs;
 use crate::failure::{Exit, Failure, Result, say};
 use crate::output::Out;
 use crate::record::Record;
 use crate::text;
 use futures::{Stream, StreamExt};
-use halite::{Db, Durability, Entry, WriteBatch, WriteOptions};
+use halite::{Db, Durability, Entry, KeyRange, Scan, WriteBatch, WriteOptions};
 use serde_json::json;
 use std::ffi::OsStr;
 use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::ops::Bound;
 use std::time::Duration;
 
 /// Deletes of one batch of `clear`.
@@ -113,25 +115,46 @@ pub(super) async fn list(
     keys: bool,
     out: &mut Out,
 ) -> Result<Exit> {
-    let mut scan = db.prefix(prefix.map_or(&[][..], bytes));
+    records(db.prefix(prefix.map_or(&[][..], bytes)), limit, keys, out).await
+}
+
+pub(super) async fn scan(db: &Db, args: &ScanArgs, out: &mut Out) -> Result<Exit> {
+    let scan = db.scan(range(args));
+    let scan = if args.rev { scan.rev() } else { scan };
+    records(scan, args.limit, args.keys_only, out).await
+}
+
+/// The keys that meet all that was said.
+pub(super) fn range(args: &ScanArgs) -> KeyRange {
+    let [prefix, from] = [&args.prefix, &args.from].map(|key| key.as_deref().map_or(&[][..], bytes));
+    let of_prefix = KeyRange::prefix(prefix);
+    let end = match (&of_prefix.end, args.to.as_deref().map(bytes)) {
+        (Bound::Excluded(end), Some(to)) => Bound::Excluded(to.min(end)),
+        (_, Some(to)) => Bound::Excluded(to),
+        (end, None) => end.as_ref().map(|end| &end[..]),
+    };
+    (Bound::Included(from.max(prefix)), end).into()
+}
+
+async fn records(mut scan: Scan, limit: Option<usize>, keys_only: bool, out: &mut Out) -> Result<Exit> {
     if let Some(limit) = limit {
         scan = scan.limit(limit);
     }
-    if keys {
+    if keys_only {
         scan = scan.keys_only();
     }
-    show_all(scan, keys, out).await
+    show_all(scan, keys_only, out).await
 }
 
 /// Writes the records of a scan.
 pub(super) async fn show_all(
     mut scan: impl Stream<Item = halite::Result<Entry>> + Unpin,
-    keys: bool,
+    keys_only: bool,
     out: &mut Out,
 ) -> Result<Exit> {
     let mut count = 0;
     while let Some(entry) = scan.next().await {
-        out.record(&entry?, keys)?;
+        out.record(&entry?, keys_only)?;
         count += 1;
     }
     out.end_of_records(count)?;

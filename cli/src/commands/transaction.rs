@@ -1,6 +1,6 @@
 //! The commands of an open transaction: the shell's, between `begin` and `commit`.
 
-use super::records::{bytes, show, show_all, show_exists};
+use super::records::{bytes, range, show, show_all, show_exists};
 use crate::args::DataCommand;
 use crate::failure::{Exit, Failure, Result};
 use crate::output::Out;
@@ -27,6 +27,11 @@ pub(crate) async fn data(db: &Db, transaction: &Transaction, command: &DataComma
         DataCommand::List { prefix, limit, keys } => {
             let scan = transaction.prefix(prefix.as_deref().map_or(&[][..], bytes)).limit(limit.unwrap_or(usize::MAX));
             show_all(if *keys { scan.keys_only() } else { scan }, *keys, out).await
+        }
+        DataCommand::Scan(args) => {
+            let scan = transaction.scan(range(args)).limit(args.limit.unwrap_or(usize::MAX));
+            let scan = if args.rev { scan.rev() } else { scan };
+            show_all(if args.keys_only { scan.keys_only() } else { scan }, args.keys_only, out).await
         }
         DataCommand::Stats | DataCommand::Tree | DataCommand::Verify | DataCommand::Compact => {
             super::data(db, command, out).await

@@ -4,13 +4,13 @@
 //! Fed from a pipe, the shell answers each line in order, once the command has its durability, and flushes: a program
 //! that has read `OK` knows that its write survives a power cut. It may send many lines ahead of the answers.
 //! 1. Blank lines and lines that begin with `#` get no answer.
-//! 2. An answer is one line, except for `list`, `stats`, `tree`, `verify`, `compact` and `help`: theirs ends with the
+//! 2. An answer is one line, except for `list`, `scan`, `stats`, `tree`, `verify`, `compact` and `help`: theirs ends with the
 //!    only line of it that begins with `(`.
 //! 3. What fails is answered with `(error) …` in one line, and the shell goes on.
-//! 4. With `--format json`, every answer is one line of JSON; that of `list` is one for each record, then
+//! 4. With `--format json`, every answer is one line of JSON; that of `list` and `scan` is one for each record, then
 //!    `{"count": N}`. What fails is answered with `{"error": {…}}`.
-//! 5. Between `begin` and `commit` or `rollback`, `put`, `get`, `delete`, `exists` and `list` are a transaction's. A commit
-//!    that fails ends it too, and has had no effect (unless its outcome is unknown).
+//! 5. Between `begin` and `commit` or `rollback`, `put`, `get`, `delete`, `exists`, `list` and `scan` are a transaction's. A
+//!    commit that fails ends it too, and has had no effect (unless its outcome is unknown).
 //! 6. At the end of the input, or with `quit`, an open transaction is given up, the store is closed, and the exit code is
 //!    0.
 

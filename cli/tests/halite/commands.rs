@@ -143,6 +143,31 @@ fn list_takes_a_prefix_and_a_limit() {
 }
 
 #[test]
+fn scan_goes_over_a_range_both_ways() {
+    let place = with_records(&[("b", "4"), ("a:2", "two words"), ("a:1", "1"), ("a;", "3")]);
+    for (args, keys) in [
+        (&[][..], "a:1 a:2 a; b"),
+        (&["--rev"], "b a; a:2 a:1"),
+        (&["--from", "a:2", "--to", "b"], "a:2 a;"),
+        (&["--from", "a:2", "--to", "b", "--rev"], "a; a:2"),
+        (&["--prefix", "a:", "--rev"], "a:2 a:1"),
+        (&["--prefix", "a", "--from", "a:2"], "a:2 a;"),
+        (&["--prefix", "a", "--from", "", "--to", "a;"], "a:1 a:2"),
+        (&["--prefix", "a:", "--to", "b"], "a:1 a:2"),
+        (&["--prefix", "b", "--to", "a:2"], ""),
+        (&["--rev", "--limit", "1"], "b"),
+        (&["--limit", "0"], ""),
+        (&["--from", "c"], ""),
+    ] {
+        let args = [&["scan", "--keys-only"], args].concat();
+        assert_eq!(place.ok(&args).split_whitespace().collect::<Vec<_>>().join(" "), keys, "{args:?}");
+    }
+    assert_eq!(place.ok(&["scan", "--rev", "--limit", "3"]), "b 4\na; 3\na:2 \"two words\"\n");
+    assert_eq!(place.ok(&["scan", "--rev", "--limit", "1", "--format", "json"]), "{\"key\":\"b\",\"value\":\"4\"}\n");
+    assert!(place.ok(&["help", "scan"]).contains("--rev"));
+}
+
+#[test]
 fn clear_wants_a_yes() {
     let place = with_records(&[("a", "1"), ("b", "2")]);
     let refusal = place.fails(2, &["clear"]);

@@ -36,6 +36,11 @@ impl Scan {
         Scan { scan, ahead: VecDeque::new(), inner }
     }
 
+    /// Goes from the largest key of the range down to the smallest: see [`halite::Scan::rev`](crate::Scan::rev).
+    pub fn rev(self) -> Scan {
+        Scan { scan: self.scan.rev(), ..self }
+    }
+
     /// Gives keys without values: see [`halite::Scan::keys_only`](crate::Scan::keys_only).
     pub fn keys_only(self) -> Scan {
         Scan { scan: self.scan.keys_only(), ..self }

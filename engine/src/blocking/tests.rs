@@ -30,6 +30,8 @@ fn all_calls_do_what_the_async_ones_do() {
         assert_eq!(before.get_entry("key:008").unwrap().unwrap().value, vec![8; 50]);
         assert_eq!(db.get_entry("a").unwrap().unwrap().value, "1");
         assert_eq!((db.prefix("key:").count(), before.prefix("key:").count()), (298, 300));
+        let last: Vec<_> = db.scan(.."key:003").rev().limit(2).map(|entry| entry.unwrap().key).collect();
+        assert_eq!(last, ["key:002", "key:001"]);
         let keys: Vec<_> = db.scan("key:005"..).keys_only().limit(3).map(|entry| entry.unwrap().key).collect();
         assert_eq!(keys, ["key:005", "key:006", "key:009"]);
         db.compact().unwrap();
