@@ -198,6 +198,7 @@ fn meaning(kind: ErrorKind) -> (Exit, &'static str, &'static str) {
             "no_store",
             "check --store; `halite put KEY VALUE`, `load` and `shell` create a store where none is",
         ),
+        ErrorKind::AlreadyExists => (Exit::Usage, "already_exists", "choose another name; nothing happened"),
         ErrorKind::NotAStore => {
             (Exit::Usage, "not_a_store", "name another place with --store, or use a newer halite; nothing was touched")
         }

@@ -1,7 +1,7 @@
 //! Opening: components by method, settings as data.
 
 use crate::random::Random;
-use crate::{Clock, Db, Error, ErrorKind, Options, Result, SystemClock, recovery};
+use crate::{Clock, Db, Error, ErrorKind, Options, ReadOnly, Result, SystemClock, reader, recovery};
 use halite_backends::Backend;
 use std::sync::Arc;
 
@@ -70,6 +70,36 @@ impl Builder {
             lock: None,
         };
         Ok(Db::new(recovery::open(setup).await?))
+    }
+
+    /// Opens the checkpoint of that name, read-only, beside the store's writer if there is one: all values as they were
+    /// when it was taken, expiries judged by the time at which it was. Takes no lock and writes nothing.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> halite::Result<()> {
+    /// use halite::{Db, backends::Memory};
+    /// use std::sync::Arc;
+    /// let backend = Arc::new(Memory::new());
+    /// let db = Db::builder(backend.clone()).open().await?;
+    /// db.put("key", "old").await?;
+    /// db.checkpoint("monday").await?;
+    /// db.put("key", "new").await?;
+    /// let monday = Db::builder(backend).open_at("monday").await?;
+    /// assert_eq!(monday.get("key").await?.as_deref(), Some(&b"old"[..]));
+    /// # db.close().await
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// `NotFound` where there is no store, or no checkpoint of that name; `NotAStore`, `Corruption`, `InvalidInput`
+    /// outside a runtime, `Io` and `PermissionDenied` as the storage says.
+    ///
+    /// # Cancel safety
+    /// Dropped at any point, nothing has happened.
+    pub async fn open_at(self, checkpoint: impl AsRef<str>) -> Result<ReadOnly> {
+        let setup = reader::Setup { backend: self.backend, clock: self.clock };
+        reader::open(setup, Some(checkpoint.as_ref().to_owned())).await
     }
 }
 

@@ -17,6 +17,7 @@ use crate::versions::Versions;
 use crate::{Error, ErrorKind, Options, Result, Seq};
 use halite_backends::{Backend, Capabilities, Lock};
 use parking_lot::Mutex;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::sync::{self, oneshot};
@@ -102,12 +103,27 @@ impl Core {
 
     /// Publishes `edit` of the newest manifest; see [`Publisher::publish`].
     pub(crate) async fn publish(&self, edit: impl FnOnce(&mut Manifest)) -> Result<Manifest> {
-        let deleted = self.retiring.take_deleted();
         let edit = |manifest: &mut Manifest| {
-            manifest.retired.retain(|name| !deleted.contains(name));
             edit(manifest);
+            Ok::<_, Infallible>(())
         };
-        let outcome = self.publisher.publish(edit).await;
+        self.publish_if(edit).await.map(|Ok(manifest)| manifest)
+    }
+
+    /// Publishes `edit` of the newest manifest, unless that refuses; see [`Publisher::publish_if`].
+    pub(crate) async fn publish_if<E>(
+        &self,
+        edit: impl FnOnce(&mut Manifest) -> Result<(), E>,
+    ) -> Result<Result<Manifest, E>> {
+        let deleted = self.retiring.deleted();
+        let edit = |manifest: &mut Manifest| {
+            manifest.retired.retain(|retired| !deleted.contains(&retired.name));
+            edit(manifest)
+        };
+        let outcome = self.publisher.publish_if(edit).await;
+        if let Ok(Ok(_)) = &outcome {
+            self.retiring.forget(&deleted);
+        }
         if let Err(error) = &outcome
             && error.kind() != ErrorKind::NoSpace
         {

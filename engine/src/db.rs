@@ -2,6 +2,7 @@
 
 use crate::batch::{Write, check_lens};
 use crate::builder::Builder;
+use crate::checkpoint::{self, Checkpoint};
 use crate::compaction::{self, CompactReport};
 use crate::core::Core;
 use crate::scan::{Entry, Scan};
@@ -220,13 +221,66 @@ impl Db {
         self.core.carry_out("compact", compaction::compact(self.core.clone())).await
     }
 
+    /// Keeps the database as it is now by that name (1 to 255 bytes of UTF-8), so that it outlives this process: see
+    /// [`Checkpoint`]. It holds all commits that were acknowledged before this call, at whatever level; those that come
+    /// while it is under way may be in it or not, but what it holds is a prefix of the commit order.
+    ///
+    /// It seals what is in memory and copies nothing. On return it is durable. Space that merges would give back stays
+    /// taken for as long as a checkpoint needs it.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> halite::Result<()> {
+    /// let db = halite::Db::open("mem:").await?;
+    /// db.put("key", "value").await?;
+    /// db.checkpoint("monday").await?;
+    /// assert_eq!(db.checkpoints().await?[0].name, "monday");
+    /// assert!(db.delete_checkpoint("monday").await?);
+    /// # db.close().await
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// `AlreadyExists` where there is a checkpoint of that name, `InvalidInput` for a name out of bounds, `NoSpace`:
+    /// nothing happened. Otherwise as [`put`](Db::put).
+    ///
+    /// # Cancel safety
+    /// Dropped, the checkpoint is taken all the same.
+    pub async fn checkpoint(&self, name: impl AsRef<str>) -> Result<Checkpoint> {
+        self.core.check_open()?;
+        self.core.carry_out("checkpoint", checkpoint::create(self.core.clone(), name.as_ref().to_owned())).await
+    }
+
+    /// The checkpoints, in the order in which they were taken: after a failure that has stopped writing, those that are
+    /// there for certain.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub async fn checkpoints(&self) -> Result<Vec<Checkpoint>> {
+        self.core.check_open()?;
+        Ok(checkpoint::list(&self.core).await)
+    }
+
+    /// Lets go of the checkpoint of that name, durably; false where there is none. The space that only it needed is given
+    /// back in the background, or at the next opening.
+    ///
+    /// # Errors
+    /// As [`put`](Db::put).
+    ///
+    /// # Cancel safety
+    /// Dropped, it is let go of all the same.
+    pub async fn delete_checkpoint(&self, name: impl AsRef<str>) -> Result<bool> {
+        self.core.check_open()?;
+        self.core.carry_out("delete checkpoint", checkpoint::delete(self.core.clone(), name.as_ref().to_owned())).await
+    }
+
     /// Reads every byte of every sealed segment and checks it against its checksums, its index and the manifest.
     ///
     /// # Errors
     /// `Io` where the storage fails; damage is not an error but in the report.
     pub async fn verify(&self) -> Result<VerifyReport> {
         self.core.check_open()?;
-        verify::verify(&self.core).await
+        verify::verify(&self.core.versions.get()).await
     }
 
     /// What the database holds and does, in numbers.
@@ -236,7 +290,7 @@ impl Db {
 
     /// The segments and memtables, as a tree.
     pub fn tree(&self) -> Tree {
-        stats::tree(&self.core)
+        stats::tree(&self.core.versions.get())
     }
 
     /// Makes everything durable, seals it, and closes the database: the next opening replays nothing. Other handles get

@@ -15,8 +15,10 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum ErrorKind {
     /// The request is wrong: a key too long, an option out of bounds, an unknown URI. Nothing happened; correct it.
     InvalidInput,
-    /// There is no store here, and none was to be created. Check the path.
+    /// There is no store here and none was to be created, or no checkpoint of that name. Check the path, or the name.
     NotFound,
+    /// There is one of that name already. Nothing happened; choose another name.
+    AlreadyExists,
     /// Something is here, but it is no Halite store, or one that this version cannot read. Nothing was touched.
     NotAStore,
     /// The store is open elsewhere. Close it there first.

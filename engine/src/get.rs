@@ -107,7 +107,7 @@ fn look(core: &Core, version: &Version, at: Seq, hash: u64, key: &[u8]) -> Resul
 }
 
 #[inline]
-fn look_in_memory(version: &Version, at: Seq, hash: u64, key: &[u8]) -> Option<Newest> {
+pub(crate) fn look_in_memory(version: &Version, at: Seq, hash: u64, key: &[u8]) -> Option<Newest> {
     version.memtables.iter().find_map(|memtable| memtable.get(hash, key, at)).map(|found| Newest {
         kind: found.kind,
         seq: found.seq,

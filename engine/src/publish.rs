@@ -4,7 +4,7 @@
 //! 1. A manifest is created, never replaced; whoever creates the newest number has won.
 //! 2. After each creation the folder is listed: a writer that is not the newest has been overtaken and says `Fenced`.
 //! 3. An answer lost on the way is settled by the nonce inside: the name holds our manifest, or another's.
-//! 4. Files are deleted only after a manifest that lists them as retired is durable.
+//! 4. What leaves the runs of a manifest is listed in it as retired; files are deleted only after that is durable.
 
 use crate::clock::EngineClock;
 use crate::format::manifest::Manifest;
@@ -13,6 +13,7 @@ use crate::random::Random;
 use crate::{Error, ErrorKind, Result};
 use futures::TryStreamExt;
 use halite_backends::{self as backends, Backend, Path};
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::Mutex;
@@ -56,19 +57,35 @@ impl Publisher {
         Publisher { backend, random, clock, newest, number }
     }
 
-    /// Makes `edit` of the newest manifest durable as the next one, and returns it.
+    /// Makes `edit` of the newest manifest durable as the next one, and returns it. `edit` is given the number and the
+    /// time of the next one.
     ///
     /// # Errors
     /// `Fenced` where another writer has created the number, or a higher one. `NoSpace`: nothing happened. Anything
     /// else leaves the outcome open, and the writer must stop.
     pub(crate) async fn publish(&self, edit: impl FnOnce(&mut Manifest)) -> Result<Manifest> {
+        let edit = |manifest: &mut Manifest| {
+            edit(manifest);
+            Ok::<_, Infallible>(())
+        };
+        self.publish_if(edit).await.map(|Ok(manifest)| manifest)
+    }
+
+    /// As [`publish`](Publisher::publish), unless `edit` refuses: then nothing happens, and its refusal is returned.
+    pub(crate) async fn publish_if<E>(
+        &self,
+        edit: impl FnOnce(&mut Manifest) -> Result<(), E>,
+    ) -> Result<Result<Manifest, E>> {
         let mut newest = self.newest.lock().await;
         newest.check()?;
         let mut next = newest.manifest.clone();
-        edit(&mut next);
         next.number = newest.manifest.number + 1;
         next.write_nonce = self.random.next();
         next.engine_time = self.clock.now();
+        if let Err(refusal) = edit(&mut next) {
+            return Ok(Err(refusal));
+        }
+        next.follow(&newest.manifest);
         // A future that is dropped here leaves it open too.
         newest.unsettled = Some(unknown(&next, None));
         let created = create(&*self.backend, &next).await;
@@ -80,7 +97,12 @@ impl Publisher {
         self.number.store(next.number, Ordering::Release);
         newest.manifest = next.clone();
         forget_older(&*self.backend, listed, &next).await;
-        Ok(next)
+        Ok(Ok(next))
+    }
+
+    /// What `look` makes of the newest manifest that is ours for certain.
+    pub(crate) async fn look<T>(&self, look: impl FnOnce(&Manifest) -> T) -> T {
+        look(&self.newest.lock().await.manifest)
     }
 
     /// Looks whether another writer has claimed the database, which a claim shows by the next manifest's name.
@@ -142,10 +164,10 @@ pub(crate) async fn create(backend: &dyn Backend, manifest: &Manifest) -> Result
     }
 }
 
-/// Deletes those of the `listed` manifests that are older than `newest`: they say nothing any more, except where their
-/// names fence a crashed writer.
+/// Deletes those of the `listed` manifests that are older than `newest`: they say nothing any more, but for those that it
+/// keeps.
 pub(crate) async fn forget_older(backend: &dyn Backend, listed: Vec<u64>, newest: &Manifest) {
-    for number in listed.into_iter().filter(|number| *number < newest.number && !newest.kept_claims.contains(number)) {
+    for number in listed.into_iter().filter(|number| *number < newest.number && !newest.keeps(*number)) {
         if let Err(error) = backend.delete(&Name::Manifest(number).path()).await {
             // What this was about is done; the next manifest tries again.
             tracing::warn!(%error, "a manifest that is needed no more could not be deleted");
@@ -166,6 +188,24 @@ pub(crate) async fn list(backend: &dyn Backend) -> Result<Vec<u64>> {
         }
     }
     Ok(numbers)
+}
+
+/// How often a manifest that vanished while it was looked at is looked for again.
+const LOOKS: u32 = 32;
+
+/// The newest manifest, or `None` where there is no store.
+pub(crate) async fn newest(backend: &dyn Backend) -> Result<Option<Manifest>> {
+    for _ in 0..LOOKS {
+        let Some(number) = list(backend).await?.into_iter().max() else {
+            return Ok(None);
+        };
+        match read(backend, number).await {
+            // A writer at work has published the next one and deleted this one in between.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            outcome => return outcome.map(Some),
+        }
+    }
+    Err(Error::new(ErrorKind::InUse, "a writer publishes faster than its manifests can be read"))
 }
 
 /// Reads and checks manifest `number`.

@@ -1,16 +1,26 @@
 //! What no version needs any more: slots of retired segments leave the keydir, and their files are deleted.
 //!
+//! A file that has left the runs stays listed in the manifests as retired until it is deleted. The list says which
+//! manifests named it, `born..retired`, and so who needs it still: a checkpoint is the number of a manifest. So no
+//! reading of old manifests is needed to tell what may go, and no clock is.
+//!
 //! # Guarantees
-//! 1. A segment's file is deleted only after a manifest that retires it is durable, and once no reader holds a version
-//!    that names it.
+//! 1. A segment's file is deleted only after a manifest that retires it is durable, once no reader of this process
+//!    holds a version that names it, and if no checkpoint of the newest manifest does.
 //! 2. A segment's number in the keydir is given to another only after its last slot is gone.
+//!
+//! A writer that has been overtaken may still delete what it has decided on: that had left the runs, and every
+//! checkpoint, in a manifest that was its own and the newest, and what has left them never comes back.
 
 use crate::core::Core;
+use crate::format::manifest::Manifest;
+use crate::format::names::{self, Name, SegmentId};
 use crate::segment::Segment;
 use crate::{Error, ErrorKind, Result};
-use halite_backends::Path;
+use futures::TryStreamExt;
+use halite_backends::{Backend, Path};
 use parking_lot::Mutex;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Weak};
 use tokio::sync::Notify;
 
@@ -20,15 +30,18 @@ const SHARDS_PER_TURN: usize = 4;
 /// Segments that have left the manifest, and files whose deletion the next manifest may forget.
 #[derive(Debug, Default)]
 pub(crate) struct Retiring {
-    waiting: Mutex<Vec<Retired>>,
-    deleted: Mutex<Vec<String>>,
+    waiting: Mutex<Vec<Waiting>>,
+    /// Retired files that no reader of this process needs; in order, so that runs repeat.
+    unneeded: Mutex<BTreeSet<String>>,
+    deleted: Mutex<HashSet<String>>,
     kids: Mutex<Kids>,
-    /// Told whenever a segment that has been retired is let go.
+    /// Told whenever something retired may have become deletable.
     pub(crate) released: Arc<Notify>,
 }
 
+/// A retired segment that a reader of this process may hold.
 #[derive(Debug)]
-struct Retired {
+struct Waiting {
     segment: Weak<Segment>,
     kid: u32,
     path: Path,
@@ -63,21 +76,32 @@ impl Retiring {
         let mut waiting = self.waiting.lock();
         for segment in segments {
             segment.notify_when_dropped(self.released.clone());
-            waiting.push(Retired { segment: Arc::downgrade(segment), kid: segment.kid, path: segment.path().clone() });
+            waiting.push(Waiting { segment: Arc::downgrade(segment), kid: segment.kid, path: segment.path().clone() });
         }
         self.released.notify_one();
     }
 
-    /// The paths that were deleted since this was last asked: the next manifest need not list them.
-    pub(crate) fn take_deleted(&self) -> HashSet<String> {
-        self.deleted.lock().drain(..).collect()
+    /// Something has changed that may have held retired files.
+    pub(crate) fn look(&self) {
+        self.released.notify_one();
     }
 
-    pub(crate) fn note_deleted(&self, path: &Path) {
-        self.deleted.lock().push(path.as_str().to_owned());
+    /// The files that were deleted: the next manifest need not list them.
+    pub(crate) fn deleted(&self) -> HashSet<String> {
+        self.deleted.lock().clone()
     }
 
-    fn take_released(&self) -> Vec<Retired> {
+    /// The newest manifest does not list `deleted` any more.
+    pub(crate) fn forget(&self, deleted: &HashSet<String>) {
+        self.deleted.lock().retain(|name| !deleted.contains(name));
+    }
+
+    fn note_deleted(&self, name: &str) {
+        self.unneeded.lock().remove(name);
+        self.deleted.lock().insert(name.to_owned());
+    }
+
+    fn take_released(&self) -> Vec<Waiting> {
         let mut waiting = self.waiting.lock();
         let (held, released) = waiting.drain(..).partition(|retired| retired.segment.strong_count() > 0);
         *waiting = held;
@@ -88,31 +112,86 @@ impl Retiring {
 /// Lets go of all that is retired and no longer held.
 pub(crate) async fn reap(core: &Core) {
     let released = core.retiring.take_released();
-    if released.is_empty() {
-        return;
-    }
-    let kids: HashSet<u32> = released.iter().map(|retired| retired.kid).collect();
-    for shard in 0..crate::keydir::SHARDS {
-        core.keydir.remove_segments(&|kid| kids.contains(&kid), shard);
-        if shard % SHARDS_PER_TURN == 0 {
-            tokio::task::yield_now().await;
+    if !released.is_empty() {
+        let kids: HashSet<u32> = released.iter().map(|retired| retired.kid).collect();
+        for shard in 0..crate::keydir::SHARDS {
+            core.keydir.remove_segments(&|kid| kids.contains(&kid), shard);
+            if shard % SHARDS_PER_TURN == 0 {
+                tokio::task::yield_now().await;
+            }
         }
+        core.retiring.kids.lock().free.extend(kids);
+        core.retiring.unneeded.lock().extend(released.iter().map(|retired| retired.path.to_string()));
     }
-    core.retiring.kids.lock().free.extend(kids);
     if core.capabilities.durable_names {
-        for retired in &released {
-            delete(core, &retired.path).await;
-        }
+        collect(core).await;
     }
 }
 
-/// Deletes a file that a durable manifest lists as retired. What cannot be deleted stays listed, or is found when the
-/// next opening looks for what no manifest names: no reason to fail what this was about.
-pub(crate) async fn delete(core: &Core, path: &Path) {
-    match core.backend.delete(path).await {
-        Ok(()) => core.retiring.note_deleted(path),
-        Err(error) => tracing::warn!(%error, "a retired file could not be deleted"),
+/// Deletes the retired files that nobody needs.
+async fn collect(core: &Core) {
+    let candidates = core.retiring.unneeded.lock().clone();
+    if candidates.is_empty() {
+        return;
     }
+    let deletable = core.publisher.look(|manifest| deletable(manifest, candidates)).await;
+    for name in deletable {
+        delete(core, &name).await;
+    }
+}
+
+/// Those of `candidates` that `manifest`, the newest, does not need. What it does not list as retired was never
+/// published, such as the output of a merge that was given up.
+fn deletable(manifest: &Manifest, candidates: BTreeSet<String>) -> Vec<String> {
+    let retired: HashMap<&str, _> = manifest.retired.iter().map(|retired| (&*retired.name, retired)).collect();
+    let named: HashSet<SegmentId> = manifest.segments().map(|meta| meta.id).collect();
+    let is_named = |name: &str| matches!(Name::parse(name), Some(Name::Segment(id)) if named.contains(&id));
+    let is_held = |name: &str| retired.get(name).is_some_and(|retired| manifest.holds(retired));
+    candidates.into_iter().filter(|name| !is_named(name) && !is_held(name)).collect()
+}
+
+/// Deletes what a durable manifest lists as retired. What cannot be deleted stays listed for the next opening: no reason
+/// to fail what this was about.
+pub(crate) async fn delete(core: &Core, name: &str) {
+    if remove(&*core.backend, name).await {
+        core.retiring.note_deleted(name);
+    }
+}
+
+/// Deletes what earlier epochs left and `manifest`, this epoch's first, does not need: what it lists as retired, and
+/// segments that it does not know.
+pub(crate) async fn collect_at_opening(backend: &dyn Backend, manifest: &Manifest, retiring: &Retiring) -> Result<()> {
+    for retired in &manifest.retired {
+        if manifest.holds(retired) {
+            retiring.unneeded.lock().insert(retired.name.clone());
+        } else if remove(backend, &retired.name).await {
+            retiring.note_deleted(&retired.name);
+        }
+    }
+    let retired = manifest.retired.iter().filter_map(|retired| Name::parse(&retired.name));
+    let known: HashSet<Name> = manifest.segments().map(|meta| Name::Segment(meta.id)).chain(retired).collect();
+    let mut listed = backend.list(names::SEGMENTS);
+    while let Some(meta) = listed.try_next().await? {
+        if let Some(Name::Segment(id)) = Name::parse(meta.path.as_str())
+            && id.epoch < manifest.epoch
+            && !known.contains(&Name::Segment(id))
+        {
+            remove(backend, meta.path.as_str()).await;
+        }
+    }
+    Ok(())
+}
+
+/// Deletes a file. A leftover takes room and does no other harm.
+async fn remove(backend: &dyn Backend, name: &str) -> bool {
+    let deleted = match Path::new(name) {
+        Ok(path) => backend.delete(&path).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = &deleted {
+        tracing::warn!(%error, "a file that is needed no more could not be deleted");
+    }
+    deleted.is_ok()
 }
 
 /// Reaps whenever something is released.

@@ -95,7 +95,7 @@ async fn seal(core: &Core, sealable: &mut Sealable) -> Result<()> {
     core.versions.sealed(&draft.memtable, Arc::new(Run::new(vec![segment])));
     if core.capabilities.durable_names {
         for path in sealable.fragments(core.epoch) {
-            retire::delete(core, &path).await;
+            retire::delete(core, path.as_str()).await;
         }
     }
     Ok(())
@@ -127,7 +127,7 @@ async fn publish(core: &Core, sealable: &Sealable, segment: &Arc<Segment>) -> Re
         if let Source::Fragments(numbers) = &sealable.source {
             manifest.log.first_fragment = numbers.end;
         }
-        manifest.retired.extend(fragments.iter().map(|path| path.as_str().to_owned()));
+        fragments.iter().for_each(|path| manifest.retire_log(path.to_string()));
     };
     core.publish(edit).await.map(|_| ())
 }

@@ -3,6 +3,7 @@
 use crate::Seq;
 use crate::core::Core;
 use crate::format::manifest::SegmentMeta;
+use crate::version::Version;
 use std::sync::atomic::Ordering;
 
 /// What the database holds and does. Byte counts are of the backend's files unless they say memory.
@@ -58,8 +59,6 @@ pub struct Stats {
 }
 
 pub(crate) fn stats(core: &Core) -> Stats {
-    let version = core.versions.get();
-    let metas = || version.segments().map(|segment| &segment.meta);
     let (log_bytes, unwritten_bytes, failure) =
         core.log.inspect(|queue| (queue.active_len(), queue.unwritten(), queue.failure().map(ToString::to_string)));
     Stats {
@@ -67,6 +66,23 @@ pub(crate) fn stats(core: &Core) -> Stats {
         epoch: core.epoch.epoch,
         manifest: core.publisher.number(),
         visible_seq: core.log.visible(),
+        log_bytes,
+        unwritten_bytes,
+        keydir_entries: core.keydir.len() as u64,
+        keydir_bytes: core.keydir.bytes() as u64,
+        merges: core.compactor.merges.load(Ordering::Relaxed),
+        merge_bytes_written: core.compactor.bytes_written.load(Ordering::Relaxed),
+        merge_records_dropped: core.compactor.records_dropped.load(Ordering::Relaxed),
+        transactions: core.log.inspect(|queue| queue.window().open_count() as u64),
+        failure,
+        ..of_version(&core.versions.get())
+    }
+}
+
+/// What a version holds; the rest is zero.
+pub(crate) fn of_version(version: &Version) -> Stats {
+    let metas = || version.segments().map(|segment| &segment.meta);
+    Stats {
         segments: metas().count() as u64,
         runs: version.runs.len() as u64,
         records: metas().map(|meta| meta.records).sum(),
@@ -77,15 +93,7 @@ pub(crate) fn stats(core: &Core) -> Stats {
         memtables: version.memtables.len() as u64,
         memtable_records: version.memtables.iter().map(|memtable| memtable.len() as u64).sum(),
         memtable_bytes: version.memtables.iter().map(|memtable| memtable.bytes() as u64).sum(),
-        log_bytes,
-        unwritten_bytes,
-        keydir_entries: core.keydir.len() as u64,
-        keydir_bytes: core.keydir.bytes() as u64,
-        merges: core.compactor.merges.load(Ordering::Relaxed),
-        merge_bytes_written: core.compactor.bytes_written.load(Ordering::Relaxed),
-        merge_records_dropped: core.compactor.records_dropped.load(Ordering::Relaxed),
-        transactions: core.log.inspect(|queue| queue.window().open_count() as u64),
-        failure,
+        ..Stats::default()
     }
 }
 
@@ -155,8 +163,7 @@ pub struct SegmentNode {
     pub parts: Vec<(&'static str, u64)>,
 }
 
-pub(crate) fn tree(core: &Core) -> Tree {
-    let version = core.versions.get();
+pub(crate) fn tree(version: &Version) -> Tree {
     let memtables = version
         .memtables
         .iter()

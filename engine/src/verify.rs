@@ -1,6 +1,6 @@
 //! Verification: reads every byte of every sealed segment and reports every place that is damaged.
 
-use crate::core::Core;
+use crate::version::Version;
 use crate::{Error, ErrorKind, Result};
 use std::collections::HashSet;
 
@@ -30,9 +30,8 @@ pub struct VerifyReport {
     pub damage: Vec<Damage>,
 }
 
-/// Verifies the sealed segments of the current version, one after the other.
-pub(crate) async fn verify(core: &Core) -> Result<VerifyReport> {
-    let version = core.versions.get();
+/// Verifies the sealed segments of `version`, one after the other.
+pub(crate) async fn verify(version: &Version) -> Result<VerifyReport> {
     let mut report = VerifyReport::default();
     let mut seen = HashSet::new();
     for segment in version.segments() {

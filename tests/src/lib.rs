@@ -4,6 +4,7 @@
 //! - [`ops`]: what a run does, as plain data drawn from a seed.
 //! - [`history`]: the model, and what may be left of it after a crash.
 //! - [`world`]: a store, its clock and its history, and how databases are opened on it.
+//! - [`kept`]: the checkpoints that should be there, and what they should show.
 //! - [`play`]: runs operations against the engine and the model at once.
 //! - [`examine`]: opens an image of a crashed store and judges what it finds.
 //! - [`scenario`]: short stories, each played with a crash or an error at every one of its I/O steps.
@@ -17,6 +18,7 @@ pub mod elle;
 pub mod examine;
 pub mod format;
 pub mod history;
+pub mod kept;
 pub mod ops;
 pub mod play;
 pub mod random;

@@ -89,6 +89,12 @@ pub enum Op {
     Compact,
     /// `verify`.
     Verify,
+    /// `checkpoint`, under the name of that number.
+    Checkpoint(u8),
+    /// `delete_checkpoint`.
+    DeleteCheckpoint(u8),
+    /// The list of checkpoints, and all that each of them shows, read beside the open database.
+    ReadCheckpoints,
     /// So many milliseconds pass in which nothing is asked: timers fire and background work gets on.
     Wait(u64),
     /// The wall clock jumps forward by so many milliseconds.
@@ -108,6 +114,9 @@ pub const KEYS: u16 = 48;
 
 /// Keys from this number on hold counters and nothing else.
 pub const COUNTER: u16 = 1000;
+
+/// Number of different names of checkpoints.
+pub const CHECKPOINTS: u64 = 4;
 
 /// The key of a number: the empty key, short ones, ones that share prefixes, one of zeros and one of 0xff bytes, long ones.
 pub fn key(number: u16) -> Vec<u8> {
@@ -247,6 +256,9 @@ impl Habits {
             88..89 => Op::Verify,
             89..93 => Op::Wait(random.pick(&[0, 1, 150, 5_000])),
             93..96 => Op::Advance(random.pick(&[1, 50, 1_000, 60_000])),
+            96 => Op::Checkpoint(random.below(CHECKPOINTS) as u8),
+            97 if random.chance(50) => Op::DeleteCheckpoint(random.below(CHECKPOINTS) as u8),
+            97 => Op::ReadCheckpoints,
             _ => Op::Reopen,
         }
     }

@@ -3,6 +3,7 @@
 mod change;
 
 use crate::history::{Loss, Value, Write, compare};
+use crate::kept;
 use crate::ops::{Op, WriteOp, key, shown, value};
 use crate::world::{World, bytes, ends, process, read_all, soundness};
 use futures::TryStreamExt;
@@ -140,7 +141,8 @@ impl Player<'_> {
             }
         };
         self.world.db = Some(db);
-        self.judge().await
+        self.judge().await?;
+        self.read_checkpoints().await
     }
 
     /// Compares all that the database shows with the history.
@@ -265,6 +267,9 @@ impl Player<'_> {
                 Err(_) if self.may_fail() => Err(Stop::Expected),
                 sound => Ok(sound?),
             },
+            Op::Checkpoint(number) => self.checkpoint(*number).await,
+            Op::DeleteCheckpoint(number) => self.delete_checkpoint(*number).await,
+            Op::ReadCheckpoints => self.read_checkpoints().await,
             Op::Wait(millis) => self.wait(*millis).await,
             Op::Advance(millis) => {
                 self.world.clock.advance(*millis);
@@ -277,6 +282,52 @@ impl Player<'_> {
             Op::Close => self.close().await,
             Op::Kill | Op::PowerCut(_) => unreachable!("these end the process"),
         }
+    }
+
+    async fn checkpoint(&mut self, number: u8) -> Step {
+        let (name, expected) = (kept::name(number), self.world.expected());
+        let taken = ends("checkpoint", self.db().checkpoint(&name)).await;
+        self.note(&taken);
+        match &taken {
+            Ok(Ok(_)) => self.world.history.all_synced(),
+            Ok(Err(error)) if error.kind() == ErrorKind::AlreadyExists => {
+                return Ok(self.world.kept.is_refused(&name)?);
+            }
+            _ => {}
+        }
+        let sure = taken.as_ref().is_ok_and(|taken| taken.is_ok());
+        self.world.kept.taken(&name, expected, sure)?;
+        self.settle("checkpoint", taken).map(|_| ())
+    }
+
+    async fn delete_checkpoint(&mut self, number: u8) -> Step {
+        let name = kept::name(number);
+        let deleted = ends("delete_checkpoint", self.db().delete_checkpoint(&name)).await;
+        self.note(&deleted);
+        self.world.kept.deleted(&name, deleted.as_ref().ok().and_then(|deleted| deleted.as_ref().ok()).copied())?;
+        self.settle("delete_checkpoint", deleted).map(|_| ())
+    }
+
+    /// Compares the list of checkpoints, and what each shows, with what should be there.
+    async fn read_checkpoints(&mut self) -> Step {
+        let listed = ends("checkpoints", self.db().checkpoints()).await;
+        let listed = self.settle_read("checkpoints", listed)?;
+        if self.spoiled {
+            // Which there are is open until writing goes on.
+            return Ok(());
+        }
+        self.world.kept.settle(listed.iter().map(|checkpoint| &*checkpoint.name))?;
+        for checkpoint in &listed {
+            let may_fail = self.may_fail();
+            match ends("reading a checkpoint", kept::read(self.world, &checkpoint.name)).await {
+                Ok(Err(_)) if may_fail => return Err(Stop::Expected),
+                read => {
+                    let found = self.settle("reading a checkpoint", read)?;
+                    self.world.kept.compare(&checkpoint.name, &found)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn close(&mut self) -> Step {

@@ -268,6 +268,50 @@ pub fn delete_and_reopen() -> Scenario {
     Scenario { before: garbage(), body }
 }
 
+/// Checkpoints are taken and let go of, while what they keep is overwritten, deleted and merged.
+pub fn checkpoints() -> Scenario {
+    let body = vec![
+        write(put(8, 30), Deferred),
+        Op::Checkpoint(0),
+        write(delete(10), Synced),
+        Op::Batch((8..20).map(|key| put(key, 40)).collect(), Deferred),
+        Op::Compact,
+        Op::Checkpoint(1),
+        Op::Checkpoint(0),
+        write(put(9, 600), Written),
+        Op::DeleteCheckpoint(1),
+        Op::ReadCheckpoints,
+        Op::Compact,
+        Op::DeleteCheckpoint(0),
+        Op::Checkpoint(2),
+        Op::DeleteCheckpoint(3),
+        Op::Wait(500),
+        write(put(8, 1), Synced),
+    ];
+    Scenario { before: garbage(), body }
+}
+
+/// A process that finds checkpoints merges what they keep, and lets go of them.
+pub fn checkpoints_of_another_process() -> Scenario {
+    let before = garbage().into_iter().chain([
+        Op::Checkpoint(0),
+        Op::Batch((8..20).map(|key| put(key, 100)).collect(), Synced),
+        Op::Checkpoint(1),
+        Op::Compact,
+        Op::Kill,
+    ]);
+    let body = vec![
+        write(put(8, 50), Synced),
+        Op::Compact,
+        Op::ReadCheckpoints,
+        Op::DeleteCheckpoint(0),
+        Op::Reopen,
+        Op::DeleteCheckpoint(1),
+        Op::Close,
+    ];
+    Scenario { before: before.collect(), body }
+}
+
 /// A close with commits of all levels under way.
 pub fn close() -> Scenario {
     let body = vec![write(put(8, 10), Deferred), write(put(9, 500), Written), write(delete(10), Deferred), Op::Close];

@@ -2,11 +2,12 @@
 
 use crate::clock::ManualClock;
 use crate::history::{History, Loss, State};
+use crate::kept::Kept;
 use crate::random::mix;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use halite::backends::{Backend, Memory, Simulated, SimulatedOptions};
-use halite::{Db, Options};
+use halite::{Db, Options, ReadOnly};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -85,6 +86,8 @@ pub struct World {
     pub options: Options,
     /// What was done so far.
     pub history: History,
+    /// The checkpoints that should be there.
+    pub kept: Kept,
     /// What has ended the last process, if it was not a close: what is found next is judged by it.
     pub ended: Option<Loss>,
     /// The open database. It outlives the runtime of a killed process, so that nothing is tidied up.
@@ -97,7 +100,17 @@ impl World {
     /// A world around an empty store.
     pub fn new(store: Store, options: Options, seed: u64) -> World {
         let clock = ManualClock::new(1_700_000_000_000);
-        World { store, clock, options, history: History::default(), ended: None, db: None, seed, openings: 0 }
+        World {
+            store,
+            clock,
+            options,
+            history: History::default(),
+            kept: Kept::default(),
+            ended: None,
+            db: None,
+            seed,
+            openings: 0,
+        }
     }
 
     /// This world at this moment, but on `store`: a copy that goes its own way.
@@ -107,6 +120,7 @@ impl World {
             clock: ManualClock::new(self.clock.millis()),
             options: self.options.clone(),
             history: self.history.clone(),
+            kept: self.kept.clone(),
             ended: self.ended,
             db: None,
             seed: self.seed,
@@ -128,6 +142,15 @@ impl World {
         self.openings += 1;
         let builder = Db::builder(self.store.backend()).options(self.options.clone());
         builder.clock(Arc::new(self.clock.clone())).seed(mix(self.seed, self.openings)).open().await
+    }
+
+    /// Opens the checkpoint of that name, read-only.
+    ///
+    /// # Errors
+    /// As the engine says.
+    pub async fn open_at(&self, checkpoint: &str) -> halite::Result<ReadOnly> {
+        let builder = Db::builder(self.store.backend()).clock(Arc::new(self.clock.clone()));
+        builder.open_at(checkpoint).await
     }
 
     /// The process ends by `loss`: nothing of it goes on, and the store is what that leaves.

@@ -217,8 +217,19 @@ impl Log {
         Ok(())
     }
 
+    /// Ends the active segment and waits until all is sealed that has entered before.
+    pub(crate) async fn seal(&self) -> Result<()> {
+        self.rotate()?;
+        let end = self.inspect(|queue| queue.seals() + queue.unsealed() as u64);
+        self.sealed_when(|queue| queue.seals() >= end).await
+    }
+
     /// Waits until no full segment waits for its seal.
     pub(crate) async fn all_sealed(&self) -> Result<()> {
+        self.sealed_when(|queue| queue.unsealed() == 0).await
+    }
+
+    async fn sealed_when(&self, is_far_enough: impl Fn(&Queue) -> bool) -> Result<()> {
         loop {
             let progress = self.progress.notified();
             tokio::pin!(progress);
@@ -226,7 +237,7 @@ impl Log {
             {
                 let queue = self.queue.lock();
                 queue.check()?;
-                if queue.unsealed() == 0 {
+                if is_far_enough(&queue) {
                     return Ok(());
                 }
                 if let Some(cause) = queue.seal_failure() {

@@ -89,6 +89,8 @@ pub(crate) struct Queue {
     line: Line,
     /// Segments that are full but not yet sealed.
     unsealed: usize,
+    /// Segments that were sealed since the opening.
+    seals: u64,
     seal_failure: Option<Error>,
     failed: Option<Error>,
 }
@@ -119,6 +121,7 @@ impl Queue {
             stopping: false,
             line: Line::new(next_seq - 1),
             unsealed: 0,
+            seals: 0,
             seal_failure: None,
             failed: None,
         }
@@ -394,6 +397,7 @@ impl Queue {
         match outcome {
             Ok(()) => {
                 self.unsealed -= 1;
+                self.seals += 1;
                 self.seal_failure = None;
             }
             Err(cause) => self.seal_failure = Some(cause),
@@ -406,6 +410,11 @@ impl Queue {
 
     pub(crate) fn unsealed(&self) -> usize {
         self.unsealed
+    }
+
+    /// Segments that were sealed since the opening.
+    pub(crate) fn seals(&self) -> u64 {
+        self.seals
     }
 
     pub(crate) fn active(&self) -> &Arc<Draft> {

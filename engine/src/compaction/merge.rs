@@ -231,7 +231,6 @@ impl Merge<'_> {
             manifest.runs.insert(place, RunMeta { segments });
         }
         dead::note(manifest, self.version.segments());
-        manifest.retired.extend(self.inputs.iter().map(|input| input.path().as_str().to_owned()));
     }
 
     /// Counts what this merge and what was sealed meanwhile have made dead.

@@ -7,7 +7,7 @@ use super::footer::FOOTER_LEN;
 use super::fragment::{FRAGMENT_HEADER_LEN, Fragment, FragmentKind, Slice};
 use super::frame::{Kind, NewRecord, Stream};
 use super::header::{HEADER_LEN, Header, Layout};
-use super::manifest::{Log, LogState, Manifest, Proof, RunMeta, SegmentMeta};
+use super::manifest::{CheckpointMeta, Log, LogState, Manifest, Proof, RunMeta, SegmentMeta};
 use super::mark::{END_LEN, End, MARK_LEN, Mark};
 use super::names::{FragmentId, SegmentId};
 use super::preamble::PREAMBLE_LEN;
@@ -90,7 +90,7 @@ fn the_tables_fit_the_constants() {
 #[test]
 fn the_manifests_fields_stand_in_the_document() {
     let source = include_str!("manifest.rs");
-    for name in ["Manifest", "Log", "RunMeta", "SegmentMeta", "Proof"] {
+    for name in ["Manifest", "Log", "RunMeta", "SegmentMeta", "Retired", "CheckpointMeta", "Proof"] {
         document_holds(&fields_of(source, name));
     }
     document_holds(&fields_of(include_str!("names.rs"), "SegmentId"));
@@ -334,6 +334,7 @@ fn example_of_a_manifest() {
         record_bytes: 53,
         live_bytes: 53,
         dead_bytes: 0,
+        born: 2,
     };
     let log = Log {
         state: LogState::ClosedCleanly,
@@ -345,6 +346,7 @@ fn example_of_a_manifest() {
         next_segment: 2,
         next_seq: 4,
     };
+    let checkpoint = CheckpointMeta { name: "monday".into(), manifest: 2, seq: 3, time: NOW + 8, bytes: segment.len };
     let manifest = Manifest {
         number: 3,
         epoch: 1,
@@ -356,7 +358,8 @@ fn example_of_a_manifest() {
         engine_time: NOW + 8,
         log,
         runs: vec![RunMeta { segments: vec![segment.clone()] }],
-        retired: vec!["manifest/0000000000000001".into()],
+        retired: vec![],
+        checkpoints: vec![checkpoint.clone()],
         kept_claims: vec![],
         proof: Some(Proof { create_if_absent: true, listed: true, single_writer_declared: false }),
     };
@@ -369,8 +372,11 @@ fn example_of_a_manifest() {
         &[(1, "number of runs"), (1, "number of segments in the run")],
         &fields!(segment.id; epoch, nonce, number),
         &fields!(segment; len, salt, base_seq, sorted, digest, min_seq, max_seq, min_key, max_key, records, entries),
-        &fields!(segment; tombstones, expiring, min_expiry, max_expiry, record_bytes, live_bytes, dead_bytes),
-        &fields!(manifest; retired, kept_claims, proof),
+        &fields!(segment; tombstones, expiring, min_expiry, max_expiry, record_bytes, live_bytes, dead_bytes, born),
+        &fields!(manifest; retired),
+        &[(1, "number of checkpoints")],
+        &fields!(checkpoint; name, manifest, seq, time, bytes),
+        &fields!(manifest; kept_claims, proof),
         &[(4, "checksum")],
     ];
     document_holds(&dump(&bytes, 0, &fields.concat()));

@@ -12,13 +12,14 @@
 //! these structures is a change of the format.
 
 use super::header::check_crc;
-use super::names::SegmentId;
+use super::names::{Name, SegmentId};
 use super::preamble::{self, PREAMBLE_LEN};
 use super::reader::u64_at;
 use super::{Damage, Fault, MAGIC_MANIFEST, checksum};
 use crate::Seq;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use std::collections::{HashMap, HashSet};
 
 mod rules;
 #[cfg(test)]
@@ -53,8 +54,10 @@ pub(crate) struct Manifest {
     pub(crate) log: Log,
     /// The sealed part of the database, newest first.
     pub(crate) runs: Vec<RunMeta>,
-    /// Names that are needed no more, which may be deleted now that this manifest says so.
-    pub(crate) retired: Vec<String>,
+    /// Files that have left the database and may still be there; what no checkpoint holds may be deleted.
+    pub(crate) retired: Vec<Retired>,
+    /// Versions kept by name, in the order in which they were taken.
+    pub(crate) checkpoints: Vec<CheckpointMeta>,
     /// Numbers of manifests that must be kept for ever: claims that followed an epoch not closed cleanly.
     pub(crate) kept_claims: Vec<u64>,
     /// What the first read-write opening found out about the store.
@@ -151,6 +154,41 @@ pub(crate) struct SegmentMeta {
     pub(crate) live_bytes: u64,
     /// An estimate of the bytes that newer segments have made useless since. It only chooses merges.
     pub(crate) dead_bytes: u64,
+    /// The number of the first manifest that names it.
+    pub(crate) born: u64,
+}
+
+/// A file that has left the database.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Retired {
+    /// Its name.
+    pub(crate) name: String,
+    /// The number of the first manifest that named it among the runs; for a file of the log that of `retired`.
+    pub(crate) born: u64,
+    /// The number of the first manifest that no longer does.
+    pub(crate) retired: u64,
+}
+
+impl Retired {
+    /// Whether manifest `number` names the file, so that it stays for as long as that manifest is held.
+    pub(crate) fn is_named_by(&self, number: u64) -> bool {
+        (self.born..self.retired).contains(&number)
+    }
+}
+
+/// A version kept by name: the runs of the manifest that took it, which is kept too.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CheckpointMeta {
+    /// Its name, which a user gave: 1 to 255 bytes.
+    pub(crate) name: String,
+    /// The number of the manifest that took it.
+    pub(crate) manifest: u64,
+    /// The last seq that shows.
+    pub(crate) seq: Seq,
+    /// The engine time by which expiries are judged, milliseconds.
+    pub(crate) time: u64,
+    /// Bytes of its segments, shared ones included.
+    pub(crate) bytes: u64,
 }
 
 /// What is known about a store's one conditional operation.
@@ -165,6 +203,50 @@ pub(crate) struct Proof {
 }
 
 impl Manifest {
+    /// All segments of its runs.
+    pub(crate) fn segments(&self) -> impl Iterator<Item = &SegmentMeta> {
+        self.runs.iter().flat_map(|run| &run.segments)
+    }
+
+    /// Notes that a file of the log is needed no more from this manifest on.
+    pub(crate) fn retire_log(&mut self, name: String) {
+        if !self.retired.iter().any(|retired| retired.name == name) {
+            self.retired.push(Retired { name, born: self.number, retired: self.number });
+        }
+    }
+
+    /// Notes which segments `before`, the manifest that this one follows, did not name yet, and which it did that this
+    /// one does not name any more.
+    pub(crate) fn follow(&mut self, before: &Manifest) {
+        let born: HashMap<SegmentId, u64> = before.segments().map(|meta| (meta.id, meta.born)).collect();
+        for meta in self.runs.iter_mut().flat_map(|run| &mut run.segments) {
+            meta.born = born.get(&meta.id).copied().unwrap_or(self.number);
+        }
+        let named: HashSet<SegmentId> = self.segments().map(|meta| meta.id).collect();
+        let number = self.number;
+        let gone = before.segments().filter(|meta| !named.contains(&meta.id));
+        self.retired.extend(gone.map(|meta| Retired {
+            name: Name::Segment(meta.id).to_string(),
+            born: meta.born,
+            retired: number,
+        }));
+    }
+
+    /// Whether manifest `number`, an older one, must be kept: its name fences a crashed writer, or it is a checkpoint's.
+    pub(crate) fn keeps(&self, number: u64) -> bool {
+        self.kept_claims.contains(&number) || self.checkpoints.iter().any(|checkpoint| checkpoint.manifest == number)
+    }
+
+    /// Whether a checkpoint needs a file that has left the database.
+    pub(crate) fn holds(&self, file: &Retired) -> bool {
+        self.checkpoints.iter().any(|checkpoint| file.is_named_by(checkpoint.manifest))
+    }
+
+    /// The checkpoint of that name.
+    pub(crate) fn checkpoint(&self, name: &str) -> Option<&CheckpointMeta> {
+        self.checkpoints.iter().find(|checkpoint| checkpoint.name == name)
+    }
+
     /// The manifest's bytes.
     ///
     /// # Errors

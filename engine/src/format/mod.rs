@@ -69,6 +69,9 @@ pub(crate) const KEY_LEN_MAX: usize = 64 << 10;
 /// The longest value, in bytes.
 pub(crate) const VALUE_LEN_MAX: usize = 1 << 30;
 
+/// The longest name of a checkpoint, in bytes of UTF-8.
+pub(crate) const CHECKPOINT_NAME_LEN_MAX: usize = 255;
+
 /// Frames end at or below this offset of their segment, so that every frame's offset fits 32 bits.
 pub(crate) const STREAM_LEN_MAX: u64 = 1 << 32;
 

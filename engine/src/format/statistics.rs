@@ -182,6 +182,7 @@ impl Statistics {
             record_bytes: self.record_bytes,
             live_bytes: self.live_bytes,
             dead_bytes: 0,
+            born: 0,
         }
     }
 

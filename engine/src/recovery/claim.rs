@@ -13,8 +13,6 @@ use futures::TryStreamExt;
 use futures::future::join_all;
 use halite_backends::{self as backends, Backend, Path};
 
-/// How often a manifest that vanished while it was looked at is looked for again.
-const LOOKS: u32 = 8;
 /// Creates that race when a store is proved.
 const RACERS: usize = 16;
 
@@ -25,7 +23,7 @@ const RACERS: usize = 16;
 pub(super) async fn claim(setup: &Setup, clock: &EngineClock) -> Result<Manifest> {
     let mut seen = None;
     loop {
-        let base = match newest(setup).await? {
+        let base = match publish::newest(&*setup.backend).await? {
             Some(newest) => {
                 none_is_missing(setup, &newest).await?;
                 newest
@@ -65,22 +63,6 @@ fn on_top_of(newest: Manifest, setup: &Setup, clock: &EngineClock) -> Manifest {
     claim
 }
 
-/// The newest manifest, or `None` where there is no store.
-async fn newest(setup: &Setup) -> Result<Option<Manifest>> {
-    let backend = &*setup.backend;
-    for _ in 0..LOOKS {
-        let Some(number) = publish::list(backend).await?.into_iter().max() else {
-            return Ok(None);
-        };
-        match publish::read(backend, number).await {
-            // A writer at work has published the next one and deleted this one in between.
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            outcome => return outcome.map(Some),
-        }
-    }
-    Err(Error::new(ErrorKind::InUse, "another writer publishes faster than its manifests can be read"))
-}
-
 /// What the first claim of a new store starts from.
 async fn first(setup: &Setup, clock: &EngineClock) -> Result<Manifest> {
     let backend = &*setup.backend;
@@ -114,6 +96,7 @@ async fn first(setup: &Setup, clock: &EngineClock) -> Result<Manifest> {
         },
         runs: Vec::new(),
         retired: Vec::new(),
+        checkpoints: Vec::new(),
         kept_claims: Vec::new(),
         proof: Some(proof),
     })

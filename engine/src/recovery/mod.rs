@@ -15,7 +15,6 @@ use crate::compaction::{self, Compactor};
 use crate::core::{Core, Epoch, Numbers};
 use crate::format::header::{Header, Layout, Predecessor};
 use crate::format::manifest::{LogState, Manifest};
-use crate::format::names::{self, Name};
 use crate::keydir::Keydir;
 use crate::memtable::Memtable;
 use crate::publish::Publisher;
@@ -27,10 +26,9 @@ use crate::tasks::Tasks;
 use crate::version::Run;
 use crate::versions::Versions;
 use crate::{Error, ErrorKind, Options, Result, dead, timers};
-use futures::TryStreamExt;
-use halite_backends::{Backend, Lock, Path};
+use halite_backends::{Backend, Lock};
 use parking_lot::Mutex;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -71,9 +69,7 @@ pub(crate) async fn open(mut setup: Setup) -> Result<Arc<Core>> {
     let manifest = publisher
         .publish(|manifest| {
             manifest.runs.splice(0..0, replayed.runs.iter().cloned());
-            // What earlier epochs have retired stays listed too: it is deleted only now, and a crash may come first.
-            let listed: HashSet<_> = manifest.retired.iter().cloned().collect();
-            manifest.retired.extend(replayed.retired.iter().filter(|path| !listed.contains(*path)).cloned());
+            replayed.retired.iter().for_each(|name| manifest.retire_log(name.clone()));
             manifest.log.state = LogState::Open;
             manifest.log.epoch = epoch.epoch;
             manifest.log.nonce = epoch.nonce;
@@ -85,8 +81,8 @@ pub(crate) async fn open(mut setup: Setup) -> Result<Arc<Core>> {
         })
         .await?;
     let retiring = Retiring::default();
-    collect(&*setup.backend, &manifest, &retiring).await?;
-    assemble(setup, tasks, clock, epoch, numbers, publisher, &manifest, replayed, retiring).await
+    retire::collect_at_opening(&*setup.backend, &manifest, &retiring).await?;
+    assemble(setup, tasks, clock, epoch, numbers, publisher, retiring, &manifest, replayed).await
 }
 
 /// Opens the store of `core` anew, in the same process.
@@ -106,37 +102,6 @@ pub(crate) async fn reopen(core: &Arc<Core>) -> Result<Arc<Core>> {
     .await
 }
 
-/// Deletes what earlier epochs left and the newest manifest does not name.
-async fn collect(backend: &dyn Backend, manifest: &Manifest, retiring: &Retiring) -> Result<()> {
-    for name in &manifest.retired {
-        if let Ok(path) = Path::new(name.as_str())
-            && delete(backend, &path).await
-        {
-            retiring.note_deleted(&path);
-        }
-    }
-    let named: HashSet<_> = manifest.runs.iter().flat_map(|run| &run.segments).map(|meta| meta.id).collect();
-    let mut listed = backend.list(names::SEGMENTS);
-    while let Some(meta) = listed.try_next().await? {
-        if let Some(Name::Segment(id)) = Name::parse(meta.path.as_str())
-            && id.epoch < manifest.epoch
-            && !named.contains(&id)
-        {
-            delete(backend, &meta.path).await;
-        }
-    }
-    Ok(())
-}
-
-/// Returns whether it is gone. A leftover is no reason not to open: it takes room and nothing else.
-async fn delete(backend: &dyn Backend, path: &Path) -> bool {
-    let deleted = backend.delete(path).await;
-    if let Err(error) = &deleted {
-        tracing::warn!(%error, "what is needed no more could not be deleted");
-    }
-    deleted.is_ok()
-}
-
 /// Puts the parts together and starts the background tasks.
 #[allow(clippy::too_many_arguments)]
 async fn assemble(
@@ -146,9 +111,9 @@ async fn assemble(
     epoch: Epoch,
     numbers: Arc<Numbers>,
     publisher: Publisher,
+    retiring: Retiring,
     manifest: &Manifest,
     replayed: replay::Replayed,
-    retiring: Retiring,
 ) -> Result<Arc<Core>> {
     let keydir = Keydir::new();
     let mut runs = VecDeque::with_capacity(manifest.runs.len());

@@ -8,20 +8,24 @@
 //! 5. In each segment: the number is at least 1; `base_seq <= min_seq <= max_seq`; `min_key <= max_key`, neither longer
 //!    than 65 536 bytes; `1 <= entries <= records`; `tombstones + expiring <= records`; both expiries are there where
 //!    `expiring` is above 0, else neither, and `min_expiry <= max_expiry`; `live_bytes <= record_bytes <= 2^32`; and
-//!    the file is longer than its header and records.
-//! 6. Retired names are names of ours, and no segment of a run is among them.
+//!    the file is longer than its header and records; and `1 <= born`, which is at most the manifest's number.
+//! 6. Retired names are names of ours, each once, and no segment of a run is among them; `1 <= born <= retired`, which is
+//!    at most the manifest's number.
+//! 7. Checkpoints have different names of 1 to 255 bytes, and were taken by different manifests, in order, numbered from
+//!    1 and up to the manifest's own; each shows nothing above `last_sealed_seq`.
 
-use super::{Manifest, RunMeta, SegmentMeta};
+use super::{CheckpointMeta, Manifest, Retired, RunMeta, SegmentMeta};
 use crate::format::header::HEADER_LEN;
 use crate::format::names::Name;
-use crate::format::{KEY_LEN_MAX, STREAM_LEN_MAX};
+use crate::format::{CHECKPOINT_NAME_LEN_MAX, KEY_LEN_MAX, STREAM_LEN_MAX};
 use std::collections::HashSet;
 
 /// Checks all rules; the error says which is broken, and by what.
 pub(super) fn check(manifest: &Manifest) -> Result<(), String> {
     numbers(manifest)?;
     runs(manifest)?;
-    retired(manifest)
+    retired(manifest)?;
+    checkpoints(manifest)
 }
 
 fn require(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), String> {
@@ -54,6 +58,9 @@ fn runs(manifest: &Manifest) -> Result<(), String> {
         seqs_end = run.min_seq();
         for segment in &run.segments {
             figures(segment).map_err(|broken| format!("{broken} segment={}", segment.id))?;
+            require((1..=manifest.number).contains(&segment.born), || {
+                format!("a segment is not born yet born={} segment={}", segment.born, segment.id)
+            })?;
             require(ids.insert(segment.id), || format!("a segment stands twice segment={}", segment.id))?;
         }
         ordered(run)?;
@@ -100,12 +107,36 @@ fn figures(segment: &SegmentMeta) -> Result<(), String> {
 
 /// Rule 6.
 fn retired(manifest: &Manifest) -> Result<(), String> {
-    let live: HashSet<Name> =
-        manifest.runs.iter().flat_map(|run| &run.segments).map(|segment| Name::Segment(segment.id)).collect();
-    for path in &manifest.retired {
+    let mut names: HashSet<Name> = manifest.segments().map(|segment| Name::Segment(segment.id)).collect();
+    for Retired { name: path, born, retired } in &manifest.retired {
         let name = Name::parse(path);
         require(name.is_some(), || format!("retired name is none of ours name={path:?}"))?;
-        require(name.is_none_or(|name| !live.contains(&name)), || format!("a segment in use is retired name={path}"))?;
+        require(name.is_none_or(|name| names.insert(name)), || {
+            format!("a file in use is retired, or one twice name={path}")
+        })?;
+        require(1 <= *born && born <= retired && *retired <= manifest.number, || {
+            format!("manifests of a retired file do not fit born={born} retired={retired} name={path}")
+        })?;
+    }
+    Ok(())
+}
+
+/// Rule 7.
+fn checkpoints(manifest: &Manifest) -> Result<(), String> {
+    let mut names = HashSet::new();
+    let mut last = 0;
+    for CheckpointMeta { name, manifest: number, seq, .. } in &manifest.checkpoints {
+        require((1..=CHECKPOINT_NAME_LEN_MAX).contains(&name.len()), || {
+            format!("name of a checkpoint has a wrong length len={}", name.len())
+        })?;
+        require(names.insert(name), || format!("two checkpoints have one name name={name:?}"))?;
+        require(last < *number && *number <= manifest.number, || {
+            format!("manifest of a checkpoint does not fit manifest={number} name={name:?}")
+        })?;
+        require(*seq <= manifest.log.last_sealed_seq, || {
+            format!("a checkpoint shows what is not sealed seq={seq} name={name:?}")
+        })?;
+        last = *number;
     }
     Ok(())
 }

@@ -23,6 +23,7 @@ fn segment(number: u64, seqs: (Seq, Seq), keys: (&str, &str)) -> SegmentMeta {
         record_bytes: 4000,
         live_bytes: 3600,
         dead_bytes: 100,
+        born: 5,
     }
 }
 
@@ -50,15 +51,44 @@ pub(in crate::format) fn sample() -> Manifest {
             RunMeta { segments: vec![segment(3, (41, 60), ("a", "z"))] },
             RunMeta { segments: vec![segment(1, (1, 38), ("", "g")), segment(2, (2, 40), ("h", "t"))] },
         ],
-        retired: vec!["manifest/0000000000000007".into()],
+        retired: vec![Retired {
+            name: "segments/0000000000000001-000000000000beef-0000000000000009".into(),
+            born: 2,
+            retired: 6,
+        }],
+        checkpoints: vec![
+            CheckpointMeta { name: "monday".into(), manifest: 4, seq: 40, time: 1_700_000_050_000, bytes: 10_000 },
+            CheckpointMeta { name: "tuesday ☂".into(), manifest: 9, seq: 60, time: 1_700_000_100_000, bytes: 15_000 },
+        ],
         kept_claims: vec![2, 9],
         proof: Some(Proof { create_if_absent: true, listed: true, single_writer_declared: false }),
     }
 }
 
+#[test]
+fn what_comes_and_goes_is_noted() {
+    let before = sample();
+    let mut next = Manifest { number: 10, ..before.clone() };
+    let [gone, stays] = [next.runs[1].segments.remove(0), next.runs[0].segments[0].clone()];
+    next.runs[1].segments[0] = SegmentMeta { born: 0, ..segment(7, (1, 40), ("a", "t")) };
+    next.follow(&before);
+    assert_eq!(next.runs[0].segments[0], stays);
+    assert_eq!(next.runs[1].segments[0].born, 10);
+    let names: Vec<_> = next.retired.iter().map(|retired| (retired.born, retired.retired)).collect();
+    assert_eq!(names, [(2, 6), (5, 10), (5, 10)]);
+    assert_eq!(next.retired[1].name, format!("segments/{}", gone.id));
+    // Checkpoint 4 needs the first, checkpoint 9 the others; of the manifests, those of both and the claims are kept.
+    assert!(next.retired.iter().all(|retired| next.holds(retired)));
+    next.checkpoints.remove(1);
+    let held: Vec<_> = next.retired.iter().map(|retired| next.holds(retired)).collect();
+    assert_eq!(held, [true, false, false]);
+    assert_eq!((1..10).filter(|&number| next.keeps(number)).collect::<Vec<_>>(), [2, 4, 9]);
+    assert!(next.encode().is_ok());
+}
+
 fn empty() -> Manifest {
     let log = Log { last_sealed_seq: 0, next_seq: 1, ..sample().log };
-    Manifest { log, runs: vec![], retired: vec![], kept_claims: vec![], proof: None, ..sample() }
+    Manifest { log, runs: vec![], retired: vec![], checkpoints: vec![], kept_claims: vec![], proof: None, ..sample() }
 }
 
 #[test]
@@ -114,11 +144,24 @@ fn every_rule_is_kept_by_encoder_and_decoder() {
     check("bytes do not fit", |m| m.runs[0].segments[0].live_bytes = 4001);
     check("bytes do not fit", |m| m.runs[0].segments[0].record_bytes = u64::MAX);
     check("too short", |m| m.runs[0].segments[0].len = 4128);
-    check("none of ours", |m| m.retired.push("manifest/../../etc".into()));
+    check("not born yet", |m| m.runs[0].segments[0].born = 10);
+    check("not born yet", |m| m.runs[0].segments[0].born = 0);
+    let retired = |name: &str| Retired { name: name.into(), born: 1, retired: 2 };
+    check("none of ours", |m| m.retired.push(retired("manifest/../../etc")));
     check("in use is retired", |m| {
         let id = m.runs[0].segments[0].id;
-        m.retired.push(format!("segments/{id}"));
+        m.retired.push(retired(&format!("segments/{id}")));
     });
+    check("or one twice", |m| m.retired.push(m.retired[0].clone()));
+    check("retired file do not fit", |m| m.retired[0].retired = 10);
+    check("retired file do not fit", |m| m.retired[0].born = 7);
+    check("retired file do not fit", |m| m.retired[0].born = 0);
+    check("wrong length", |m| m.checkpoints[0].name.clear());
+    check("wrong length", |m| m.checkpoints[0].name = "x".repeat(256));
+    check("have one name", |m| m.checkpoints[1].name = "monday".into());
+    check("checkpoint does not fit", |m| m.checkpoints.swap(0, 1));
+    check("checkpoint does not fit", |m| m.checkpoints[1].manifest = 10);
+    check("what is not sealed", |m| m.checkpoints[1].seq = 61);
 }
 
 /// A manifest with a right checksum that nobody checked.

@@ -1,0 +1,101 @@
+//! Checkpoints: versions kept by name, so that they outlive the process.
+//!
+//! A checkpoint is an entry in the manifests: a name, and the number of the manifest that took it, which is kept too and
+//! names the segments. What merges make superfluous later stays listed as retired, and on the disk, while a checkpoint
+//! needs it: see [`retire`](crate::retire).
+//!
+//! # After a crash
+//! A checkpoint is there if and only if the newest manifest says so, which one create decides. What its deletion has not
+//! deleted the next opening does.
+
+use crate::core::Core;
+use crate::format::CHECKPOINT_NAME_LEN_MAX;
+use crate::format::manifest::{CheckpointMeta, Manifest};
+use crate::{Error, ErrorKind, Result, Seq};
+use std::sync::Arc;
+
+/// A version of the database that is kept by name: all commits up to one, and expiries as of one time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Checkpoint {
+    /// Its name.
+    pub name: String,
+    /// The last commit that shows.
+    pub seq: Seq,
+    /// The engine time by which expiries are judged, in milliseconds since the Unix epoch.
+    pub time: u64,
+    /// Bytes of its segments, those included that it shares with the database or with other checkpoints.
+    pub bytes: u64,
+}
+
+impl From<&CheckpointMeta> for Checkpoint {
+    fn from(meta: &CheckpointMeta) -> Checkpoint {
+        let CheckpointMeta { name, seq, time, bytes, .. } = meta;
+        Checkpoint { name: name.clone(), seq: *seq, time: *time, bytes: *bytes }
+    }
+}
+
+/// Seals what has entered, and publishes a manifest that keeps itself by that name.
+pub(crate) async fn create(core: Arc<Core>, name: String) -> Result<Checkpoint> {
+    check_name(&name)?;
+    // Before the work of sealing, too.
+    core.publisher.look(|manifest| check_absent(manifest, &name)).await?;
+    core.log.seal().await?;
+    let published = core.publish_if(|manifest| take(manifest, name)).await?;
+    let manifest = published?;
+    let taken = manifest.checkpoints.last().map(Checkpoint::from);
+    tracing::info!(checkpoint = ?taken, "took a checkpoint");
+    taken.ok_or_else(|| Error::new(ErrorKind::Poisoned, "a checkpoint was not taken: this is a bug"))
+}
+
+/// Adds the version of `manifest` to its checkpoints.
+fn take(manifest: &mut Manifest, name: String) -> Result<()> {
+    check_absent(manifest, &name)?;
+    let checkpoint = CheckpointMeta {
+        name,
+        manifest: manifest.number,
+        seq: manifest.log.last_sealed_seq,
+        time: manifest.engine_time,
+        bytes: manifest.segments().map(|meta| meta.len).sum(),
+    };
+    manifest.checkpoints.push(checkpoint);
+    Ok(())
+}
+
+fn check_name(name: &str) -> Result<()> {
+    if (1..=CHECKPOINT_NAME_LEN_MAX).contains(&name.len()) {
+        return Ok(());
+    }
+    let message = format!("the name of a checkpoint has 1 to {CHECKPOINT_NAME_LEN_MAX} bytes given={}", name.len());
+    Err(Error::new(ErrorKind::InvalidInput, message))
+}
+
+fn check_absent(manifest: &Manifest, name: &str) -> Result<()> {
+    match manifest.checkpoint(name) {
+        None => Ok(()),
+        Some(_) => {
+            let message = format!("there is a checkpoint of that name already name={name:?}");
+            Err(Error::new(ErrorKind::AlreadyExists, message))
+        }
+    }
+}
+
+/// The checkpoints in the order in which they were taken.
+pub(crate) async fn list(core: &Core) -> Vec<Checkpoint> {
+    core.publisher.look(|manifest| manifest.checkpoints.iter().map(Checkpoint::from).collect()).await
+}
+
+/// Publishes a manifest without the checkpoint of that name; false where there is none.
+pub(crate) async fn delete(core: Arc<Core>, name: String) -> Result<bool> {
+    let remove = |manifest: &mut Manifest| {
+        let before = manifest.checkpoints.len();
+        manifest.checkpoints.retain(|checkpoint| checkpoint.name != name);
+        if manifest.checkpoints.len() < before { Ok(()) } else { Err(()) }
+    };
+    core.log.check()?;
+    let deleted = core.publish_if(remove).await?.is_ok();
+    if deleted {
+        core.retiring.look();
+    }
+    Ok(deleted)
+}
