@@ -34,6 +34,9 @@ pub(crate) struct Args {
     /// How results and errors are written: for people, or as JSON
     #[arg(long, global = true, value_enum, default_value_t = Format::Plain, display_order = 100)]
     pub(crate) format: Format,
+    /// What values written by this command are compressed with, where that saves an eighth or more
+    #[arg(long, global = true, value_enum, default_value_t = Compression::None, display_order = 100)]
+    pub(crate) compression: Compression,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -52,6 +55,27 @@ pub(crate) enum Format {
     Plain,
     /// One JSON document, or JSON Lines where there are many
     Json,
+}
+
+/// What values are compressed with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Compression {
+    /// They are not
+    None,
+    /// LZ4
+    Lz4,
+    /// Zstandard, if it was built in
+    Zstd,
+}
+
+impl From<Compression> for halite::Compression {
+    fn from(chosen: Compression) -> halite::Compression {
+        match chosen {
+            Compression::None => halite::Compression::None,
+            Compression::Lz4 => halite::Compression::Lz4,
+            Compression::Zstd => halite::Compression::Zstd,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -193,6 +193,8 @@ impl From<halite::Error> for Failure {
 fn meaning(kind: ErrorKind) -> (Exit, &'static str, &'static str) {
     match kind {
         ErrorKind::InvalidInput => (Exit::Usage, "invalid_input", "correct it and try again; nothing happened"),
+        ErrorKind::Unsupported => (Exit::Usage, "unsupported", "use a halite that was built with it"),
+        ErrorKind::WrongType => (Exit::Usage, "wrong_type", "read it with the types that it was written with"),
         ErrorKind::NotFound => (
             Exit::Io,
             "no_store",

@@ -1,14 +1,14 @@
 //! Opens the store that a command works on.
 
 use crate::failure::{Failure, Result};
-use halite::{Db, ErrorKind, Options};
+use halite::{Compression, Db, ErrorKind, Options};
 
 /// Opens the store at `uri`; one that is not there is created only if `create` says so, so that no question ever leaves
 /// a new store behind.
-pub(crate) async fn open(uri: &str, create: bool) -> Result<Db> {
-    try_open(uri, create).await.map_err(|error| match error.kind() {
+pub(crate) async fn open(uri: &str, create: bool, compression: Compression) -> Result<Db> {
+    try_open(uri, create, compression).await.map_err(|error| match error.kind() {
         // The library's words say it all, and what it was given may hold a secret.
-        ErrorKind::InvalidInput => Failure::from(error),
+        ErrorKind::InvalidInput | ErrorKind::Unsupported => Failure::from(error),
         ErrorKind::NotFound => {
             let message = format!("there is no store at {uri}");
             // The backend knows why not, as where the folder is missing; the engine would say the same again.
@@ -26,9 +26,9 @@ pub(crate) async fn open(uri: &str, create: bool) -> Result<Db> {
     })
 }
 
-async fn try_open(uri: &str, create: bool) -> halite::Result<Db> {
+async fn try_open(uri: &str, create: bool, compression: Compression) -> halite::Result<Db> {
     // A store in memory is always a new one.
     let create = create || uri.starts_with("mem:");
     let backend = halite::backends::open_uri(uri, create)?;
-    Db::builder(backend).options(Options { create_if_missing: create, ..Options::default() }).open().await
+    Db::builder(backend).options(Options { create_if_missing: create, compression, ..Options::default() }).open().await
 }

@@ -91,9 +91,12 @@ impl WriteBatch {
     pub(crate) fn writes(&self) -> impl ExactSizeIterator<Item = Write<'_>> + Clone {
         self.ops.iter().map(|op| match *op {
             Op::Put { key, value, expires_at } => {
-                Write { key: &self.buffer[key.0..key.1], value: Some(&self.buffer[value.0..value.1]), expires_at }
+                let value = Some(&self.buffer[value.0..value.1]);
+                Write { key: &self.buffer[key.0..key.1], value, compressed: false, expires_at }
             }
-            Op::Delete { key } => Write { key: &self.buffer[key.0..key.1], value: None, expires_at: None },
+            Op::Delete { key } => {
+                Write { key: &self.buffer[key.0..key.1], value: None, compressed: false, expires_at: None }
+            }
         })
     }
 
@@ -108,6 +111,8 @@ impl WriteBatch {
 pub(crate) struct Write<'a> {
     pub(crate) key: &'a [u8],
     pub(crate) value: Option<&'a [u8]>,
+    /// Whether `value` is the compressed form of the value.
+    pub(crate) compressed: bool,
     pub(crate) expires_at: Option<u64>,
 }
 

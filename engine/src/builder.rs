@@ -1,7 +1,7 @@
 //! Opening: components by method, settings as data.
 
 use crate::random::Random;
-use crate::{Clock, Db, Error, ErrorKind, Options, ReadOnly, Result, SystemClock, reader, recovery};
+use crate::{Clock, Db, Error, ErrorKind, Options, ReadOnly, Result, SystemClock, reader, recovery, value};
 use halite_backends::Backend;
 use std::sync::Arc;
 
@@ -104,6 +104,9 @@ impl Builder {
 }
 
 fn check(options: &Options) -> Result<()> {
+    if let Some(codec) = options.compression.codec().filter(|codec| !codec.is_here()) {
+        return Err(value::lacks(codec.name()));
+    }
     let refuse = |message: String| Err(Error::new(ErrorKind::InvalidInput, message));
     let bytes = options.segment_bytes_max;
     if !(Options::SEGMENT_BYTES_MIN..=Options::SEGMENT_BYTES_MAX).contains(&bytes) {

@@ -119,7 +119,7 @@ impl Db {
     ) -> Result<()> {
         self.core.check_open()?;
         check_lens(key.len(), value.map_or(0, <[u8]>::len))?;
-        self.core.log.commit(std::iter::once(Write { key, value, expires_at }), level).await
+        self.core.log.commit(std::iter::once(Write { key, value, compressed: false, expires_at }), level).await
     }
 
     /// Commits `batch`, all of it or nothing, with the database's default durability. Otherwise as [`put`](Db::put).
@@ -147,7 +147,8 @@ impl Db {
     /// backend maps: holding it keeps that memory, not more.
     ///
     /// # Errors
-    /// `Corruption` where the record is damaged, `Io` where it cannot be read, `Closed`.
+    /// `Corruption` where the record is damaged, `Io` where it cannot be read, `Unsupported` where its value is compressed in a
+    /// way that this build lacks, `Closed`.
     pub async fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Bytes>> {
         Ok(get::get(&self.core, key.as_ref()).await?.map(|newest| newest.value))
     }
@@ -160,7 +161,7 @@ impl Db {
 
     /// Whether `key` is there. Errors as [`get`](Db::get).
     pub async fn contains(&self, key: impl AsRef<[u8]>) -> Result<bool> {
-        Ok(get::get(&self.core, key.as_ref()).await?.is_some())
+        Ok(get::find(&self.core, key.as_ref()).await?.is_some())
     }
 
     /// The entries whose keys lie in `range`, in byte order of their keys, as they are at this call: later writes do not

@@ -25,6 +25,8 @@ pub enum ErrorKind {
     InUse,
     /// Data is damaged: the message names file, offset, expected and found. Other data stays readable; run `verify`.
     Corruption,
+    /// This build lacks what it takes; the message names it. Use one that has it.
+    Unsupported,
     /// What is stored is whole, but not of the type asked for: the message names collection and key. Read it with the types
     /// that it was written with.
     WrongType,

@@ -10,27 +10,40 @@ use crate::hash::{self, Fingerprint};
 use crate::keydir::Slot;
 use crate::scan::Entry;
 use crate::segment::Segment;
+use crate::value::Value;
 use crate::version::{Version, View};
 use crate::{Result, Seq};
 use bytes::Bytes;
 use std::sync::Arc;
 
 /// The newest record of a key: a put that has not expired, or what hides everything older.
-pub(crate) struct Newest {
+/// Its value is as the record stores it until it has been [read](Newest::read).
+pub(crate) struct Newest<V = Bytes> {
     pub(crate) kind: Kind,
     pub(crate) seq: Seq,
     pub(crate) expires_at: Option<u64>,
-    pub(crate) value: Bytes,
+    pub(crate) value: V,
 }
 
-impl Newest {
+impl<V> Newest<V> {
     /// The value and what is known of it, unless it is deleted or has expired by the time that `now` gives.
     #[inline]
-    pub(crate) fn live(self, now: impl FnOnce() -> u64) -> Option<Newest> {
+    pub(crate) fn live(self, now: impl FnOnce() -> u64) -> Option<Newest<V>> {
         let expired = self.expires_at.is_some_and(|at| at <= now());
         (self.kind == Kind::Put && !expired).then_some(self)
     }
+}
 
+impl Newest<Value> {
+    /// With the value as it was written. Errors as [`Value::read`].
+    #[inline]
+    pub(crate) async fn read(self) -> Result<Newest> {
+        let Newest { kind, seq, expires_at, value } = self;
+        Ok(Newest { kind, seq, expires_at, value: value.read().await? })
+    }
+}
+
+impl Newest {
     /// As the entry of `key`.
     pub(crate) fn entry(self, key: &[u8]) -> Entry {
         let Newest { seq, expires_at, value, .. } = self;
@@ -40,7 +53,7 @@ impl Newest {
 
 /// How far a look without waiting has come.
 enum Look {
-    Found(Newest),
+    Found(Newest<Value>),
     Absent,
     /// A record must be read from a segment that is not mapped.
     NeedsRead,
@@ -48,6 +61,14 @@ enum Look {
 
 /// What `key` holds now.
 pub(crate) async fn get(core: &Core, key: &[u8]) -> Result<Option<Newest>> {
+    match find(core, key).await? {
+        Some(newest) => newest.read().await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// The same, the value not looked at.
+pub(crate) async fn find(core: &Core, key: &[u8]) -> Result<Option<Newest<Value>>> {
     core.check_open()?;
     let hash = hash::hash(core.epoch.hash_seed, key);
     let looked = {
@@ -68,12 +89,27 @@ pub(crate) async fn get(core: &Core, key: &[u8]) -> Result<Option<Newest>> {
 
 /// What `key` held at the moment of `view`.
 pub(crate) async fn get_at(core: &Core, view: &View, key: &[u8]) -> Result<Option<Newest>> {
+    match find_at(core, view, key).await? {
+        Some(newest) => newest.read().await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// The same, the value not looked at.
+pub(crate) async fn find_at(core: &Core, view: &View, key: &[u8]) -> Result<Option<Newest<Value>>> {
     core.check_open()?;
-    Ok(newest_at(core, view, key).await?.and_then(|newest| newest.live(|| view.now)))
+    Ok(stored_at(core, view, key).await?.and_then(|newest| newest.live(|| view.now)))
 }
 
 /// The newest record of `key` at the moment of `view`, be it a tombstone or expired.
 pub(crate) async fn newest_at(core: &Core, view: &View, key: &[u8]) -> Result<Option<Newest>> {
+    match stored_at(core, view, key).await? {
+        Some(newest) => newest.read().await.map(Some),
+        None => Ok(None),
+    }
+}
+
+async fn stored_at(core: &Core, view: &View, key: &[u8]) -> Result<Option<Newest<Value>>> {
     let hash = hash::hash(core.epoch.hash_seed, key);
     Ok(match look(core, &view.version, view.at, hash, key)? {
         Look::Found(newest) => Some(newest),
@@ -107,7 +143,7 @@ fn look(core: &Core, version: &Version, at: Seq, hash: u64, key: &[u8]) -> Resul
 }
 
 #[inline]
-pub(crate) fn look_in_memory(version: &Version, at: Seq, hash: u64, key: &[u8]) -> Option<Newest> {
+pub(crate) fn look_in_memory(version: &Version, at: Seq, hash: u64, key: &[u8]) -> Option<Newest<Value>> {
     version.memtables.iter().find_map(|memtable| memtable.get(hash, key, at)).map(|found| Newest {
         kind: found.kind,
         seq: found.seq,
@@ -137,7 +173,7 @@ fn next_candidate<'a>(
 }
 
 /// The same, reading from segments that are not mapped.
-async fn read(core: &Core, version: &Version, at: Seq, hash: u64, key: &[u8]) -> Result<Option<Newest>> {
+async fn read(core: &Core, version: &Version, at: Seq, hash: u64, key: &[u8]) -> Result<Option<Newest<Value>>> {
     if let Some(newest) = look_in_memory(version, at, hash, key) {
         return Ok(Some(newest));
     }

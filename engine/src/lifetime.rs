@@ -29,7 +29,7 @@ impl Db {
     /// How long `key` will go on to live; `None` where it is not there. Errors as [`get`](Db::get).
     pub async fn ttl(&self, key: impl AsRef<[u8]>) -> Result<Option<Ttl>> {
         let view = self.core().view();
-        let found = get::get_at(self.core(), &view, key.as_ref()).await?;
+        let found = get::find_at(self.core(), &view, key.as_ref()).await?;
         Ok(found.map(|found| match found.expires_at {
             None => Ttl::Forever,
             Some(at) => Ttl::Remaining(Duration::from_millis(at - view.now)),

@@ -1,5 +1,6 @@
 //! Settings as plain data: each with its unit, default and effect.
 
+use crate::format::compressed::Codec;
 use std::time::Duration;
 
 const KIB: u64 = 1 << 10;
@@ -17,6 +18,32 @@ pub enum Durability {
     /// The backend has it durably: it survives a power cut.
     #[default]
     Synced,
+}
+
+/// What values are compressed with, each by itself, where at least an eighth of it is saved. Values below 64 bytes are left as
+/// they are.
+///
+/// What is not compressed is read without a copy; what is takes a moment and memory of its own each time. Compressed or not,
+/// a value stays as it was written until it is overwritten: merges pass it on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compression {
+    /// Nothing is compressed.
+    #[default]
+    None,
+    /// With LZ4: quick both ways. Needs the feature `lz4`, which is there by default.
+    Lz4,
+    /// With Zstandard, level 3: smaller and slower. Needs the feature `zstd`, which builds C code.
+    Zstd,
+}
+
+impl Compression {
+    pub(crate) fn codec(self) -> Option<Codec> {
+        match self {
+            Compression::None => None,
+            Compression::Lz4 => Some(Codec::Lz4),
+            Compression::Zstd => Some(Codec::Zstd),
+        }
+    }
 }
 
 /// How one write is to be done.
@@ -60,6 +87,9 @@ pub struct Options {
     /// transaction during which more than that is written, and more than a whole segment, fails with
     /// [`Conflict`](crate::ErrorKind::Conflict).
     pub transaction_window_bytes: u64,
+    /// What values written from now on are compressed with. Default [`Compression::None`]. Any build reads what it has the
+    /// codec for, whatever this says.
+    pub compression: Compression,
     /// Whether to create the store where there is none. Default true.
     pub create_if_missing: bool,
 }
@@ -85,6 +115,7 @@ impl Default for Options {
             merge_dead_share: 0.5,
             write_buffer_bytes: MIB,
             transaction_window_bytes: 64 * MIB,
+            compression: Compression::None,
             create_if_missing: true,
         }
     }

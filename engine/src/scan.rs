@@ -14,6 +14,7 @@ use crate::format::block::Facts;
 use crate::format::frame::Kind;
 use crate::range::{Course, Direction};
 use crate::segment::{MappedRecord, OwnedRecord, SegmentCursor, ValueAt};
+use crate::value::Value;
 use crate::version::{Version, View};
 use crate::{Error, KeyRange, Result, Seq};
 use bytes::{Bytes, BytesMut};
@@ -84,6 +85,8 @@ enum Loaded {
     Needs(Vec<(usize, Bytes)>),
     /// The current record.
     Record(OwnedRecord),
+    /// The current entry.
+    Entry(Entry),
 }
 
 impl Scan {
@@ -227,7 +230,13 @@ impl Scan {
             return Ok(None);
         }
         let (key, value) = match shown(source, self.keys_only, &mut self.keys)? {
-            Shown::Here(key, value) => (key, value),
+            Shown::Here(key, value) => match value.at_hand_for(&mut self.budget, BYTES_PER_RECORD)? {
+                Ok(value) => (key, value),
+                Err(value) => {
+                    self.load = Some(Box::pin(read(key, facts, value)));
+                    return Ok(None);
+                }
+            },
             Shown::Load(offset, len, cursor) => {
                 let segment = cursor.segment().clone();
                 let load = async move { segment.read_record(offset, len).await.map(Loaded::Record) };
@@ -250,30 +259,49 @@ impl Scan {
                 if let Some(cursor) = merge.current().segment() {
                     cursor.check(record.key(), record.seq())?;
                 }
-                self.left -= 1;
                 let (seq, expires_at) = (record.seq(), record.expires_at());
-                Ok(Some(Entry { key: record.key_bytes(), value: record.value(), seq, expires_at }))
+                match record.value().at_hand_for(&mut self.budget, BYTES_PER_RECORD)? {
+                    Ok(value) => {
+                        self.left -= 1;
+                        Ok(Some(Entry { key: record.key_bytes(), value, seq, expires_at }))
+                    }
+                    Err(value) => {
+                        let facts = Facts { seq, kind: Kind::Put, expires_at };
+                        self.load = Some(Box::pin(read(record.key_bytes(), facts, value)));
+                        Ok(None)
+                    }
+                }
+            }
+            Loaded::Entry(entry) => {
+                self.left -= 1;
+                Ok(Some(entry))
             }
         }
     }
 }
 
+/// Reads a value that takes longer than a moment.
+async fn read(key: Bytes, facts: Facts, value: Value) -> Result<Loaded> {
+    let Facts { seq, expires_at, .. } = facts;
+    Ok(Loaded::Entry(Entry { key, value: value.read().await?, seq, expires_at }))
+}
+
 /// Key and value of a record that shows, or where they are to be loaded from.
 enum Shown<'a> {
-    Here(Bytes, Bytes),
+    Here(Bytes, Value),
     Load(u32, u32, &'a SegmentCursor),
 }
 
 #[inline]
 fn shown<'a>(source: &'a Source, keys_only: bool, keys: &mut BytesMut) -> Result<Shown<'a>> {
     let Some(cursor) = source.segment() else {
-        let (key, value) = source.shared_memory().unwrap_or_default();
-        let value = if keys_only { Bytes::new() } else { value };
+        let (key, value) = source.shared_memory().unwrap_or((Bytes::new(), Value::empty()));
+        let value = if keys_only { Value::empty() } else { value };
         return Ok(Shown::Here(key, value));
     };
     if keys_only {
         let key = cursor.shared_key().unwrap_or_else(|| copy_key(cursor.key(), keys));
-        return Ok(Shown::Here(key, Bytes::new()));
+        return Ok(Shown::Here(key, Value::empty()));
     }
     match cursor.value() {
         ValueAt::Here(value) => {

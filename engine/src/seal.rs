@@ -197,8 +197,8 @@ pub(crate) async fn write_sorted(
 
 /// `record` as a segment in key order holds it: batches mean nothing there.
 pub(crate) fn rewritten<'a>(record: &Record<'a>) -> NewRecord<'a> {
-    let Record { seq, kind, key, value, expires_at, .. } = *record;
-    NewRecord { seq, kind, key, value, expires_at, last_of_batch: false }
+    let Record { seq, kind, key, value, compressed, expires_at, .. } = *record;
+    NewRecord { seq, kind, key, value, compressed, expires_at, last_of_batch: false }
 }
 
 /// The header of a segment whose records are in key order.

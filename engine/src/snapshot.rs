@@ -53,7 +53,7 @@ impl Snapshot {
 
     /// Whether `key` is there at this moment. Errors as [`Db::get`].
     pub async fn contains(&self, key: impl AsRef<[u8]>) -> Result<bool> {
-        Ok(get::get_at(self.db.core(), &self.view, key.as_ref()).await?.is_some())
+        Ok(get::find_at(self.db.core(), &self.view, key.as_ref()).await?.is_some())
     }
 
     /// The entries at this moment whose keys lie in `range`: see [`Db::scan`].

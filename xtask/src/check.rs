@@ -18,6 +18,9 @@ pub(crate) fn check() -> Result {
     heading("lints");
     component("clippy")?;
     cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]).run()?;
+    for features in ["--no-default-features", "--all-features"] {
+        cargo(&["clippy", "-p", "halite", "--all-targets", features, "--", "-D", "warnings"]).run()?;
+    }
     heading("documentation");
     cargo(&["doc", "--workspace", "--no-deps"]).var("RUSTDOCFLAGS", "-D warnings").run()?;
     wasm()

@@ -18,9 +18,9 @@ use halite::Db;
 pub(crate) async fn run(args: Args, out: &mut Out) -> Result<Exit> {
     let (uri, named) = args.store();
     if let Command::Bench(bench) = &args.command {
-        return bench::run(bench, named.then_some(uri), out).await;
+        return bench::run(bench, named.then_some(uri), args.compression.into(), out).await;
     }
-    let db = store::open(uri, creates(&args.command)).await?;
+    let db = store::open(uri, creates(&args.command), args.compression.into()).await?;
     let done = match &args.command {
         Command::Data(command) => data(&db, command, out).await,
         Command::Load { file, lines } => transfer::load(&db, file, *lines, out).await,

@@ -32,6 +32,25 @@ fn empty_keys_and_values_are_like_any_other() {
 }
 
 #[test]
+fn values_are_compressed_where_that_is_asked_for() {
+    let place = Place::new();
+    let value = "all work and no play\n".repeat(2000);
+    place.feed(&["put", "plain", "-"], value.as_bytes());
+    let before = place.ok(&["stats", "--format", "json"]);
+    assert_eq!(place.feed(&["put", "packed", "-", "--compression", "lz4"], value.as_bytes()).out, "OK\n");
+    assert_eq!(place.ok(&["get", "packed", "--raw"]), value);
+    assert_eq!(place.ok(&["get", "plain", "--raw"]), value);
+    let bytes = |stats: &str| -> u64 {
+        let stats: serde_json::Value = serde_json::from_str(stats).unwrap();
+        stats["record_bytes"].as_u64().unwrap()
+    };
+    let grown = bytes(&place.ok(&["stats", "--format", "json"])) - bytes(&before);
+    assert!(grown < 2_000, "{grown}");
+    assert!(place.ok(&["verify"]).contains('2'), "a compressed value is verified");
+    place.fails(2, &["put", "a", "b", "--compression", "none", "--compression", "lzma"]);
+}
+
+#[test]
 fn values_come_from_standard_input() {
     let place = Place::new();
     let value = "line one\nline two\n";

@@ -28,13 +28,15 @@ pub(crate) use sink::{Sealable, Sink, Source};
 pub(crate) use work::Prior;
 
 use crate::batch::Write;
+use crate::format::compressed::Codec;
 use crate::format::frame::{Kind, NewRecord, Stream};
 use crate::format::header::Header;
 use crate::format::names::SegmentId;
 use crate::memtable::Memtable;
 use crate::segment::TailRoom;
+use crate::turn::Turn;
 use crate::versions::Versions;
-use crate::{Durability, Error, Options, Result, Seq, tasks};
+use crate::{Durability, Error, Options, Result, Seq, tasks, value};
 use driver::Driver;
 use parking_lot::Mutex;
 use queue::{Admission, Entered, Queue};
@@ -68,6 +70,8 @@ pub(crate) type NewDraft = Box<dyn Fn(Prior) -> Arc<Draft> + Send + Sync>;
 pub(crate) struct Log {
     queue: Mutex<Queue>,
     driver: Driver,
+    /// What values are compressed with.
+    codec: Option<Codec>,
     /// The last sequence number that readers may see.
     visible: AtomicU64,
     versions: Arc<Versions>,
@@ -93,6 +97,7 @@ impl Log {
         Log {
             queue: Mutex::new(Queue::new(options, hash_seed, reserves, active, prior.next_seq)),
             driver: Driver::default(),
+            codec: options.compression.codec(),
             visible: AtomicU64::new(prior.next_seq - 1),
             versions,
             new_draft,
@@ -116,7 +121,28 @@ impl Log {
         self.commit_on(None, writes, level).await
     }
 
-    async fn commit_on<'a, W>(&self, mut on: Option<&mut Condition>, writes: W, level: Durability) -> Result<()>
+    /// Compresses what is to be, outside of all locks, and commits.
+    async fn commit_on<'a, W>(&self, on: Option<&mut Condition>, writes: W, level: Durability) -> Result<()>
+    where
+        W: ExactSizeIterator<Item = Write<'a>> + Clone,
+    {
+        let Some(codec) = self.codec else { return self.commit_stored(on, writes, level).await };
+        let mut compressed = Vec::with_capacity(writes.len());
+        let mut turn = Turn::default();
+        for write in writes.clone() {
+            compressed.push(match write.value {
+                Some(value) => value::compress(codec, value, &mut turn).await,
+                None => None,
+            });
+        }
+        let stored = writes.zip(&compressed).map(|(write, compressed)| match compressed {
+            Some(value) => Write { value: Some(value), compressed: true, ..write },
+            None => write,
+        });
+        self.commit_stored(on, stored, level).await
+    }
+
+    async fn commit_stored<'a, W>(&self, mut on: Option<&mut Condition>, writes: W, level: Durability) -> Result<()>
     where
         W: ExactSizeIterator<Item = Write<'a>> + Clone,
     {
@@ -417,7 +443,8 @@ impl std::fmt::Debug for Log {
 fn new_record<'a>(write: &Write<'a>, seq: Seq, last_of_batch: bool) -> NewRecord<'a> {
     let kind = if write.value.is_some() { Kind::Put } else { Kind::Tombstone };
     let expires_at = write.expires_at.filter(|_| write.value.is_some());
-    NewRecord { seq, kind, key: write.key, value: write.value.unwrap_or_default(), expires_at, last_of_batch }
+    let Write { key, value, compressed, .. } = *write;
+    NewRecord { seq, kind, key, value: value.unwrap_or_default(), compressed, expires_at, last_of_batch }
 }
 
 /// What the writes of one commit take.

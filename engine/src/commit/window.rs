@@ -120,7 +120,15 @@ mod tests {
     fn memtable() -> Arc<Memtable> {
         let memtable = Memtable::new(STREAM);
         let (seq, kind, value) = (1, Kind::Put, [7; 80]);
-        let record = NewRecord { seq, kind, key: b"key", value: &value, expires_at: None, last_of_batch: true };
+        let record = NewRecord {
+            seq,
+            kind,
+            key: b"key",
+            value: &value,
+            compressed: false,
+            expires_at: None,
+            last_of_batch: true,
+        };
         let mut piece = BytesMut::new();
         record.encode(&STREAM, 128, &mut piece);
         let len = piece.len() as u32;

@@ -110,7 +110,8 @@ impl Merge<'_> {
             match self.judge(&record, now).await? {
                 Fate::Keep => self.write(&record, value, now).await?,
                 Fate::KeepAsTombstone => {
-                    let tombstone = Record { kind: Kind::Tombstone, value: &[], expires_at: None, ..record };
+                    let tombstone =
+                        Record { kind: Kind::Tombstone, value: &[], compressed: false, expires_at: None, ..record };
                     self.write(&tombstone, &Bytes::new(), now).await?;
                 }
                 Fate::DropSuperseded => self.report.dropped_superseded += 1,

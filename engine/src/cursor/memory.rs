@@ -5,6 +5,7 @@ use crate::Seq;
 use crate::format::block::Facts;
 use crate::memtable::{Memtable, MemtableCursor, Progress};
 use crate::range::Course;
+use crate::value::Value;
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -63,7 +64,7 @@ impl MemorySource {
     }
 
     /// Key and value, sharing the memtable's memory.
-    pub(super) fn shared(&self) -> Option<(Bytes, Bytes)> {
-        self.cursor.as_ref().map(|cursor| (cursor.key_bytes(), cursor.value_bytes()))
+    pub(super) fn shared(&self) -> Option<(Bytes, Value)> {
+        self.cursor.as_ref().map(|cursor| (cursor.key_bytes(), cursor.value()))
     }
 }

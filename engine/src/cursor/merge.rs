@@ -8,6 +8,7 @@ use crate::format::block::Facts;
 use crate::memtable::Memtable;
 use crate::range::{Course, Direction};
 use crate::segment::{Segment, SegmentCursor, Step};
+use crate::value::Value;
 use crate::version::Run;
 use crate::{Result, Seq};
 use bytes::Bytes;
@@ -101,7 +102,7 @@ impl Source {
 
     /// Key and value of the current record, if the source is a memtable.
     #[inline]
-    pub(crate) fn shared_memory(&self) -> Option<(Bytes, Bytes)> {
+    pub(crate) fn shared_memory(&self) -> Option<(Bytes, Value)> {
         match self {
             Source::Memory(source) => source.shared(),
             Source::Run(_) => None,

@@ -6,6 +6,7 @@ use crate::format::block::Facts;
 use crate::format::frame::{Kind, Record};
 use crate::range::Course;
 use crate::segment::{Segment, SegmentCursor, ValueAt};
+use crate::value::Value;
 use crate::version::Run;
 use crate::{Error, Result, Seq};
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub(crate) struct MergedRecord {
     key: Bytes,
-    value: Bytes,
+    value: Value,
     facts: Facts,
     superseded: bool,
 }
@@ -26,16 +27,17 @@ impl MergedRecord {
         self.superseded
     }
 
-    /// The value, shared: what [`SortedWriter::push_shared`](crate::segment::SortedWriter::push_shared) takes.
+    /// The value as it is stored, compressed or not, shared: what [`SortedWriter::push_shared`](crate::segment::SortedWriter::push_shared) takes.
     pub(crate) fn value(&self) -> &Bytes {
-        &self.value
+        self.value.stored().0
     }
 
     /// The record; its `len` is that of key and value alone.
     pub(crate) fn record(&self) -> Record<'_> {
         let Facts { seq, kind, expires_at } = self.facts;
-        let len = self.key.len() + self.value.len();
-        Record { seq, kind, key: &self.key, value: &self.value, expires_at, last_of_batch: true, len }
+        let (value, compressed) = self.value.stored();
+        let len = self.key.len() + value.len();
+        Record { seq, kind, key: &self.key, value, compressed, expires_at, last_of_batch: true, len }
     }
 }
 
@@ -83,9 +85,9 @@ impl Merged {
             _ => false,
         };
         let (key, value) = match cursor.value() {
-            ValueAt::Here(_) if superseded => (cursor.shared_key(), Bytes::new()),
+            ValueAt::Here(_) if superseded => (cursor.shared_key(), Value::empty()),
             ValueAt::Here(value) => (cursor.shared_key(), value),
-            ValueAt::At { .. } if superseded || facts.kind == Kind::Tombstone => (None, Bytes::new()),
+            ValueAt::At { .. } if superseded || facts.kind == Kind::Tombstone => (None, Value::empty()),
             ValueAt::At { offset, len } => {
                 let record = cursor.segment().read_record(offset, len).await?;
                 cursor.check(record.key(), record.seq())?;

@@ -60,6 +60,7 @@ fn the_modules_tables_stand_in_the_document() {
         include_str!("names.rs"),
         include_str!("header.rs"),
         include_str!("frame.rs"),
+        include_str!("compressed.rs"),
         include_str!("mark.rs"),
         include_str!("tail.rs"),
         include_str!("fragment.rs"),
@@ -170,6 +171,7 @@ pub(crate) fn frames() -> (BytesMut, usize) {
     let mut out = BytesMut::new();
     let here = |out: &BytesMut| (HEADER_LEN + out.len()) as u64;
     let put = NewRecord {
+        compressed: false,
         seq: 1,
         kind: Kind::Put,
         key: b"apple",

@@ -15,7 +15,7 @@
 //!
 //! Integers of variable size are [`varint`]s. Bits 0 to 2 of the flags tell the kind: 1 put, 2 tombstone, 4 mark, 5 end
 //! mark; 0 is invalid, so that zeros never pass, and 3 is kept for range tombstones. Bit 3 (8): has an expiry. Bit 4
-//! (16) is kept for compressed values. Bit 5 (32): last of its batch. Anything else is damage.
+//! (16): the value is [compressed](super::compressed). Bit 5 (32): last of its batch. Anything else is damage.
 //!
 //! A batch is a row of records of which just the last has bit 5. It is committed if and only if it is whole.
 
@@ -33,6 +33,7 @@ pub(super) const KIND_MARK: u8 = 4;
 pub(super) const KIND_END: u8 = 5;
 
 const HAS_EXPIRY: u8 = 0x08;
+const COMPRESSED: u8 = 0x10;
 const LAST_OF_BATCH: u8 = 0x20;
 
 pub(super) const CRC_LEN: usize = 4;
@@ -87,6 +88,8 @@ pub(crate) struct NewRecord<'a> {
     pub(crate) key: &'a [u8],
     /// At most [`VALUE_LEN_MAX`] bytes; empty in a tombstone.
     pub(crate) value: &'a [u8],
+    /// Whether `value` is the compressed form of the value; never in a tombstone.
+    pub(crate) compressed: bool,
     /// The engine time in milliseconds from which a put counts as deleted; tombstones have none.
     pub(crate) expires_at: Option<u64>,
     /// Whether its batch ends with it.
@@ -144,10 +147,14 @@ impl NewRecord<'_> {
         let mut flags = match self.kind {
             Kind::Put => KIND_PUT,
             Kind::Tombstone => {
-                assert!(self.value.is_empty() && self.expires_at.is_none(), "a tombstone holds a key only");
+                let bare = self.value.is_empty() && !self.compressed && self.expires_at.is_none();
+                assert!(bare, "a tombstone holds a key only");
                 KIND_TOMBSTONE
             }
         };
+        if self.compressed {
+            flags |= COMPRESSED;
+        }
         if self.last_of_batch {
             flags |= LAST_OF_BATCH;
         }
@@ -184,6 +191,8 @@ pub(crate) struct Record<'a> {
     pub(crate) key: &'a [u8],
     /// The value; empty in a tombstone.
     pub(crate) value: &'a [u8],
+    /// Whether `value` is the compressed form of the value.
+    pub(crate) compressed: bool,
     /// The engine time in milliseconds from which a put counts as deleted.
     pub(crate) expires_at: Option<u64>,
     /// Whether its batch ends with it.
@@ -303,7 +312,7 @@ impl Outline {
     /// Checks the record's bounds: guarantee 2 of [`format`](super).
     #[inline]
     fn read(flags: u8, offset: u64, bytes: &[u8]) -> Result<Outline> {
-        if flags & !(KIND_MASK | HAS_EXPIRY | LAST_OF_BATCH) != 0 {
+        if flags & !(KIND_MASK | HAS_EXPIRY | COMPRESSED | LAST_OF_BATCH) != 0 {
             return Err(Damage::new(offset, format!("no frame has these flags found={flags:#04x}")));
         }
         let mut head = Reader::new(&bytes[CRC_LEN + 1..]);
@@ -337,7 +346,9 @@ impl Outline {
             return Err(Damage::new(offset, "seq beyond 64 bits"));
         };
         let kind = if self.flags & KIND_MASK == KIND_PUT { Kind::Put } else { Kind::Tombstone };
-        if kind == Kind::Tombstone && (self.value_at != self.len || self.expires_at.is_some()) {
+        let compressed = self.flags & COMPRESSED != 0;
+        let bare = self.value_at == self.len && !compressed && self.expires_at.is_none();
+        if kind == Kind::Tombstone && !bare {
             return Err(Damage::new(offset, "tombstone with a value or expiry"));
         }
         Ok(Record {
@@ -345,6 +356,7 @@ impl Outline {
             kind,
             key: &bytes[self.key_at..self.value_at],
             value: &bytes[self.value_at..self.len],
+            compressed,
             expires_at: self.expires_at,
             last_of_batch: self.flags & LAST_OF_BATCH != 0,
             len: self.len,

@@ -22,6 +22,7 @@
 
 pub(crate) mod block;
 pub(crate) mod checksum;
+pub(crate) mod compressed;
 #[cfg(test)]
 pub(crate) mod document;
 pub(crate) mod fences;

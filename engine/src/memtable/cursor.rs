@@ -4,6 +4,7 @@ use super::order::{Chunk, Ordered, Sorted};
 use super::{Item, Memtable};
 use crate::Seq;
 use crate::range::{Course, Direction};
+use crate::value::Value;
 use bytes::Bytes;
 use std::cmp::Reverse;
 use std::ops::Range;
@@ -156,8 +157,9 @@ impl MemtableCursor {
     }
 
     /// The value, sharing the image's memory.
-    pub(crate) fn value_bytes(&self) -> Bytes {
-        self.share(self.item().record.value)
+    pub(crate) fn value(&self) -> Value {
+        let record = self.item().record;
+        Value::new(self.share(record.value), record.compressed, || None)
     }
 
     fn share(&self, part: &[u8]) -> Bytes {

@@ -18,6 +18,7 @@ pub(crate) use since::Change;
 
 use crate::Seq;
 use crate::format::frame::{Kind, Record, Stream, decode_record_unverified};
+use crate::value::Value;
 use bytes::Bytes;
 use hashbrown::HashTable;
 use order::Order;
@@ -47,7 +48,7 @@ pub(crate) struct Found {
     pub(crate) seq: Seq,
     pub(crate) expires_at: Option<u64>,
     /// A slice of the image.
-    pub(crate) value: Bytes,
+    pub(crate) value: Value,
 }
 
 /// A record with its place in the segment.
@@ -177,6 +178,7 @@ impl Memtable {
         }
         let record = self.record(entry);
         let value = self.pieces[entry.piece as usize].bytes.slice_ref(record.value);
+        let value = Value::new(value, record.compressed, || None);
         Some(Found { kind: record.kind, seq: record.seq, expires_at: record.expires_at, value })
     }
 

@@ -53,8 +53,15 @@ impl Pair {
             let start = piece.len() as u32;
             let kind = if value.is_some() { Kind::Put } else { Kind::Tombstone };
             let bytes = value.as_deref().unwrap_or_default();
-            let record =
-                NewRecord { seq: self.next_seq, kind, key: &key, value: bytes, expires_at: None, last_of_batch: true };
+            let record = NewRecord {
+                seq: self.next_seq,
+                kind,
+                key: &key,
+                value: bytes,
+                compressed: false,
+                expires_at: None,
+                last_of_batch: true,
+            };
             record.encode(&STREAM, u64::from(self.offset + start), &mut piece);
             let len = piece.len() as u32 - start;
             placed.push(Placed { start, len, hash: hash::hash(3, &key), seq: self.next_seq });
@@ -119,7 +126,7 @@ impl Pair {
         };
         while advance(&mut cursor) {
             let item = cursor.item();
-            let value = (item.record.kind == Kind::Put).then(|| cursor.value_bytes().to_vec());
+            let value = (item.record.kind == Kind::Put).then(|| cursor.value().stored().0.to_vec());
             assert_eq!(cursor.item().record.key, &cursor.key_bytes()[..]);
             walked.push((cursor.key_bytes().to_vec(), value));
         }
@@ -144,7 +151,7 @@ fn agrees_with_a_model_while_it_grows() {
         let newest = pair.newest(at);
         for (key, value) in &newest {
             let found = pair.memtable.get(hash::hash(3, key), key, at).unwrap();
-            assert_eq!((found.kind == Kind::Put).then(|| found.value.to_vec()), *value);
+            assert_eq!((found.kind == Kind::Put).then(|| found.value.stored().0.to_vec()), *value);
         }
         assert!(pair.memtable.get(hash::hash(3, b"absent"), b"absent", at).is_none());
         if let Some((ordered, at)) = ordered {

@@ -3,12 +3,21 @@
 use crate::format::manifest::Manifest;
 use crate::get::{Newest, look_in_memory};
 use crate::segment::Segment;
+use crate::value::Value;
 use crate::version::{Run, View};
 use crate::{Result, hash};
 use std::sync::Arc;
 
-/// What `key` holds as `view` shows it. Runs are newest first and disjoint in seq, so the first match is the answer.
+/// What `key` holds as `view` shows it.
 pub(super) async fn get(manifest: &Manifest, view: &View, key: &[u8]) -> Result<Option<Newest>> {
+    match find(manifest, view, key).await? {
+        Some(newest) => newest.read().await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// The same, the value not looked at. Runs are newest first and disjoint in seq, so the first match is the answer.
+pub(super) async fn find(manifest: &Manifest, view: &View, key: &[u8]) -> Result<Option<Newest<Value>>> {
     let hash = hash::hash(manifest.hash_seed, key);
     let newest = match look_in_memory(&view.version, view.at, hash, key) {
         Some(newest) => Some(newest),
@@ -17,7 +26,7 @@ pub(super) async fn get(manifest: &Manifest, view: &View, key: &[u8]) -> Result<
     Ok(newest.and_then(|newest| newest.live(|| view.now)))
 }
 
-async fn look_in_runs(view: &View, hash: u64, key: &[u8]) -> Result<Option<Newest>> {
+async fn look_in_runs(view: &View, hash: u64, key: &[u8]) -> Result<Option<Newest<Value>>> {
     for segment in view.version.runs.iter().filter_map(|run| segment_of(run, key)) {
         if !segment.may_contain(hash).await? {
             continue;

@@ -101,7 +101,8 @@ impl ReadOnly {
     /// The value of `key`, or `None` where it is absent, deleted or expired.
     ///
     /// # Errors
-    /// `Corruption` where the record is damaged, `Io` where it cannot be read, `Closed`.
+    /// `Corruption` where the record is damaged, `Io` where it cannot be read, `Unsupported` where the value is compressed in
+    /// a way that this build lacks, `Closed`.
     pub async fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Bytes>> {
         let (state, view) = self.view()?;
         Ok(lookup::get(&state.manifest, &view, key.as_ref()).await?.map(|newest| newest.value))
@@ -117,7 +118,7 @@ impl ReadOnly {
     /// Whether `key` is there. Errors as [`get`](ReadOnly::get).
     pub async fn contains(&self, key: impl AsRef<[u8]>) -> Result<bool> {
         let (state, view) = self.view()?;
-        Ok(lookup::get(&state.manifest, &view, key.as_ref()).await?.is_some())
+        Ok(lookup::find(&state.manifest, &view, key.as_ref()).await?.is_some())
     }
 
     /// The entries whose keys lie in `range`, in byte order of their keys: as [`Db::scan`](crate::Db::scan).

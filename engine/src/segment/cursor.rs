@@ -13,6 +13,7 @@ use crate::format::fences::Fences;
 use crate::format::header::HEADER_LEN;
 use crate::format::{self, Damage};
 use crate::range::Course;
+use crate::value::Value;
 use crate::{Error, Result};
 use bytes::Bytes;
 use std::ops::{Bound, Range};
@@ -33,7 +34,7 @@ pub(crate) enum Step {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ValueAt {
     /// Here.
-    Here(Bytes),
+    Here(Value),
     /// In the record at this offset, of this length.
     At { offset: u32, len: u32 },
 }
@@ -138,7 +139,8 @@ impl SegmentCursor {
             let Span { offset, len, .. } = *self.entries.span();
             ValueAt::At { offset, len }
         } else {
-            ValueAt::Here(self.frames.value_bytes())
+            let place = || Some((self.segment.path().clone(), self.frames.value_offset()));
+            ValueAt::Here(Value::new(self.frames.value_bytes(), self.frames.is_compressed(), place))
         }
     }
 

@@ -47,6 +47,7 @@ struct Current {
     key: usize,
     value: usize,
     end: usize,
+    compressed: bool,
     facts: Facts,
 }
 
@@ -62,7 +63,7 @@ impl Frames {
             next: at,
             until: at,
             fetch_len: FETCH_LEN_MIN,
-            current: Current { key: 0, value: 0, end: 0, facts },
+            current: Current { key: 0, value: 0, end: 0, compressed: false, facts },
             behind: Vec::new(),
         }
     }
@@ -154,7 +155,7 @@ impl Frames {
         let value = end - record.value.len();
         let facts = Facts { seq: record.seq, kind: record.kind, expires_at: record.expires_at };
         let key = value - record.key.len();
-        Ok((Current { key, value, end, facts }, self.next + record.len as u64))
+        Ok((Current { key, value, end, compressed: record.compressed, facts }, self.next + record.len as u64))
     }
 
     #[inline]
@@ -182,6 +183,17 @@ impl Frames {
     /// The offset in the segment at which the current record ends.
     pub(super) fn end(&self) -> u64 {
         self.next
+    }
+
+    /// Whether the value is compressed.
+    #[inline]
+    pub(super) fn is_compressed(&self) -> bool {
+        self.current.compressed
+    }
+
+    /// The offset in the segment at which the value begins.
+    pub(super) fn value_offset(&self) -> u64 {
+        self.window_at + self.current.value as u64
     }
 
     /// Length of the value.

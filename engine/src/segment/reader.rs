@@ -15,6 +15,7 @@ use crate::format::manifest::SegmentMeta;
 use crate::format::names::Name;
 use crate::format::statistics::Statistics;
 use crate::format::{self, Damage};
+use crate::value::Value;
 use crate::{Error, Result, Seq};
 use bytes::Bytes;
 use halite_backends::{self as backends, Backend, Object, Path};
@@ -205,7 +206,7 @@ impl Segment {
         }
         let record = decode_record(&self.stream, u64::from(offset), &bytes[offset as usize..end as usize]);
         Some(match record {
-            Ok(record) if record.len == len as usize => Ok(MappedRecord { bytes, record }),
+            Ok(record) if record.len == len as usize => Ok(MappedRecord { segment: self, offset, bytes, record }),
             Ok(record) => Err(self.wrong_len(offset, len, record.len)),
             Err(damage) => Err(self.corrupt(damage)),
         })
@@ -222,7 +223,7 @@ impl Segment {
         if record.len != len as usize {
             return Err(self.wrong_len(offset, len, record.len));
         }
-        Ok(MappedRecord { bytes: &bytes, record }.to_owned())
+        Ok(MappedRecord { segment: self, offset, bytes: &bytes, record }.to_owned())
     }
 
     /// The hints, their checksum compared.
@@ -371,6 +372,8 @@ fn check_footer(bytes: &[u8], offset: u64, meta: &SegmentMeta) -> format::Result
 /// A record in mapped memory, its checksum compared.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MappedRecord<'a> {
+    segment: &'a Segment,
+    offset: u32,
     bytes: &'a Bytes,
     record: Record<'a>,
 }
@@ -390,8 +393,9 @@ impl<'a> MappedRecord<'a> {
 
     /// The value, sharing the map's memory.
     #[inline]
-    pub(crate) fn value(&self) -> Bytes {
-        self.bytes.slice_ref(self.record.value)
+    pub(crate) fn value(&self) -> Value {
+        let place = || Some((self.segment.path.clone(), u64::from(self.offset)));
+        Value::new(self.bytes.slice_ref(self.record.value), self.record.compressed, place)
     }
 
     /// Its place in the commit order.
@@ -422,7 +426,7 @@ impl<'a> MappedRecord<'a> {
 #[derive(Clone, Debug)]
 pub(crate) struct OwnedRecord {
     key: Bytes,
-    value: Bytes,
+    value: Value,
     facts: Facts,
 }
 
@@ -438,7 +442,7 @@ impl OwnedRecord {
     }
 
     /// The value, shared.
-    pub(crate) fn value(&self) -> Bytes {
+    pub(crate) fn value(&self) -> Value {
         self.value.clone()
     }
 

@@ -76,7 +76,15 @@ mod tests {
         let mut entries = BTreeMap::new();
         for (seq, key) in (header.base_seq..).zip(keys) {
             let value = vec![0; value_len];
-            let record = NewRecord { seq, kind: Kind::Put, key: &key, value: &value, expires_at, last_of_batch: true };
+            let record = NewRecord {
+                seq,
+                kind: Kind::Put,
+                key: &key,
+                value: &value,
+                compressed: false,
+                expires_at,
+                last_of_batch: true,
+            };
             let len = record.encoded_len(&header.stream());
             room.add(key.len(), len, expires_at);
             // A mark before each.

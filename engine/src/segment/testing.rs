@@ -37,7 +37,7 @@ impl TestRecord {
         let kind = if self.value.is_some() { Kind::Put } else { Kind::Tombstone };
         let value = self.value.as_deref().unwrap_or_default();
         let TestRecord { key, seq, expires_at, .. } = self;
-        NewRecord { seq: *seq, kind, key, value, expires_at: *expires_at, last_of_batch: true }
+        NewRecord { seq: *seq, kind, key, value, compressed: false, expires_at: *expires_at, last_of_batch: true }
     }
 
     pub(crate) fn facts(&self) -> Facts {

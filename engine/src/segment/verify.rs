@@ -8,6 +8,7 @@ use super::BYTES_PER_TURN;
 use super::reader::{Segment, SegmentHints};
 use crate::format::Damage;
 use crate::format::block::{BlockCursor, Content, Facts, Span};
+use crate::format::compressed::Trouble;
 use crate::format::filter::Filter;
 use crate::format::frame::{Frame, RECORD_HEAD_LEN_MAX, Record, decode, peek_len};
 use crate::format::header::HEADER_LEN;
@@ -15,7 +16,7 @@ use crate::format::hints::Hint;
 use crate::format::statistics::Statistics;
 use crate::hash::{Fingerprint, hash};
 use crate::turn::Turn;
-use crate::{Error, ErrorKind, Result, Seq};
+use crate::{Error, ErrorKind, Result, Seq, value};
 use bytes::Bytes;
 use std::collections::HashMap;
 
@@ -207,6 +208,7 @@ impl<'a> Verification<'a> {
                     let len = frame.len();
                     if let Frame::Record(record) = frame {
                         self.see(at, &record)?;
+                        self.see_value(at, &record, &mut turn).await?;
                     } else if self.segment.is_sorted() {
                         self.report(at, "a mark in a sorted segment");
                     }
@@ -245,6 +247,21 @@ impl<'a> Verification<'a> {
             self.report(filter_at, format!("filter lacks the key of the record at {at}"));
         }
         Ok(())
+    }
+
+    /// Checks that a compressed value can be read.
+    async fn see_value(&mut self, at: u64, record: &Record<'_>, turn: &mut Turn) -> Result<()> {
+        if !record.compressed {
+            return Ok(());
+        }
+        match value::check(record.value, turn).await {
+            Ok(()) => Ok(()),
+            Err(Trouble::Damaged(what)) => {
+                self.report(at, what);
+                Ok(())
+            }
+            Err(Trouble::Lacks(codec)) => Err(value::lacks(codec)),
+        }
     }
 
     fn note_key(&mut self, key: &[u8], len: u32) {

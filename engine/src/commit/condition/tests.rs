@@ -38,7 +38,15 @@ impl Ordered {
         let stream = Stream { salt: 1, base_seq: self.active().base_seq() };
         let (seq, kind) = (self.next_seq, Kind::Put);
         let key_bytes = key.as_bytes();
-        let record = NewRecord { seq, kind, key: key_bytes, value: b"", expires_at: None, last_of_batch: true };
+        let record = NewRecord {
+            seq,
+            kind,
+            key: key_bytes,
+            value: b"",
+            compressed: false,
+            expires_at: None,
+            last_of_batch: true,
+        };
         let mut piece = BytesMut::new();
         record.encode(&stream, u64::from(self.offset), &mut piece);
         let len = piece.len() as u32;

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 const STREAM: Stream = Stream { salt: 0x0123_4567_89ab_cdef, base_seq: 1000 };
 
 fn put<'a>(key: &'a [u8], value: &'a [u8]) -> NewRecord<'a> {
-    NewRecord { seq: 1007, kind: Kind::Put, key, value, expires_at: None, last_of_batch: true }
+    NewRecord { seq: 1007, kind: Kind::Put, key, value, compressed: false, expires_at: None, last_of_batch: true }
 }
 
 fn tombstone(key: &[u8]) -> NewRecord<'_> {
@@ -32,8 +32,8 @@ fn check(record: &NewRecord<'_>, offset: u64) {
     let len = bytes.len();
     for _ in 0..2 {
         let got = decode_record(&STREAM, offset, &bytes).unwrap();
-        let NewRecord { seq, kind, key, value, expires_at, last_of_batch } = *record;
-        assert_eq!(got, Record { seq, kind, key, value, expires_at, last_of_batch, len });
+        let NewRecord { seq, kind, key, value, compressed, expires_at, last_of_batch } = *record;
+        assert_eq!(got, Record { seq, kind, key, value, compressed, expires_at, last_of_batch, len });
         assert_eq!(decode_record_unverified(&STREAM, offset, &bytes).unwrap(), got);
         bytes.extend([0xff; 40]);
     }
@@ -55,6 +55,7 @@ fn limits_come_back() {
     check(&put(b"", b""), 128);
     check(&put(&key, &value), 128);
     check(&tombstone(&key), u64::from(u32::MAX) - 100_000);
+    check(&NewRecord { compressed: true, ..put(b"k", b"v") }, 128);
     check(&NewRecord { seq: u64::MAX, expires_at: Some(u64::MAX), last_of_batch: false, ..put(b"k", b"v") }, 128);
     check(&NewRecord { seq: STREAM.base_seq, expires_at: Some(0), ..put(b"k", b"v") }, 128);
     let last = put(b"k", b"v");
@@ -99,13 +100,15 @@ fn impossible_records_are_damage() {
         assert_eq!(damage.offset, offset);
         assert!(decode_record_unverified(&STREAM, offset, &bytes).is_err());
     };
-    for flags in (0..=u8::MAX).filter(|flags| !matches!(flags, 0x01 | 0x09 | 0x21 | 0x29 | 0x02 | 0x22 | 0x0a | 0x2a)) {
+    let known = HAS_EXPIRY | COMPRESSED | LAST_OF_BATCH;
+    for flags in (0..=u8::MAX).filter(|flags| !matches!(flags & !known, KIND_PUT | KIND_TOMBSTONE)) {
         if flags != KIND_MARK && flags != KIND_END {
             check(&[flags, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], 128, "flags");
         }
     }
     check(b"\x02\x00\x01\x01kv", 128, "tombstone with a value");
     check(b"\x0a\x00\x01\x00\x05k", 128, "tombstone with a value or expiry");
+    check(b"\x12\x00\x01\x00k", 128, "tombstone with a value or expiry");
     check(b"\x01\x00\x81\x80\x04\x00", 128, "impossible number"); // A key of 65 537 bytes.
     check(b"\x01\x00\x00\x81\x80\x80\x80\x04", 128, "impossible number"); // A value of 2^30 + 1 bytes.
     check(b"\x01\x80\x00\x00\x00", 128, "impossible number"); // Not the shortest encoding.
@@ -150,8 +153,8 @@ fn mutated_frames() {
             assert!(record.len <= bytes.len());
         }
         let Ok(Frame::Record(record)) = decode(&STREAM, 128, bytes) else { return };
-        let Record { seq, kind, key, value, expires_at, last_of_batch, len } = record;
-        let again = encoded(&NewRecord { seq, kind, key, value, expires_at, last_of_batch }, 128);
+        let Record { seq, kind, key, value, compressed, expires_at, last_of_batch, len } = record;
+        let again = encoded(&NewRecord { seq, kind, key, value, compressed, expires_at, last_of_batch }, 128);
         assert_eq!(again, bytes[..len]);
     });
 }

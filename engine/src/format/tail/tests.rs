@@ -31,8 +31,15 @@ impl Log {
         self.records += 1;
         let value = vec![KIND_MARK_BYTE; value_len];
         let key = self.seq.to_le_bytes();
-        let record =
-            NewRecord { seq: self.seq, kind: Kind::Put, key: &key, value: &value, expires_at: None, last_of_batch };
+        let record = NewRecord {
+            seq: self.seq,
+            kind: Kind::Put,
+            key: &key,
+            value: &value,
+            compressed: false,
+            expires_at: None,
+            last_of_batch,
+        };
         let offset = self.here();
         record.encode(&STREAM, offset, &mut self.out);
         self
