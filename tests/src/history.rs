@@ -17,6 +17,9 @@ use std::fmt::Write as _;
 /// What a database shows: each key with its value.
 pub type State = BTreeMap<Vec<u8>, Bytes>;
 
+/// When each key of a state expires, where that is known.
+pub type Expiries = BTreeMap<Vec<u8>, Option<u64>>;
+
 /// One write: the key, and the value unless it is a delete.
 pub type Write = (Vec<u8>, Option<Value>);
 
@@ -198,33 +201,49 @@ impl History {
     /// # Errors
     /// A description of what is wrong.
     pub fn judge(&self, found: &State, time: u64, loss: Loss) -> Result<Survivors, String> {
-        if let Some(key) = found.keys().find(|key| !self.versions.contains_key(*key)) {
+        self.judge_expiring(found, &Expiries::new(), time, loss)
+    }
+
+    /// As [`judge`](History::judge), where it was found too when keys expire: two versions of a key may differ in nothing
+    /// else.
+    ///
+    /// # Errors
+    /// A description of what is wrong.
+    pub fn judge_expiring(
+        &self,
+        found: &State,
+        expiries: &Expiries,
+        time: u64,
+        loss: Loss,
+    ) -> Result<Survivors, String> {
+        let found = Found { state: found, expiries, time };
+        if let Some(key) = found.state.keys().find(|key| !self.versions.contains_key(*key)) {
             return Err(format!("key {} was never written, or never there, and is there", shown(key)));
         }
         let spared = self.spared(loss);
-        let fitting = self.fitting(found, time, loss);
-        let survivors = |stages: usize| self.survivors(stages, found, time, loss);
+        let fitting = self.fitting(&found, loss);
+        let survivors = |stages: usize| self.survivors(stages, &found, loss);
         match (0..=self.stages).rev().filter(|&stages| fitting[stages]).find_map(survivors) {
             Some(survivors) if survivors.stages >= spared => Ok(survivors),
             Some(Survivors { stages, .. }) => Err(format!(
                 "lost commits: the state is that after {stages} stages, but the first {spared} had to survive ({loss:?})\n{}",
-                self.difference(found, time, spared)
+                self.difference(found.state, time, spared)
             )),
             None => Err(format!(
                 "the state is that after no prefix of the {} stages, of which the first {spared} had to survive ({loss:?})\n{}",
                 self.stages,
-                self.difference(found, time, self.nearest(found, time, spared))
+                self.difference(found.state, time, self.nearest(found.state, time, spared))
             )),
         }
     }
 
     /// For each number of stages, whether each key for itself may show what was found. (In one pass over all versions:
     /// a test may have tens of thousands.)
-    fn fitting(&self, found: &State, time: u64, loss: Loss) -> Vec<bool> {
+    fn fitting(&self, found: &Found<'_>, loss: Loss) -> Vec<bool> {
         // How many more keys fit from here on than before.
         let mut change = vec![0_i64; self.stages + 2];
         for (key, versions) in &self.versions {
-            let shows = |version: &Version| live(version.value.as_ref(), time) == found.get(key);
+            let shows = |version: &Version| found.shows(key, version);
             let last_spared = versions.iter().rposition(|version| self.is_spared(version.commit, loss));
             let mut from = 0;
             for known in 0..=versions.len() {
@@ -232,7 +251,7 @@ impl History {
                 let to = next.map_or(self.stages, |version| version.stage);
                 let is_old = match known.checked_sub(1) {
                     Some(newest) => shows(&versions[newest]),
-                    None => !found.contains_key(key),
+                    None => !found.state.contains_key(key),
                 };
                 if from <= to && is_old && last_spared.is_none_or(|last| last < known) {
                     change[from] += 1;
@@ -253,15 +272,15 @@ impl History {
     }
 
     /// Explains `found` by the first `stages` and some commits of the next, if that is possible.
-    fn survivors(&self, stages: usize, found: &State, time: u64, loss: Loss) -> Option<Survivors> {
+    fn survivors(&self, stages: usize, found: &Found<'_>, loss: Loss) -> Option<Survivors> {
         let mut commits = Vec::new();
         for (key, versions) in &self.versions {
             let known = versions.partition_point(|version| version.stage < stages);
-            let shows = |version: &Version| live(version.value.as_ref(), time) == found.get(key);
+            let shows = |version: &Version| found.shows(key, version);
             let next = versions.get(known).filter(|version| version.stage == stages && self.is_one_of_several(stages));
             let is_old = match known.checked_sub(1) {
                 Some(newest) => shows(&versions[newest]),
-                None => !found.contains_key(key),
+                None => !found.state.contains_key(key),
             };
             let must_be_new = versions[known..].iter().any(|version| self.is_spared(version.commit, loss));
             match next {
@@ -312,6 +331,26 @@ impl History {
             let _ = write!(text, "\n  {key}: expected {expected}, found {found}; written in stages {stages:?}");
         }
         text
+    }
+}
+
+/// What was found after a crash.
+struct Found<'a> {
+    state: &'a State,
+    expiries: &'a Expiries,
+    time: u64,
+}
+
+impl Found<'_> {
+    /// Whether that is what `version` of `key` shows.
+    fn shows(&self, key: &[u8], version: &Version) -> bool {
+        let value = version.value.as_ref();
+        let shown = live(value, self.time);
+        let expiry_fits = match self.expiries.get(key) {
+            Some(expiry) if shown.is_some() => value.is_some_and(|value| value.expires_at == *expiry),
+            _ => true,
+        };
+        shown == self.state.get(key) && expiry_fits
     }
 }
 

@@ -147,11 +147,14 @@ impl Player<'_> {
 
     /// Compares all that the database shows with the history.
     async fn judge(&mut self) -> Step {
-        let found = self.settle_read("scan", ends("scan", read_all(&self.db())).await)?;
+        let entries = ends("scan", self.db().scan(..).try_collect::<Vec<_>>()).await;
+        let entries = self.settle_read("scan", entries)?;
+        let expiries = entries.iter().map(|entry| (entry.key.to_vec(), entry.expires_at)).collect();
+        let found = entries.into_iter().map(|entry| (entry.key.to_vec(), entry.value)).collect();
         let time = self.world.clock.millis();
         match self.world.ended {
             Some(loss) => {
-                let survivors = self.world.history.judge(&found, time, loss)?;
+                let survivors = self.world.history.judge_expiring(&found, &expiries, time, loss)?;
                 self.world.history.keep(&survivors);
                 self.world.ended = None;
             }
