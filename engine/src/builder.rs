@@ -98,8 +98,29 @@ impl Builder {
     /// # Cancel safety
     /// Dropped at any point, nothing has happened.
     pub async fn open_at(self, checkpoint: impl AsRef<str>) -> Result<ReadOnly> {
-        let setup = reader::Setup { backend: self.backend, clock: self.clock };
-        reader::open(setup, Some(checkpoint.as_ref().to_owned())).await
+        reader::open(self.reader_setup(), Some(checkpoint.as_ref().to_owned())).await
+    }
+
+    /// Opens the store read-only, beside its writer if there is one: what was durable shows, and the reader
+    /// [follows](ReadOnly) what becomes so. Any number of processes may. Takes no lock and writes nothing, so it opens a
+    /// store too that the caller may only read.
+    ///
+    /// What a crashed writer has left in a growing log shows as far as that says itself that it was durable; the rest
+    /// shows when a writer has opened the store.
+    ///
+    /// # Errors
+    /// `NotFound` where there is no store; `NotAStore`, `Corruption`, `InUse` where the database changes faster than it can
+    /// be read, `InvalidInput` outside a runtime, `Io` and `PermissionDenied` as the storage says.
+    ///
+    /// # Cancel safety
+    /// Dropped at any point, nothing has happened.
+    pub async fn open_read_only(self) -> Result<ReadOnly> {
+        reader::open(self.reader_setup(), None).await
+    }
+
+    fn reader_setup(self) -> reader::Setup {
+        let refresh_interval = self.options.refresh_interval;
+        reader::Setup { backend: self.backend, clock: self.clock, refresh_interval }
     }
 }
 

@@ -90,6 +90,9 @@ pub struct Options {
     /// What values written from now on are compressed with. Default [`Compression::None`]. Any build reads what it has the
     /// codec for, whatever this says.
     pub compression: Compression,
+    /// How often a reader opened by [`Builder::open_read_only`](crate::Builder::open_read_only) looks for what is new; only
+    /// when it is asked to if `None`. Default 1 s.
+    pub refresh_interval: Option<Duration>,
     /// Whether to create the store where there is none. Default true.
     pub create_if_missing: bool,
 }
@@ -116,6 +119,7 @@ impl Default for Options {
             write_buffer_bytes: MIB,
             transaction_window_bytes: 64 * MIB,
             compression: Compression::None,
+            refresh_interval: Some(Duration::from_secs(1)),
             create_if_missing: true,
         }
     }

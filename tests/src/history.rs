@@ -75,6 +75,8 @@ pub struct History {
     written: usize,
     /// The first this many stages survive a power cut.
     synced: usize,
+    /// The first this many stages were shown by a reader beside the writer.
+    shown: usize,
 }
 
 /// What a crash has left: so many whole stages, and some commits of the next.
@@ -182,18 +184,42 @@ impl History {
             .collect()
     }
 
-    /// How many stages must survive as a whole.
-    pub fn spared(&self, loss: Loss) -> usize {
+    /// How many stages must survive as a whole; of a loss of all but what readers were shown, if `None`.
+    pub fn spared(&self, loss: Option<Loss>) -> usize {
         match loss {
-            Loss::Kill => self.written,
-            Loss::PowerCut => self.synced,
+            Some(Loss::Kill) => self.written.max(self.shown),
+            Some(Loss::PowerCut) => self.synced.max(self.shown),
+            None => self.shown,
         }
     }
 
-    fn is_spared(&self, commit: usize, loss: Loss) -> bool {
+    fn is_spared(&self, commit: usize, loss: Option<Loss>) -> bool {
         let Commit { stage, fate } = self.commits[commit];
-        let level = if loss == Loss::Kill { Durability::Written } else { Durability::Synced };
-        stage < self.spared(loss) || matches!(fate, Fate::Acknowledged(durability) if durability >= level)
+        let is_level_spared = |durability| match loss {
+            Some(Loss::Kill) => durability >= Durability::Written,
+            Some(Loss::PowerCut) => durability >= Durability::Synced,
+            None => false,
+        };
+        stage < self.spared(loss) || matches!(fate, Fate::Acknowledged(durability) if is_level_spared(durability))
+    }
+
+    /// Judges what a reader beside the writer shows: a prefix that holds all it has shown before, and, if `is_fresh`, all
+    /// that is durable. It must survive everything from now on.
+    ///
+    /// # Errors
+    /// A description of what is wrong.
+    pub fn show(&mut self, found: &State, expiries: &Expiries, time: u64, is_fresh: bool) -> Result<(), String> {
+        let found = Found { state: found, expiries, time };
+        let survivors = self.judge_found(&found, is_fresh.then_some(Loss::PowerCut))?;
+        // Where several numbers of stages explain it, only the least is sure.
+        let mut least = survivors.stages;
+        while least > self.shown
+            && self.survivors(least - 1, &found, None).is_some_and(|earlier| earlier.commits.is_empty())
+        {
+            least -= 1;
+        }
+        self.shown = self.shown.max(least);
+        Ok(())
     }
 
     /// Judges what was found after a crash (where several numbers of stages explain it, by the largest).
@@ -216,13 +242,17 @@ impl History {
         time: u64,
         loss: Loss,
     ) -> Result<Survivors, String> {
-        let found = Found { state: found, expiries, time };
+        self.judge_found(&Found { state: found, expiries, time }, Some(loss))
+    }
+
+    fn judge_found(&self, found: &Found<'_>, loss: Option<Loss>) -> Result<Survivors, String> {
+        let time = found.time;
         if let Some(key) = found.state.keys().find(|key| !self.versions.contains_key(*key)) {
             return Err(format!("key {} was never written, or never there, and is there", shown(key)));
         }
         let spared = self.spared(loss);
-        let fitting = self.fitting(&found, loss);
-        let survivors = |stages: usize| self.survivors(stages, &found, loss);
+        let fitting = self.fitting(found, loss);
+        let survivors = |stages: usize| self.survivors(stages, found, loss);
         match (0..=self.stages).rev().filter(|&stages| fitting[stages]).find_map(survivors) {
             Some(survivors) if survivors.stages >= spared => Ok(survivors),
             Some(Survivors { stages, .. }) => Err(format!(
@@ -239,7 +269,7 @@ impl History {
 
     /// For each number of stages, whether each key for itself may show what was found. (In one pass over all versions:
     /// a test may have tens of thousands.)
-    fn fitting(&self, found: &Found<'_>, loss: Loss) -> Vec<bool> {
+    fn fitting(&self, found: &Found<'_>, loss: Option<Loss>) -> Vec<bool> {
         // How many more keys fit from here on than before.
         let mut change = vec![0_i64; self.stages + 2];
         for (key, versions) in &self.versions {
@@ -272,7 +302,7 @@ impl History {
     }
 
     /// Explains `found` by the first `stages` and some commits of the next, if that is possible.
-    fn survivors(&self, stages: usize, found: &Found<'_>, loss: Loss) -> Option<Survivors> {
+    fn survivors(&self, stages: usize, found: &Found<'_>, loss: Option<Loss>) -> Option<Survivors> {
         let mut commits = Vec::new();
         for (key, versions) in &self.versions {
             let known = versions.partition_point(|version| version.stage < stages);
@@ -313,6 +343,7 @@ impl History {
             };
         }
         self.all_synced();
+        self.shown = self.shown.min(survivors.stages);
     }
 
     /// The prefix, not below `spared`, that differs from `found` in the fewest keys.

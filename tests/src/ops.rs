@@ -95,6 +95,8 @@ pub enum Op {
     DeleteCheckpoint(u8),
     /// The list of checkpoints, and all that each of them shows, read beside the open database.
     ReadCheckpoints,
+    /// A reader beside the writer, opened at the first of these, is refreshed, and shows all it has.
+    Follow,
     /// So many milliseconds pass in which nothing is asked: timers fire and background work gets on.
     Wait(u64),
     /// The wall clock jumps forward by so many milliseconds.
@@ -258,7 +260,8 @@ impl Habits {
             93..96 => Op::Advance(random.pick(&[1, 50, 1_000, 60_000])),
             96 => Op::Checkpoint(random.below(CHECKPOINTS) as u8),
             97 if random.chance(50) => Op::DeleteCheckpoint(random.below(CHECKPOINTS) as u8),
-            97 => Op::ReadCheckpoints,
+            97 if random.chance(30) => Op::ReadCheckpoints,
+            97 => Op::Follow,
             _ => Op::Reopen,
         }
     }

@@ -1,6 +1,7 @@
 //! Runs operations against the engine and the model at once, and compares all that is said.
 
 mod change;
+mod follow;
 
 use crate::history::{Loss, Value, Write, compare};
 use crate::kept;
@@ -273,6 +274,7 @@ impl Player<'_> {
             Op::Checkpoint(number) => self.checkpoint(*number).await,
             Op::DeleteCheckpoint(number) => self.delete_checkpoint(*number).await,
             Op::ReadCheckpoints => self.read_checkpoints().await,
+            Op::Follow => self.follow().await,
             Op::Wait(millis) => self.wait(*millis).await,
             Op::Advance(millis) => {
                 self.world.clock.advance(*millis);

@@ -312,6 +312,17 @@ pub fn checkpoints_of_another_process() -> Scenario {
     Scenario { before: before.collect(), body }
 }
 
+/// A reader follows commits of all levels, seals and merges.
+pub fn followed() -> Scenario {
+    let mut body = vec![Op::Follow, write(put(8, 10), Synced), Op::Follow, write(put(9, 900), Deferred), Op::Follow];
+    for round in 0..3 {
+        body.extend(puts(8..16, 500 + round, Deferred));
+        body.extend([Op::Follow, write(put(20, 10), Written), Op::Flush, Op::Follow, Op::Wait(200), Op::Follow]);
+    }
+    body.extend([Op::Compact, Op::Follow, Op::Reopen, Op::Follow, write(delete(8), Synced), Op::Close, Op::Follow]);
+    Scenario { before: vec![write(put(20, 10), Synced), Op::Kill], body }
+}
+
 /// A close with commits of all levels under way.
 pub fn close() -> Scenario {
     let body = vec![write(put(8, 10), Deferred), write(put(9, 500), Written), write(delete(10), Deferred), Op::Close];

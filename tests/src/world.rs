@@ -92,6 +92,8 @@ pub struct World {
     pub ended: Option<Loss>,
     /// The open database. It outlives the runtime of a killed process, so that nothing is tidied up.
     pub db: Option<Db>,
+    /// A reader beside it, of another process.
+    pub reader: Option<ReadOnly>,
     seed: u64,
     openings: u64,
 }
@@ -108,6 +110,7 @@ impl World {
             kept: Kept::default(),
             ended: None,
             db: None,
+            reader: None,
             seed,
             openings: 0,
         }
@@ -123,6 +126,7 @@ impl World {
             kept: self.kept.clone(),
             ended: self.ended,
             db: None,
+            reader: None,
             seed: self.seed,
             openings: self.openings + 1_000,
         }
@@ -153,11 +157,24 @@ impl World {
         builder.open_at(checkpoint).await
     }
 
+    /// Opens the store read-only.
+    ///
+    /// # Errors
+    /// As the engine says.
+    pub async fn open_read_only(&self) -> halite::Result<ReadOnly> {
+        let builder = Db::builder(self.store.backend()).options(self.options.clone());
+        builder.clock(Arc::new(self.clock.clone())).open_read_only().await
+    }
+
     /// The process ends by `loss`: nothing of it goes on, and the store is what that leaves.
     pub fn end(&mut self, loss: Loss, seed: u64) {
         self.store = self.store.after(loss, seed);
         self.ended = Some(self.ended.map_or(loss, |earlier| worse(earlier, loss)));
         self.db = None;
+        if matches!(self.store, Store::Simulated(_)) {
+            // What is left is another store, to the simulator.
+            self.reader = None;
+        }
     }
 
     /// What readers must see now.
@@ -181,6 +198,7 @@ pub fn small_options() -> Options {
         unsealed_max: 1,
         merge_dead_share: 0.4,
         write_buffer_bytes: 512,
+        refresh_interval: None,
         ..Options::default()
     }
 }

@@ -71,7 +71,7 @@ fn read_damaged(world: &World, damaged: Store, context: &str) -> Findings {
     let mut findings = Findings::default();
     let (time, history) = (world.clock.millis(), world.history.clone());
     let mut possible: Vec<State> =
-        (history.spared(Loss::PowerCut)..=history.stages()).map(|count| history.prefix(count, time)).collect();
+        (history.spared(Some(Loss::PowerCut))..=history.stages()).map(|count| history.prefix(count, time)).collect();
     let keys: BTreeSet<_> = (0..KEYS).map(key).collect();
     process(async {
         let db = match ends("open", world.open()).await.expect(context) {

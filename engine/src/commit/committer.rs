@@ -54,7 +54,11 @@ async fn step(core: &Core, sink: &mut Sink, work: Work) -> Result<usize> {
         Work::Sync => {
             sink.sync().await?;
             core.check_newest().await?;
-            Ok(core.log.reached(Reached { written: 0, synced: true, bytes: 0 }))
+            let answered = core.log.reached(Reached { written: 0, synced: true, bytes: 0 });
+            if let Some(draft) = sink.draft() {
+                trailing_mark(core, sink, &draft).await?;
+            }
+            Ok(answered)
         }
         Work::Rotate { draft, end, successor } => {
             let sealable = sink.end(core, &draft, end, successor).await?;

@@ -17,7 +17,7 @@ use super::window::{Era, Window};
 use super::work::{Group, Prior, Reached, Work};
 use super::{Draft, Size, new_record};
 use crate::batch::Write;
-use crate::format::{header, mark};
+use crate::format::{STREAM_LEN_MAX, header, mark};
 use crate::memtable::Placed;
 use crate::segment::TailRoom;
 use crate::versions::Versions;
@@ -363,11 +363,12 @@ impl Queue {
         self.room.answer(outcome.map(|len| is_active.then_some(len)));
     }
 
-    /// Takes the offset for a mark of its own, if nothing has gathered meanwhile.
+    /// Takes the offset for a mark of its own, if nothing has gathered meanwhile and there is room for it.
     pub(crate) fn take_mark(&mut self, draft: &Draft) -> Option<u64> {
         let idle = self.group.is_empty() && self.work.is_empty() && self.active.id() == draft.id();
         let end = self.offset + MARK_LEN + END_LEN;
-        let fits = end <= self.segment_bytes_max && self.room.has(end + self.tail.bytes());
+        // It may reach beyond the segment's size: to readers beside the writer, what no mark covers is not there yet.
+        let fits = end <= STREAM_LEN_MAX && self.room.has(end + self.tail.bytes());
         (idle && fits).then(|| {
             let offset = self.offset;
             self.offset += MARK_LEN;

@@ -70,6 +70,14 @@ impl Sink {
         matches!(self, Sink::Growing(_))
     }
 
+    /// The segment of the file being written, if there is one.
+    pub(crate) fn draft(&self) -> Option<Arc<Draft>> {
+        match self {
+            Sink::Growing(growing) => growing.file.as_ref().map(|file| file.draft.clone()),
+            Sink::Fragments(_) => None,
+        }
+    }
+
     /// Writes `group`, durably where `sync`. Returns whether it is durable now.
     pub(crate) async fn write(&mut self, core: &Core, group: Group, sync: bool) -> Result<bool> {
         match self {

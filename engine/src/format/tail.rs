@@ -167,6 +167,20 @@ impl<'a> Replay<'a> {
         Replay { stream, start, bytes, declared, at: 0, open: None, read, phase: Phase::Frames }
     }
 
+    /// As [`new`](Replay::new), where what stands before `start` was read earlier: so many records, up to that seq.
+    pub(crate) fn resume(
+        stream: Stream,
+        start: u64,
+        bytes: &'a [u8],
+        declared: u64,
+        records: u64,
+        last_seq: Option<Seq>,
+    ) -> Replay<'a> {
+        let mut replay = Replay::new(stream, start, bytes, declared);
+        (replay.read.records, replay.read.last_seq) = (records, last_seq);
+        replay
+    }
+
     /// Goes on for at most about a millisecond. After [`Step::Done`] it only says so again.
     pub(crate) fn step(&mut self) -> Step<'a> {
         match &mut self.phase {

@@ -1,5 +1,6 @@
 //! Loading what a reader shows: a manifest, its segments.
 
+use super::tail::Tail;
 use super::{Inner, State};
 use crate::format::manifest::{CheckpointMeta, Manifest};
 use crate::format::names::SegmentId;
@@ -12,64 +13,84 @@ use std::sync::Arc;
 /// How often what has changed while it was looked at is looked at again.
 const LOOKS: u32 = 32;
 
-/// What the reader is to show from now on. Segments that `before` has open are taken from there.
-pub(super) async fn load(inner: &Inner, before: Option<&State>) -> Result<State> {
-    let mut changed = None;
+/// What the reader is to show from now on. What `before` has open is taken from there.
+pub(super) async fn load(inner: &Inner, tail: &mut Tail, before: Option<&State>) -> Result<State> {
+    let mut failed: Option<(u64, Error)> = None;
     for _ in 0..LOOKS {
-        let newest = newest(inner).await?;
+        let newest = newest(inner, before).await?;
         inner.clock.saw(newest.engine_time);
         let number = newest.number;
-        let (manifest, checkpoint) = match &inner.at {
-            None => (newest, None),
-            Some(name) => match checkpoint(inner, &newest, name).await? {
-                Some((manifest, checkpoint)) => (manifest, Some(checkpoint)),
-                // It was deleted between the two looks.
-                None => continue,
-            },
+        let outcome = match &inner.at {
+            None => follow(inner, tail, before, newest).await,
+            Some(name) => at_checkpoint(inner, before, &newest, name).await,
         };
-        match runs(inner, before, &manifest).await {
-            Ok(runs) => {
-                let seq = checkpoint.as_ref().map_or(manifest.log.last_sealed_seq, |checkpoint| checkpoint.seq);
-                let time = checkpoint.map(|checkpoint| checkpoint.time);
-                let version = Arc::new(Version::new(Vec::new(), runs));
-                return Ok(State { manifest, version, seq, time });
-            }
-            // A segment was deleted between the looks, or it is damaged: then the manifest stays.
-            Err(error) if is_newest(inner, number).await? => return Err(error),
-            Err(error) => changed = Some(error),
+        let is_newest = newest_number(inner).await? == Some(number);
+        match outcome {
+            Ok(state) if is_newest || inner.at.is_some() => return Ok(state),
+            Ok(_) => {}
+            // What was missing may have been deleted between two looks, and what was wrong may just have been written:
+            // it is so if it stays so.
+            Err(error) => match failed.take() {
+                Some((before, _)) if is_newest && before == number => return Err(error),
+                _ => failed = Some((number, error)),
+            },
         }
     }
     let message = "the database changes faster than it can be read";
-    Err(changed.map_or_else(
+    Err(failed.map_or_else(
         || Error::new(ErrorKind::InUse, message),
-        |cause| Error::caused_by(ErrorKind::InUse, message, cause),
+        |(_, cause)| Error::caused_by(ErrorKind::InUse, message, cause),
     ))
 }
 
-async fn newest(inner: &Inner) -> Result<Manifest> {
+/// The newest state: what `newest` has sealed, and the end of the log.
+async fn follow(inner: &Inner, tail: &mut Tail, before: Option<&State>, newest: Manifest) -> Result<State> {
+    let runs = match before {
+        Some(before) if before.manifest.number == newest.number => before.version.runs.clone(),
+        _ => runs(inner, before, &newest).await?,
+    };
+    tail.follow(inner, &newest).await?;
+    let seq = tail.last_seq().unwrap_or(newest.log.last_sealed_seq);
+    Ok(State { version: Arc::new(Version::new(tail.memtables(), runs)), manifest: newest, seq, time: None })
+}
+
+/// The state of a checkpoint, which does not change.
+async fn at_checkpoint(inner: &Inner, before: Option<&State>, newest: &Manifest, name: &str) -> Result<State> {
+    let (manifest, checkpoint) = checkpoint(inner, newest, name).await?;
+    let runs = runs(inner, before, &manifest).await?;
+    let version = Arc::new(Version::new(Vec::new(), runs));
+    Ok(State { manifest, version, seq: checkpoint.seq, time: Some(checkpoint.time) })
+}
+
+async fn newest(inner: &Inner, before: Option<&State>) -> Result<Manifest> {
+    if let Some(State { manifest, .. }) = before
+        && inner.at.is_none()
+        && newest_number(inner).await? == Some(manifest.number)
+    {
+        return Ok(manifest.clone());
+    }
     let location = inner.backend.location();
     let newest = publish::newest(&*inner.backend).await?;
     newest.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("there is no store at {location}")))
 }
 
-/// The checkpoint of that name and the manifest that took it; `None` where it has just been deleted.
-async fn checkpoint(inner: &Inner, newest: &Manifest, name: &str) -> Result<Option<(Manifest, CheckpointMeta)>> {
+async fn newest_number(inner: &Inner) -> Result<Option<u64>> {
+    Ok(publish::list(&*inner.backend).await?.into_iter().max())
+}
+
+/// The checkpoint of that name and the manifest that took it.
+async fn checkpoint(inner: &Inner, newest: &Manifest, name: &str) -> Result<(Manifest, CheckpointMeta)> {
     let Some(checkpoint) = newest.checkpoint(name) else {
         return Err(Error::new(ErrorKind::NotFound, format!("there is no checkpoint of that name name={name:?}")));
     };
     match publish::read(&*inner.backend, checkpoint.manifest).await {
-        Ok(manifest) => Ok(Some((manifest, checkpoint.clone()))),
-        Err(error) if error.kind() == ErrorKind::NotFound && !is_newest(inner, newest.number).await? => Ok(None),
+        Ok(manifest) => Ok((manifest, checkpoint.clone())),
         Err(error) if error.kind() == ErrorKind::NotFound => {
             let message = format!("the manifest of checkpoint {name:?} is missing");
             Err(Error::caused_by(ErrorKind::Corruption, message, error))
         }
         Err(error) => Err(error),
     }
-}
-
-async fn is_newest(inner: &Inner, number: u64) -> Result<bool> {
-    Ok(publish::list(&*inner.backend).await?.into_iter().max() == Some(number))
 }
 
 /// The runs of `manifest`, its segments opened or taken from `before`.

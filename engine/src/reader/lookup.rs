@@ -8,15 +8,7 @@ use crate::version::{Run, View};
 use crate::{Result, hash};
 use std::sync::Arc;
 
-/// What `key` holds as `view` shows it.
-pub(super) async fn get(manifest: &Manifest, view: &View, key: &[u8]) -> Result<Option<Newest>> {
-    match find(manifest, view, key).await? {
-        Some(newest) => newest.read().await.map(Some),
-        None => Ok(None),
-    }
-}
-
-/// The same, the value not looked at. Runs are newest first and disjoint in seq, so the first match is the answer.
+/// What `key` holds as `view` shows it. Runs are newest first and disjoint in seq, so the first match is the answer.
 pub(super) async fn find(manifest: &Manifest, view: &View, key: &[u8]) -> Result<Option<Newest<Value>>> {
     let hash = hash::hash(manifest.hash_seed, key);
     let newest = match look_in_memory(&view.version, view.at, hash, key) {

@@ -1,36 +1,59 @@
 //! Readers: a store opened read-only, by any number of processes, beside its writer if there is one.
 //!
-//! A reader takes no lock. It shows a version that a manifest names, and finds keys as one does in segments that are not
-//! resident: through filter, fences and index. So opening one reads a manifest and no key.
+//! A reader takes no lock and writes nothing. It shows a version that a manifest names, and finds keys as one does in
+//! segments that are not resident: through filter, fences and index. So opening one reads a manifest, and of the log what
+//! is not sealed yet.
+//!
+//! # Guarantees
+//! 1. What shows is a prefix of the commit order, whole batches, and was durable when it was first shown: no crash takes it
+//!    back, and it never goes back by itself.
+//! 2. A segment that a merge has replaced may be deleted while a reader holds it. Where the storage keeps what is open
+//!    readable (local files, memory), nobody notices; elsewhere a read goes to the newest version, and what cannot is an
+//!    error, never a wrong answer.
+//!
+//! # Concurrency
+//! Readings share a state that never changes; a refresh makes the next one, one refresh at a time.
 
 mod load;
 mod lookup;
+mod tail;
 
+use crate::checkpoint::Checkpoint;
 use crate::clock::{Clock, EngineClock};
 use crate::format::manifest::Manifest;
+use crate::get::Newest;
 use crate::scan::{Entry, Scan};
 use crate::stats::{self, Stats, Tree};
 use crate::tasks::Tasks;
+use crate::value::Value;
 use crate::verify::{self, VerifyReport};
 use crate::version::{Version, View};
 use crate::{Error, ErrorKind, KeyRange, Result, Seq};
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use halite_backends::Backend;
-use std::sync::Arc;
+use parking_lot::Mutex;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use tail::Tail;
+use tokio::sync;
+use tokio::task::JoinHandle;
 
 /// What an opening needs to know.
 #[derive(Debug)]
 pub(crate) struct Setup {
     pub(crate) backend: Arc<dyn Backend>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) refresh_interval: Option<Duration>,
 }
 
 /// A store opened read-only: a handle that is cheap to clone and may be used by many tasks at once.
 ///
-/// It shows a checkpoint, opened by [`Builder::open_at`](crate::Builder::open_at): the values that it holds, whatever
-/// happens to the database since, and expiries judged by the time at which it was taken. Each call sees one version, and
-/// a scan keeps the one it began with.
+/// Opened by [`Builder::open_read_only`](crate::Builder::open_read_only) it follows the database: by
+/// [`refresh`](ReadOnly::refresh), and by itself every [`Options::refresh_interval`](crate::Options::refresh_interval), it
+/// goes on to all that was durable then. Opened by [`Builder::open_at`](crate::Builder::open_at) it shows a checkpoint: the
+/// values that it holds, whatever happens to the database since, and expiries judged by the time at which it was taken.
+/// Each call sees one version, and a scan keeps the one it began with.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -39,11 +62,11 @@ pub(crate) struct Setup {
 /// use std::sync::Arc;
 /// let backend = Arc::new(Memory::new());
 /// let db = Db::builder(backend.clone()).open().await?;
-/// db.put("key", "old").await?;
-/// db.checkpoint("monday").await?;
-/// db.put("key", "new").await?;
-/// let monday = Db::builder(backend).open_at("monday").await?;
-/// assert_eq!(monday.get("key").await?.as_deref(), Some(&b"old"[..]));
+/// let reader = Db::builder(backend).open_read_only().await?;
+/// db.put("key", "value").await?;
+/// assert_eq!(reader.get("key").await?, None);
+/// reader.refresh().await?;
+/// assert_eq!(reader.get("key").await?.as_deref(), Some(&b"value"[..]));
 /// # db.close().await
 /// # }
 /// ```
@@ -62,6 +85,58 @@ struct Inner {
 
     /// What is shown now; nothing once it is closed.
     state: ArcSwapOption<State>,
+    /// How far the log was followed. Locked by the refresh under way.
+    tail: sync::Mutex<Tail>,
+    /// Why the last refresh failed, if it did.
+    failure: Mutex<Option<Error>>,
+    /// The task that refreshes by itself.
+    follower: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Inner {
+    fn stop(&self) {
+        if let Some(follower) = self.follower.lock().take() {
+            follower.abort();
+        }
+    }
+
+    /// Goes on to what is durable now. True if that is more than before.
+    async fn refresh(&self) -> Result<bool> {
+        let mut tail = self.tail.lock().await;
+        let Some(before) = self.state.load_full() else { return Err(closed()) };
+        let loaded = load::load(self, &mut tail, Some(&before)).await;
+        *self.failure.lock() = loaded.as_ref().err().cloned();
+        let state = Arc::new(loaded?);
+        let is_new = (state.manifest.number, state.seq) != (before.manifest.number, before.seq);
+        // Not where it was closed meanwhile.
+        if is_new {
+            self.state.rcu(|now| now.as_ref().map(|_| state.clone()));
+        }
+        Ok(is_new)
+    }
+}
+
+fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "the reader is closed")
+}
+
+/// Refreshes every `interval` for as long as there is somebody to read.
+async fn follow(inner: Weak<Inner>, interval: Duration) {
+    loop {
+        tokio::time::sleep(interval).await;
+        let Some(inner) = inner.upgrade() else { return };
+        match inner.refresh().await {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::Closed => return,
+            Err(error) => tracing::warn!(%error, "a reader could not follow its database; it goes on trying"),
+        }
+    }
 }
 
 /// What a reader shows.
@@ -78,17 +153,45 @@ struct State {
 
 /// Opens the store, or a checkpoint of it, read-only.
 pub(crate) async fn open(setup: Setup, at: Option<String>) -> Result<ReadOnly> {
-    Tasks::current()?;
+    let tasks = Tasks::current()?;
     let clock = EngineClock::new(setup.clock);
-    let inner = Inner { backend: setup.backend, at, clock, state: ArcSwapOption::empty() };
-    let state = load::load(&inner, None).await?;
+    let inner = Inner {
+        backend: setup.backend,
+        at,
+        clock,
+        state: ArcSwapOption::empty(),
+        tail: sync::Mutex::default(),
+        failure: Mutex::default(),
+        follower: Mutex::default(),
+    };
+    let state = load::load(&inner, &mut *inner.tail.lock().await, None).await?;
     inner.state.store(Some(Arc::new(state)));
-    Ok(ReadOnly { inner: Arc::new(inner) })
+    let inner = Arc::new(inner);
+    if let (None, Some(interval)) = (&inner.at, setup.refresh_interval) {
+        let follower = tasks.spawn("reader", follow(Arc::downgrade(&inner), interval), |_| {});
+        *inner.follower.lock() = Some(follower);
+    }
+    Ok(ReadOnly { inner })
 }
 
 impl ReadOnly {
     fn state(&self) -> Result<Arc<State>> {
-        self.inner.state.load_full().ok_or_else(|| Error::new(ErrorKind::Closed, "the reader is closed"))
+        self.inner.state.load_full().ok_or_else(closed)
+    }
+
+    /// Goes on to all that is durable when this is called: what the writer acknowledged with
+    /// [`Durability::Synced`](crate::Durability::Synced) before shows from then on (in a growing log at the latest when the
+    /// writer has gone on to say so, which it does at once). Weaker commits show when they have become durable. True if there
+    /// was something new; a checkpoint never has.
+    ///
+    /// # Errors
+    /// `NotFound` where the store, or the checkpoint, is not there any more; `Corruption`; `InUse` where the database
+    /// changes faster than it can be read; `Io`; `Closed`. What was shown before is shown still.
+    ///
+    /// # Cancel safety
+    /// Dropped, it has happened or not.
+    pub async fn refresh(&self) -> Result<bool> {
+        self.inner.refresh().await
     }
 
     fn view(&self) -> Result<(Arc<State>, View)> {
@@ -104,24 +207,42 @@ impl ReadOnly {
     /// `Corruption` where the record is damaged, `Io` where it cannot be read, `Unsupported` where the value is compressed in
     /// a way that this build lacks, `Closed`.
     pub async fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Bytes>> {
-        let (state, view) = self.view()?;
-        Ok(lookup::get(&state.manifest, &view, key.as_ref()).await?.map(|newest| newest.value))
+        Ok(self.newest(key.as_ref()).await?.map(|newest| newest.value))
     }
 
     /// The entry of `key`: its value, sequence number and expiry. Errors as [`get`](ReadOnly::get).
     pub async fn get_entry(&self, key: impl AsRef<[u8]>) -> Result<Option<Entry>> {
-        let (state, view) = self.view()?;
         let key = key.as_ref();
-        Ok(lookup::get(&state.manifest, &view, key).await?.map(|newest| newest.entry(key)))
+        Ok(self.newest(key).await?.map(|newest| newest.entry(key)))
     }
 
     /// Whether `key` is there. Errors as [`get`](ReadOnly::get).
     pub async fn contains(&self, key: impl AsRef<[u8]>) -> Result<bool> {
-        let (state, view) = self.view()?;
-        Ok(lookup::find(&state.manifest, &view, key.as_ref()).await?.is_some())
+        Ok(self.find(key.as_ref()).await?.is_some())
     }
 
-    /// The entries whose keys lie in `range`, in byte order of their keys: as [`Db::scan`](crate::Db::scan).
+    /// What `key` holds, its value read.
+    async fn newest(&self, key: &[u8]) -> Result<Option<Newest>> {
+        match self.find(key).await? {
+            Some(newest) => newest.read().await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// What `key` holds. Where that lay in a file which the writer has deleted since, in the version after it.
+    async fn find(&self, key: &[u8]) -> Result<Option<Newest<Value>>> {
+        loop {
+            let (state, view) = self.view()?;
+            match lookup::find(&state.manifest, &view, key).await {
+                Err(error) if error.kind() == ErrorKind::NotFound && self.refresh().await? => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// The entries whose keys lie in `range`, in byte order of their keys: as [`Db::scan`](crate::Db::scan). Where the
+    /// storage does not keep open objects readable, it may end with `NotFound` when the writer has deleted a segment that was
+    /// merged meanwhile: refresh, and scan again.
     pub fn scan(&self, range: impl Into<KeyRange>) -> Scan {
         match self.view() {
             Ok((_, view)) => Scan::new(view, range.into(), None),
@@ -145,7 +266,7 @@ impl ReadOnly {
         Ok(self.state()?.seq)
     }
 
-    /// The engine time by which expiries are judged, in milliseconds since the Unix epoch: that of the checkpoint.
+    /// The engine time by which expiries are judged, in milliseconds since the Unix epoch: now, or that of the checkpoint.
     ///
     /// # Errors
     /// `Closed`.
@@ -172,6 +293,7 @@ impl ReadOnly {
             epoch: manifest.epoch,
             manifest: manifest.number,
             visible_seq: *seq,
+            failure: self.inner.failure.lock().as_ref().map(ToString::to_string),
             ..stats::of_version(version)
         })
     }
@@ -184,8 +306,17 @@ impl ReadOnly {
         Ok(stats::tree(&self.state()?.version))
     }
 
+    /// The checkpoints of the database, in the order in which they were taken.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub fn checkpoints(&self) -> Result<Vec<Checkpoint>> {
+        Ok(self.state()?.manifest.checkpoints.iter().map(Checkpoint::from).collect())
+    }
+
     /// Closes it to all handles; scans under way may go on or end with an error.
     pub async fn close(&self) {
         self.inner.state.store(None);
+        self.inner.stop();
     }
 }

@@ -37,7 +37,7 @@ pub(super) async fn read(backend: &dyn Backend, claim: &Manifest, retired: &mut 
 }
 
 /// The segments that this log may have written and the manifest does not name, in order of their numbers.
-async fn candidates(backend: &dyn Backend, claim: &Manifest) -> Result<Vec<SegmentId>> {
+pub(crate) async fn candidates(backend: &dyn Backend, claim: &Manifest) -> Result<Vec<SegmentId>> {
     let log = &claim.log;
     let named: HashSet<_> = claim.runs.iter().flat_map(|run| &run.segments).map(|meta| meta.id).collect();
     let mut ids = Vec::new();
@@ -55,7 +55,7 @@ async fn candidates(backend: &dyn Backend, claim: &Manifest) -> Result<Vec<Segme
     Ok(ids)
 }
 
-fn header(id: SegmentId, claim: &Manifest, bytes: &Bytes) -> Result<Header, Fault> {
+pub(crate) fn header(id: SegmentId, claim: &Manifest, bytes: &Bytes) -> Result<Header, Fault> {
     let header = Header::decode(bytes)?;
     header.check(&claim.database, claim.hash_seed, id)?;
     Ok(header)
@@ -64,7 +64,7 @@ fn header(id: SegmentId, claim: &Manifest, bytes: &Bytes) -> Result<Header, Faul
 /// Whether a segment without a readable header never came to be. Frames are written only after the header is durable, so
 /// without a header, or without frames, nothing was ever acknowledged. (Behind a header that was not synced there may be
 /// garbage: space is reserved before.)
-fn is_unborn(id: SegmentId, claim: &Manifest, bytes: &Bytes) -> bool {
+pub(crate) fn is_unborn(id: SegmentId, claim: &Manifest, bytes: &Bytes) -> bool {
     let has_frames = bytes.iter().skip(HEADER_LEN).any(|&byte| byte != 0);
     !has_frames || !Header::has_left_traces(bytes, &claim.database, claim.hash_seed, id)
 }

@@ -5,7 +5,7 @@
 //! a new segment before it is relied on: the old one may be in the page cache and nowhere else.
 
 mod claim;
-mod files;
+pub(crate) mod files;
 mod fragments;
 mod replay;
 

@@ -374,7 +374,8 @@ fn a_mark_of_its_own_has_to_fit_and_nothing_else_to_be_under_way() {
     let empty = bench.queue.end_with(0) + 25;
     bench.put(1, (4 << 10) - (empty + END_LEN) as usize, Synced);
     bench.work();
-    assert_eq!(bench.queue.take_mark(&draft), None, "the end mark would not fit behind it");
+    let offset = bench.queue.active_len();
+    assert_eq!(bench.queue.take_mark(&draft), Some(offset), "a segment may be a little longer for it");
 }
 
 #[test]
