@@ -8,6 +8,9 @@ use std::io::{self, ErrorKind, IoSlice};
 /// Linux takes this many buffers in one call; more go out in several.
 const PARTS_MAX: usize = 1024;
 
+/// Buffers from this length on are not joined with others.
+const JOINED_LEN_MAX: usize = 64 << 10;
+
 /// Whether a write ends durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sync {
@@ -36,18 +39,22 @@ pub(crate) fn write_all(file: &File, offset: u64, data: &[Bytes], sync: Sync) ->
     if cfg!(unix) {
         write_parts(data, offset, write)?;
     } else {
-        // Only the first buffer of a vectored write arrives on WASI, and each call costs much: one buffer, one call.
-        write_parts(&[joined(data)], offset, write)?;
+        // Only the first buffer of a vectored write arrives on WASI, and each call costs much: small buffers are joined.
+        write_parts(&joined(data), offset, write)?;
     }
     // Each durable call made durable what it wrote, so several of them are as good as one.
     if sync == Sync::No || durable && calls > 0 { Ok(()) } else { os::sync_data(file) }
 }
 
-fn joined(data: &[Bytes]) -> Bytes {
-    match data {
+/// The same bytes in few buffers: what is long enough to be worth a call of its own is not copied.
+fn joined(data: &[Bytes]) -> Vec<Bytes> {
+    let is_long = |part: &Bytes| part.len() >= JOINED_LEN_MAX;
+    let runs = data.chunk_by(|a, b| !is_long(a) && !is_long(b));
+    let join = |run: &[Bytes]| match run {
         [one] => one.clone(),
         many => many.concat().into(),
-    }
+    };
+    runs.map(join).collect()
 }
 
 /// Calls `write` until all parts are written. Goes on after interruptions and short writes; a write of nothing is an
@@ -106,6 +113,19 @@ mod tests {
         }
         assert!(write_in_steps(&[], 1).unwrap().is_empty());
         assert!(write_in_steps(&[Bytes::new()], 1).unwrap().is_empty());
+    }
+
+    #[test]
+    fn small_buffers_are_joined_and_long_ones_left() {
+        let long = Bytes::from(vec![7; JOINED_LEN_MAX]);
+        let small = |text: &'static str| Bytes::from_static(text.as_bytes());
+        let parts =
+            [small("a"), small("b"), long.clone(), small("c"), long.clone(), long.clone(), small("d"), small("")];
+        let joined = joined(&parts);
+        assert_eq!(joined.concat(), parts.concat());
+        assert_eq!(joined.len(), 6);
+        assert_eq!(joined[1].as_ptr(), long.as_ptr());
+        assert!(super::joined(&[]).is_empty());
     }
 
     #[test]
