@@ -1,17 +1,26 @@
 //! A batch: writes that commit together or not at all.
 
+use crate::value::{LARGE_LEN, Large};
 use crate::{Error, ErrorKind, Result};
+use bytes::Bytes;
 
 /// The longest key, in bytes.
 pub(crate) const KEY_LEN_MAX: usize = 64 << 10;
 /// The longest value, in bytes.
 pub(crate) const VALUE_LEN_MAX: usize = 1 << 30;
 
-/// One write of a batch: where its key and value lie in the batch's buffer.
+/// One write of a batch.
 #[derive(Clone, Debug)]
 enum Op {
-    Put { key: (usize, usize), value: (usize, usize), expires_at: Option<u64> },
+    Put { key: (usize, usize), value: Place, expires_at: Option<u64> },
     Delete { key: (usize, usize) },
+}
+
+/// Where a value lies: in the batch's buffer, or, a large one, in memory of its own, which the log can take over.
+#[derive(Clone, Debug)]
+enum Place {
+    Buffer(usize, usize),
+    Own(Bytes),
 }
 
 /// Writes that commit together or not at all, in the order in which they were added: of two writes of one key the later
@@ -39,6 +48,13 @@ impl WriteBatch {
     #[must_use]
     pub fn put(mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> WriteBatch {
         self.push_put(key.as_ref(), value.as_ref(), None);
+        self
+    }
+
+    /// Adds a put of a value that is not copied: see [`Db::put_bytes`](crate::Db::put_bytes).
+    #[must_use]
+    pub fn put_bytes(mut self, key: impl AsRef<[u8]>, value: impl Into<Bytes>) -> WriteBatch {
+        self.push_place(key.as_ref(), value.into().into(), None);
         self
     }
 
@@ -74,10 +90,19 @@ impl WriteBatch {
     }
 
     pub(crate) fn push_put(&mut self, key: &[u8], value: &[u8], expires_at: Option<u64>) {
+        let place = if value.len() >= LARGE_LEN {
+            Place::Own(Bytes::copy_from_slice(value))
+        } else {
+            let (start, end) = self.push(value);
+            Place::Buffer(start, end)
+        };
+        self.push_place(key, place, expires_at);
+    }
+
+    fn push_place(&mut self, key: &[u8], value: Place, expires_at: Option<u64>) {
         let key = self.push(key);
-        let value = self.push(value);
         self.key_len_max = self.key_len_max.max(key.1 - key.0);
-        self.value_len_max = self.value_len_max.max(value.1 - value.0);
+        self.value_len_max = self.value_len_max.max(value.len());
         self.ops.push(Op::Put { key, value, expires_at });
     }
 
@@ -89,14 +114,14 @@ impl WriteBatch {
 
     /// The writes, ready to be logged.
     pub(crate) fn writes(&self) -> impl ExactSizeIterator<Item = Write<'_>> + Clone {
-        self.ops.iter().map(|op| match *op {
-            Op::Put { key, value, expires_at } => {
-                let value = Some(&self.buffer[value.0..value.1]);
-                Write { key: &self.buffer[key.0..key.1], value, compressed: false, expires_at }
+        self.ops.iter().map(|op| match op {
+            Op::Put { key, value: Place::Buffer(start, end), expires_at } => {
+                Write::new(&self.buffer[key.0..key.1], Some(&self.buffer[*start..*end]), *expires_at)
             }
-            Op::Delete { key } => {
-                Write { key: &self.buffer[key.0..key.1], value: None, compressed: false, expires_at: None }
+            Op::Put { key, value: Place::Own(value), expires_at } => {
+                Write::sharing(&self.buffer[key.0..key.1], Some(value), *expires_at)
             }
+            Op::Delete { key } => Write::new(&self.buffer[key.0..key.1], None, None),
         })
     }
 
@@ -106,14 +131,45 @@ impl WriteBatch {
     }
 }
 
+impl Place {
+    fn len(&self) -> usize {
+        match self {
+            Place::Buffer(start, end) => end - start,
+            Place::Own(value) => value.len(),
+        }
+    }
+}
+
+impl From<Bytes> for Place {
+    fn from(value: Bytes) -> Place {
+        Place::Own(value)
+    }
+}
+
 /// A single write: a put, or a delete where there is no value.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Write<'a> {
     pub(crate) key: &'a [u8],
     pub(crate) value: Option<&'a [u8]>,
+    pub(crate) expires_at: Option<u64>,
+    /// The memory that `value` lies in, where that can be kept instead of a copy.
+    pub(crate) shared: Option<&'a Bytes>,
     /// Whether `value` is the compressed form of the value.
     pub(crate) compressed: bool,
-    pub(crate) expires_at: Option<u64>,
+    /// `value`, ready to be logged from where it is.
+    pub(crate) large: Option<&'a Large>,
+}
+
+impl<'a> Write<'a> {
+    /// A put, or a delete where there is no value.
+    pub(crate) fn new(key: &'a [u8], value: Option<&'a [u8]>, expires_at: Option<u64>) -> Write<'a> {
+        Write { key, value, expires_at, shared: None, compressed: false, large: None }
+    }
+
+    /// The same, where the value's memory can be kept.
+    pub(crate) fn sharing(key: &'a [u8], value: Option<&'a Bytes>, expires_at: Option<u64>) -> Write<'a> {
+        Write { shared: value, ..Write::new(key, value.map(|value| &value[..]), expires_at) }
+    }
 }
 
 /// Refuses a key or value beyond the limits.

@@ -91,35 +91,50 @@ impl Db {
     /// Dropped before it has entered the log, nothing happens; dropped later, the commit completes all the same.
     pub async fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
         let expires_at = self.expiry(None);
-        self.write_one(key.as_ref(), Some(value.as_ref()), expires_at, self.core.options.durability).await
+        self.write_one(Write::new(key.as_ref(), Some(value.as_ref()), expires_at), self.core.options.durability).await
+    }
+
+    /// Sets `key` to `value`, whose memory is kept rather than copied where the value is a large one (64 KiB or more): until
+    /// the segment that it is written to is sealed, and for as long as somebody holds what they have read of it. A slice
+    /// keeps all of what it is a slice of.
+    ///
+    /// With options, and with other writes: [`WriteBatch::put_bytes`]. Otherwise as [`put`](Db::put).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> halite::Result<()> {
+    /// let db = halite::Db::open("mem:").await?;
+    /// db.put_bytes("film", vec![7; 10 << 20]).await?;
+    /// assert_eq!(db.get("film").await?.map(|film| film.len()), Some(10 << 20));
+    /// # db.close().await
+    /// # }
+    /// ```
+    pub async fn put_bytes(&self, key: impl AsRef<[u8]>, value: impl Into<Bytes>) -> Result<()> {
+        let (value, expires_at) = (value.into(), self.expiry(None));
+        let write = Write::sharing(key.as_ref(), Some(&value), expires_at);
+        self.write_one(write, self.core.options.durability).await
     }
 
     /// Sets `key` to `value` as `options` say. Otherwise as [`put`](Db::put).
     pub async fn put_with(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, options: WriteOptions) -> Result<()> {
         let expires_at = self.expiry(options.ttl);
-        self.write_one(key.as_ref(), Some(value.as_ref()), expires_at, options.durability).await
+        self.write_one(Write::new(key.as_ref(), Some(value.as_ref()), expires_at), options.durability).await
     }
 
     /// Deletes `key`; no error where it is not there. Otherwise as [`put`](Db::put).
     pub async fn delete(&self, key: impl AsRef<[u8]>) -> Result<()> {
-        self.write_one(key.as_ref(), None, None, self.core.options.durability).await
+        self.write_one(Write::new(key.as_ref(), None, None), self.core.options.durability).await
     }
 
     /// Deletes `key` as `options` say. Otherwise as [`delete`](Db::delete).
     pub async fn delete_with(&self, key: impl AsRef<[u8]>, options: WriteOptions) -> Result<()> {
-        self.write_one(key.as_ref(), None, None, options.durability).await
+        self.write_one(Write::new(key.as_ref(), None, None), options.durability).await
     }
 
-    async fn write_one(
-        &self,
-        key: &[u8],
-        value: Option<&[u8]>,
-        expires_at: Option<u64>,
-        level: Durability,
-    ) -> Result<()> {
+    async fn write_one(&self, write: Write<'_>, level: Durability) -> Result<()> {
         self.core.check_open()?;
-        check_lens(key.len(), value.map_or(0, <[u8]>::len))?;
-        self.core.log.commit(std::iter::once(Write { key, value, compressed: false, expires_at }), level).await
+        check_lens(write.key.len(), write.value.map_or(0, <[u8]>::len))?;
+        self.core.log.commit(std::iter::once(write), level).await
     }
 
     /// Commits `batch`, all of it or nothing, with the database's default durability. Otherwise as [`put`](Db::put).

@@ -40,6 +40,10 @@ pub(crate) async fn idle_tombstones(keydir: &Keydir, segment: &Arc<Segment>) -> 
         match cursor.advance()? {
             Step::Ready => {}
             Step::End => return Ok(()),
+            Step::Again => {
+                tokio::task::yield_now().await;
+                continue;
+            }
             Step::Need(range) => {
                 let bytes = segment.read(range).await?;
                 cursor.supply(bytes);

@@ -20,6 +20,7 @@ use crate::keydir::{Keydir, Slot};
 use crate::memtable::{Item, Memtable};
 use crate::segment::{DenseEntry, Segment, SortedWriter, Tail, TailBuilder};
 use crate::turn::Turn;
+use crate::value::LARGE_LEN;
 use crate::version::Run;
 use crate::{Error, ErrorKind, Result, Seq, dead, retire};
 use halite_backends::{self as backends, Appender, Backend};
@@ -186,9 +187,10 @@ pub(crate) async fn write_sorted(
     let ordered = memtable.ordered(true).await;
     let mut writer = SortedWriter::new(backend, &header).await?;
     let mut turn = Turn::default();
-    for (_, Item { record, .. }, is_newest) in memtable.in_order(&ordered) {
+    for (entry, Item { record, .. }, is_newest) in memtable.in_order(&ordered) {
         if is_newest {
-            writer.push(rewritten(&record)).await?;
+            let large = (record.value.len() >= LARGE_LEN).then(|| memtable.share(entry, record.value));
+            writer.push(rewritten(&record), large.as_ref()).await?;
         }
         turn.take(record.len).await;
     }

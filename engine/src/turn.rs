@@ -1,5 +1,7 @@
 //! Turns: a long loop lets other tasks go on before it has computed for a millisecond.
 
+use crate::format::checksum;
+
 /// Records looked at in one turn.
 const RECORDS: usize = 1024;
 /// Bytes of them that are copied or checksummed in one turn.
@@ -24,4 +26,26 @@ impl Turn {
         }
         is_over
     }
+}
+
+/// Bytes that are copied or checksummed without a look at the turn.
+pub(crate) const PIECE: usize = 256 << 10;
+
+/// The checksum `crc` continued by `bytes`, however many they are.
+pub(crate) async fn checksum(mut crc: u32, bytes: &[u8], turn: &mut Turn) -> u32 {
+    for piece in bytes.chunks(PIECE) {
+        crc = checksum::append(crc, piece);
+        turn.take(piece.len()).await;
+    }
+    crc
+}
+
+/// Appends `bytes` to `out`, which has room for them, and continues the checksum `crc` by them.
+pub(crate) async fn copy_and_checksum(mut crc: u32, bytes: &[u8], out: &mut Vec<u8>, turn: &mut Turn) -> u32 {
+    for piece in bytes.chunks(PIECE) {
+        out.extend_from_slice(piece);
+        crc = checksum::append(crc, piece);
+        turn.take(2 * piece.len()).await;
+    }
+    crc
 }

@@ -2,13 +2,20 @@
 //!
 //! What is not compressed is shared, never copied. What is, is carried along as it is stored until somebody wants to see it:
 //! merges and seals never do.
+//!
+//! On its way into the log a value is made [ready](prepare) before its commit takes the queue's lock: it is compressed where
+//! that is wanted, and a large one gets memory of its own (the caller's, if that may be kept) and its checksum, so that under
+//! the lock only its head is encoded. From that memory it is written, and that is the memtable's image of it.
 
+use crate::batch::Write;
 use crate::format::compressed::{Codec, Compressing, PART_LEN, Parts, Trouble};
-use crate::turn::Turn;
+use crate::turn::{self, Turn};
 use crate::{Error, ErrorKind, Result};
 use bytes::Bytes;
 use halite_backends::Path;
 
+/// Values from this length on, as they are stored, are not copied from one place to another but shared.
+pub(crate) const LARGE_LEN: usize = 64 << 10;
 /// Shorter values are never compressed: there is too little to gain.
 const LEN_MIN: usize = 64;
 /// How many times the work of a copy it is to compress, and to decompress.
@@ -126,6 +133,69 @@ pub(crate) fn lacks(codec: &str) -> Error {
     Error::new(ErrorKind::Unsupported, message)
 }
 
+/// A large value as it is stored, in memory that can be kept.
+#[derive(Clone, Debug)]
+pub(crate) struct Large {
+    pub(crate) bytes: Bytes,
+    /// Its checksum, continued from nothing.
+    pub(crate) crc: u32,
+}
+
+/// A value on its way into the log.
+#[derive(Debug)]
+pub(crate) enum Prepared {
+    /// It is copied as it is.
+    AsIs,
+    /// Its compressed form is copied.
+    Compressed(Vec<u8>),
+    /// It is written from where it is.
+    Large { large: Large, compressed: bool },
+}
+
+impl Prepared {
+    /// `write` with its value as it will be stored.
+    pub(crate) fn apply<'a>(&'a self, write: Write<'a>) -> Write<'a> {
+        match self {
+            Prepared::AsIs => write,
+            Prepared::Compressed(value) => Write { value: Some(value), compressed: true, ..write },
+            Prepared::Large { large, compressed } => {
+                Write { value: Some(&large.bytes), compressed: *compressed, large: Some(large), ..write }
+            }
+        }
+    }
+}
+
+/// Whether `write` can be logged as it is.
+pub(crate) fn is_ready(codec: Option<Codec>, write: &Write<'_>) -> bool {
+    write.value.is_none_or(|value| value.len() < LARGE_LEN && (codec.is_none() || value.len() < LEN_MIN))
+}
+
+/// Makes the value of `write` ready to be logged.
+pub(crate) async fn prepare(codec: Option<Codec>, write: &Write<'_>, turn: &mut Turn) -> Prepared {
+    let Some(value) = write.value else { return Prepared::AsIs };
+    let compressed = match codec {
+        Some(codec) => compress(codec, value, turn).await,
+        None => None,
+    };
+    let (bytes, crc, compressed) = match compressed {
+        Some(stored) if stored.len() < LARGE_LEN => return Prepared::Compressed(stored),
+        Some(stored) => {
+            let crc = turn::checksum(0, &stored, turn).await;
+            (stored.into(), crc, true)
+        }
+        None if value.len() < LARGE_LEN => return Prepared::AsIs,
+        None => match write.shared {
+            Some(shared) => (shared.clone(), turn::checksum(0, shared, turn).await, false),
+            None => {
+                let mut copy = Vec::with_capacity(value.len());
+                let crc = turn::copy_and_checksum(0, value, &mut copy, turn).await;
+                (copy.into(), crc, false)
+            }
+        },
+    };
+    Prepared::Large { large: Large { bytes, crc }, compressed }
+}
+
 /// The compressed form of `value`, if that saves enough.
 pub(crate) async fn compress(codec: Codec, value: &[u8], turn: &mut Turn) -> Option<Vec<u8>> {
     if value.len() < LEN_MIN {
@@ -152,5 +222,7 @@ pub(crate) async fn check(stored: &[u8], turn: &mut Turn) -> std::result::Result
     Ok(())
 }
 
+#[cfg(all(test, feature = "lz4"))]
+mod large;
 #[cfg(all(test, feature = "lz4"))]
 mod tests;

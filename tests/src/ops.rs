@@ -295,7 +295,12 @@ impl Habits {
         if random.chance(self.deletes) {
             return delete(key);
         }
-        let len = if random.chance(self.big_values) { 200 + random.below(6_000) } else { random.below(60) };
+        let len = match random.chance(self.big_values) {
+            true => 200 + random.below(6_000),
+            false => random.below(60),
+        };
+        // Some are large enough to be written from where they are.
+        let len = if len > 200 && len.is_multiple_of(16) { 64 * 1024 + len } else { len };
         let ttl = random.chance(self.ttls).then(|| random.pick(&[0, 1, 40, 900, 30_000]));
         WriteOp { key, len: Some(len as u32), ttl }
     }

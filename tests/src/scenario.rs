@@ -329,7 +329,7 @@ pub fn close() -> Scenario {
     Scenario { before: garbage(), body }
 }
 
-/// Values larger than a segment.
+/// Values larger than a segment, some so large that they are never copied.
 pub fn large_values() -> Scenario {
     let body = vec![
         write(put(8, 10), Deferred),
@@ -337,6 +337,9 @@ pub fn large_values() -> Scenario {
         write(put(10, 20_000), Deferred),
         Op::Batch(vec![put(11, 5_000), put(12, 10)], Written),
         write(put(9, 10), Synced),
+        write(put(13, 70_000), Written),
+        Op::Batch(vec![put(11, 66_000), put(14, 20), put(12, 80_000)], Synced),
+        write(put(10, 20), Deferred),
         Op::Compact,
     ];
     Scenario { before: vec![write(put(20, 10), Synced), Op::Close], body }

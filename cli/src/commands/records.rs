@@ -31,7 +31,7 @@ pub(super) async fn put(db: &Db, key: &OsStr, value: &OsStr, ttl: Option<Duratio
         let mut value = Vec::new();
         let input = io::stdin().lock().take(VALUE_LEN_READ).read_to_end(&mut value);
         input.map_err(|cause| Failure::io("cannot read the value from standard input", cause))?;
-        db.put_with(bytes(key), value, options).await?;
+        db.write_with(WriteBatch::new().put_bytes(bytes(key), value), options).await?;
     } else {
         db.put_with(bytes(key), bytes(value), options).await?;
     }

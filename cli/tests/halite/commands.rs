@@ -51,6 +51,17 @@ fn values_are_compressed_where_that_is_asked_for() {
 }
 
 #[test]
+fn large_values_come_from_standard_input_and_go_to_standard_output() {
+    let place = Place::new();
+    let value = "0123456789abcdef".repeat(5 << 16);
+    assert_eq!(place.feed(&["put", "large", "-"], value.as_bytes()).out, "OK\n");
+    assert!(place.ok(&["get", "large", "--raw"]) == value);
+    place.ok(&["compact"]);
+    assert!(place.ok(&["get", "large", "--raw"]) == value);
+    assert!(place.ok(&["verify"]).contains("no damage"));
+}
+
+#[test]
 fn values_come_from_standard_input() {
     let place = Place::new();
     let value = "line one\nline two\n";

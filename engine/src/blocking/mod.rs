@@ -156,6 +156,11 @@ impl Db {
         self.inner.run(self.as_async().put_with(key, value, options))
     }
 
+    /// Sets `key` to `value`, whose memory is kept rather than copied where it is a large one.
+    pub fn put_bytes(&self, key: impl AsRef<[u8]>, value: impl Into<Bytes>) -> Result<()> {
+        self.inner.run(self.as_async().put_bytes(key, value))
+    }
+
     /// Deletes `key`; no error where it is not there.
     pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<()> {
         self.inner.run(self.as_async().delete(key))

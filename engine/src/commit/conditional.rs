@@ -1,8 +1,8 @@
 //! Commits on condition: what transactions ask of the log.
 
-use super::Log;
 use super::condition::Condition;
 use super::window::Era;
+use super::{Log, applied};
 use crate::batch::Write;
 use crate::{Durability, Result, Seq};
 use std::sync::Arc;
@@ -47,6 +47,16 @@ impl Log {
     where
         W: ExactSizeIterator<Item = Write<'a>> + Clone,
     {
+        let prepared = self.prepare(writes.clone()).await;
+        self.catch_up(condition).await?;
+        match prepared {
+            None => self.commit_prepared(Some(condition), writes, level).await,
+            Some(prepared) => self.commit_prepared(Some(condition), applied(writes, &prepared), level).await,
+        }
+    }
+
+    /// Compares `condition` with most of what has been ordered since it was last: little is left to do under the lock then.
+    async fn catch_up(&self, condition: &mut Condition) -> Result<()> {
         for _ in 0..ROUNDS_MAX {
             let (memtables, until) = {
                 let queue = self.queue.lock();
@@ -58,7 +68,7 @@ impl Log {
             };
             condition.catch_up(&memtables, until).await?;
         }
-        self.commit_on(Some(condition), writes, level).await
+        Ok(())
     }
 
     /// Waits until readers see the commit `seq`.

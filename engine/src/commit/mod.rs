@@ -35,8 +35,9 @@ use crate::format::names::SegmentId;
 use crate::memtable::Memtable;
 use crate::segment::TailRoom;
 use crate::turn::Turn;
+use crate::value::{self, Prepared};
 use crate::versions::Versions;
-use crate::{Durability, Error, Options, Result, Seq, tasks, value};
+use crate::{Durability, Error, Options, Result, Seq, tasks};
 use driver::Driver;
 use parking_lot::Mutex;
 use queue::{Admission, Entered, Queue};
@@ -118,31 +119,29 @@ impl Log {
     where
         W: ExactSizeIterator<Item = Write<'a>> + Clone,
     {
-        self.commit_on(None, writes, level).await
+        match self.prepare(writes.clone()).await {
+            None => self.commit_prepared(None, writes, level).await,
+            Some(prepared) => self.commit_prepared(None, applied(writes, &prepared), level).await,
+        }
     }
 
-    /// Compresses what is to be, outside of all locks, and commits.
-    async fn commit_on<'a, W>(&self, on: Option<&mut Condition>, writes: W, level: Durability) -> Result<()>
+    /// Makes the values of `writes` ready to be logged, outside of all locks; `None` where they are.
+    async fn prepare<'a, W>(&self, writes: W) -> Option<Vec<Prepared>>
     where
         W: ExactSizeIterator<Item = Write<'a>> + Clone,
     {
-        let Some(codec) = self.codec else { return self.commit_stored(on, writes, level).await };
-        let mut compressed = Vec::with_capacity(writes.len());
-        let mut turn = Turn::default();
-        for write in writes.clone() {
-            compressed.push(match write.value {
-                Some(value) => value::compress(codec, value, &mut turn).await,
-                None => None,
-            });
+        if writes.clone().all(|write| value::is_ready(self.codec, &write)) {
+            return None;
         }
-        let stored = writes.zip(&compressed).map(|(write, compressed)| match compressed {
-            Some(value) => Write { value: Some(value), compressed: true, ..write },
-            None => write,
-        });
-        self.commit_stored(on, stored, level).await
+        let mut prepared = Vec::with_capacity(writes.len());
+        let mut turn = Turn::default();
+        for write in writes {
+            prepared.push(value::prepare(self.codec, &write, &mut turn).await);
+        }
+        Some(prepared)
     }
 
-    async fn commit_stored<'a, W>(&self, mut on: Option<&mut Condition>, writes: W, level: Durability) -> Result<()>
+    async fn commit_prepared<'a, W>(&self, mut on: Option<&mut Condition>, writes: W, level: Durability) -> Result<()>
     where
         W: ExactSizeIterator<Item = Write<'a>> + Clone,
     {
@@ -199,6 +198,7 @@ impl Log {
                 if level != Durability::Synced && was_idle {
                     self.unsynced.notify_one();
                 }
+                queue.pass_on_what_is_too_long(&mut |prior| (self.new_draft)(prior), &self.versions);
                 let due = queue.is_due();
                 drop(queue);
                 if due && matches!(entered, Entered::Done) {
@@ -439,6 +439,14 @@ impl std::fmt::Debug for Log {
     }
 }
 
+/// `writes` with their values as they will be stored.
+fn applied<'a: 'b, 'b, W>(writes: W, prepared: &'b [Prepared]) -> impl ExactSizeIterator<Item = Write<'b>> + Clone
+where
+    W: ExactSizeIterator<Item = Write<'a>> + Clone + 'b,
+{
+    writes.zip(prepared).map(|(write, prepared)| prepared.apply(write))
+}
+
 /// The record that `write` becomes.
 fn new_record<'a>(write: &Write<'a>, seq: Seq, last_of_batch: bool) -> NewRecord<'a> {
     let kind = if write.value.is_some() { Kind::Put } else { Kind::Tombstone };
@@ -452,6 +460,8 @@ fn new_record<'a>(write: &Write<'a>, seq: Seq, last_of_batch: bool) -> NewRecord
 pub(crate) struct Size {
     /// In the log.
     len: u64,
+    /// Of that, the large values, which are not copied.
+    large: u64,
     /// Behind it, once it is sealed.
     tail: TailRoom,
 }
@@ -464,6 +474,7 @@ impl Size {
             let record = new_record(&write, seq, false);
             let len = record.encoded_len(stream);
             size.len += len as u64;
+            size.large += write.large.map_or(0, |large| large.bytes.len() as u64);
             size.tail.add(record.key.len(), len, record.expires_at);
             seq += 1;
         }

@@ -8,8 +8,9 @@
 //! 1. The order in which commits enter is the order of their sequence numbers, of their bytes in the log and of their
 //!    visibility.
 //! 2. After a failure no commit enters any more, and every waiting commit gets an answer.
-//! 3. No more than [`Options::unsealed_max`] full segments wait for their seal because of commits, and no more than
-//!    [`UNWRITTEN_MAX`] bytes (and one commit) for being written.
+//! 3. No more than [`Options::unsealed_max`] full segments wait for their seal because of commits, nor more bytes (and one
+//!    commit) than that many segments should have, and no more than [`UNWRITTEN_MAX`] bytes (and one commit) for being
+//!    written.
 
 use super::line::{Answer, Answers, Line, stopped_by};
 use super::room::{Demand, Room};
@@ -87,8 +88,8 @@ pub(crate) struct Queue {
 
     // How far the log is, and who waits.
     line: Line,
-    /// Segments that are full but not yet sealed.
-    unsealed: usize,
+    /// The lengths of the segments that are full but not yet sealed.
+    unsealed: VecDeque<u64>,
     /// Segments that were sealed since the opening.
     seals: u64,
     seal_failure: Option<Error>,
@@ -120,7 +121,7 @@ impl Queue {
             sync_wanted: false,
             stopping: false,
             line: Line::new(next_seq - 1),
-            unsealed: 0,
+            unsealed: VecDeque::new(),
             seals: 0,
             seal_failure: None,
             failed: None,
@@ -149,7 +150,7 @@ impl Queue {
         if self.stopping {
             return Err(Error::new(ErrorKind::Closed, "the database is closed"));
         }
-        let Size { len, tail } = size;
+        let Size { len, tail, .. } = size;
         if len > SEGMENT_BYTES_LIMIT {
             let message = format!("batch too large len={len} max={SEGMENT_BYTES_LIMIT}");
             return Err(Error::new(ErrorKind::InvalidInput, message));
@@ -159,7 +160,7 @@ impl Queue {
         }
         let is_full = self.full || self.end_with(len) + END_LEN > self.segment_bytes_max;
         if is_full && !self.active.memtable.is_empty() {
-            if self.unsealed >= self.unsealed_max {
+            if self.is_behind() {
                 return match &self.seal_failure {
                     Some(cause) => Err(Error::caused_by(
                         cause.kind(),
@@ -198,13 +199,9 @@ impl Queue {
             self.group.start = self.offset;
             self.offset += MARK_LEN;
         }
-        let base = self.offset;
-        let piece = self.encode(writes, size.len);
+        self.encode(writes, (size.len - size.large) as usize);
         self.tail = self.tail.and(size.tail);
-        self.offset = base + piece.len() as u64;
-        self.active.memtable.insert(piece.clone(), base as u32, &self.placed);
-        self.unwritten += piece.len() as u64;
-        self.group.pieces.push(piece);
+        self.unwritten += size.len;
         self.group.end = self.offset;
         self.group.level = self.group.level.max(Some(level));
         self.group.last_seq = self.next_seq - 1;
@@ -215,28 +212,54 @@ impl Queue {
         Entered::Waits(self.line.wait(self.group.last_seq, level))
     }
 
-    fn encode<'a>(&mut self, writes: impl ExactSizeIterator<Item = Write<'a>>, len: u64) -> Bytes {
-        let len = len as usize;
+    /// Encodes `writes`, which take `len` bytes but for large values, and enters them into memtable and group.
+    fn encode<'a>(&mut self, writes: impl ExactSizeIterator<Item = Write<'a>>, len: usize) {
         if self.buffer.capacity() < len {
             let chunk = BUFFER_LEN.min(self.segment_bytes_max / 4) as usize;
             self.buffer = BytesMut::with_capacity(chunk.max(len));
         }
-        self.placed.clear();
         let stream = self.active.stream();
         let count = writes.len();
         for (index, write) in writes.enumerate() {
+            if write.large.is_some() {
+                self.enter_piece();
+            }
             let start = self.buffer.len();
             let record = new_record(&write, self.next_seq, index + 1 == count);
-            record.encode(&stream, self.offset + start as u64, &mut self.buffer);
-            self.placed.push(Placed {
-                start: start as u32,
-                len: (self.buffer.len() - start) as u32,
-                hash: hash::hash(self.hash_seed, write.key),
-                seq: self.next_seq,
-            });
+            let offset = self.offset + start as u64;
+            let len = match write.large {
+                None => record.encode(&stream, offset, &mut self.buffer),
+                Some(large) => record.encode_without_value(&stream, offset, large.crc, &mut self.buffer),
+            };
+            let hash = hash::hash(self.hash_seed, write.key);
+            let placed = Placed { start: start as u32, len: len as u32, hash, seq: self.next_seq };
             self.next_seq += 1;
+            match write.large {
+                None => self.placed.push(placed),
+                Some(large) => self.enter_large(placed, &large.bytes),
+            }
         }
-        self.buffer.split().freeze()
+        self.enter_piece();
+    }
+
+    /// Enters the records that the buffer holds.
+    fn enter_piece(&mut self) {
+        if self.buffer.is_empty() {
+            return;
+        }
+        let piece = self.buffer.split().freeze();
+        self.active.memtable.insert(piece.clone(), self.offset as u32, &self.placed);
+        self.placed.clear();
+        self.offset += piece.len() as u64;
+        self.group.pieces.push(piece);
+    }
+
+    /// Enters the one record whose head the buffer holds, and whose value is `value`.
+    fn enter_large(&mut self, placed: Placed, value: &Bytes) {
+        let head = self.buffer.split().freeze();
+        self.active.memtable.insert_large(head.clone(), value.clone(), self.offset as u32, placed);
+        self.offset += u64::from(placed.len);
+        self.group.pieces.extend([head, value.clone()]);
     }
 
     /// Asks for everything that has entered to be made durable.
@@ -290,7 +313,7 @@ impl Queue {
         (self.full, self.tail) = (false, TailRoom::default());
         self.room.begin_segment();
         self.buffer = BytesMut::new();
-        self.unsealed += 1;
+        self.unsealed.push_back(end);
     }
 
     /// The segment of `draft` takes no more: the next commit begins another one, once few enough wait for their seal.
@@ -397,7 +420,7 @@ impl Queue {
     pub(crate) fn sealed(&mut self, outcome: Result<()>) {
         match outcome {
             Ok(()) => {
-                self.unsealed -= 1;
+                self.unsealed.pop_front();
                 self.seals += 1;
                 self.seal_failure = None;
             }
@@ -410,7 +433,22 @@ impl Queue {
     }
 
     pub(crate) fn unsealed(&self) -> usize {
-        self.unsealed
+        self.unsealed.len()
+    }
+
+    /// Whether so much waits for its seal that writers have to wait too: too many segments, or, where large values have made
+    /// them longer than they should be, too many bytes, which are in memory.
+    fn is_behind(&self) -> bool {
+        let bytes: u64 = self.unsealed.iter().sum();
+        self.unsealed.len() >= self.unsealed_max || bytes > self.segment_bytes_max * self.unsealed_max as u64
+    }
+
+    /// Ends the active segment where one commit has made it longer than a segment should be, unless that would be too much to
+    /// be sealed: its memory is wanted.
+    pub(crate) fn pass_on_what_is_too_long(&mut self, new: &mut dyn FnMut(Prior) -> Arc<Draft>, versions: &Versions) {
+        if self.offset + END_LEN > self.segment_bytes_max && !self.is_behind() {
+            self.rotate(new, versions);
+        }
     }
 
     /// Segments that were sealed since the opening.

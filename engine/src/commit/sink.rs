@@ -4,11 +4,12 @@ use super::Draft;
 use super::work::Group;
 use crate::core::{Core, Epoch};
 use crate::error::ErrorKind;
-use crate::format::fragment::{Fragment, FragmentKind, Slice};
+use crate::format::fragment::{FRAGMENT_HEADER_LEN, Fragment, FragmentKind, Slice};
 use crate::format::mark::{END_LEN, End, MARK_LEN, Mark};
 use crate::format::names::{FragmentId, Name, SegmentId};
 use crate::publish::{UNKNOWN_RETRIES, read_all};
 use crate::segment::Segment;
+use crate::turn::{self, Turn};
 use crate::{Error, Result};
 use bytes::{Bytes, BytesMut};
 use halite_backends::{self as backends, Appender, Path};
@@ -226,6 +227,19 @@ fn mark(core: &Core, draft: &Draft, offset: u64, durable: u64) -> Bytes {
     frame.freeze()
 }
 
+/// The bytes of `fragment`, however long its payload.
+async fn encode(fragment: &Fragment, payload: &[Bytes]) -> Bytes {
+    let payload_len: usize = payload.iter().map(Bytes::len).sum();
+    let mut out = Vec::with_capacity(FRAGMENT_HEADER_LEN + payload_len);
+    out.resize(FRAGMENT_HEADER_LEN, 0);
+    let (mut crc, mut turn) = (fragment.payload_seed(), Turn::default());
+    for piece in payload {
+        crc = turn::copy_and_checksum(crc, piece, &mut out, &mut turn).await;
+    }
+    out[..FRAGMENT_HEADER_LEN].copy_from_slice(&fragment.encode_header(payload_len, crc));
+    out.into()
+}
+
 /// The log as objects, each created once.
 #[derive(Debug)]
 pub(crate) struct Fragments {
@@ -251,7 +265,7 @@ impl Fragments {
         let id = FragmentId { epoch: core.epoch.epoch, nonce: core.epoch.nonce, number: self.next };
         let (write_nonce, time, kind) = (core.random.next(), core.clock.now(), FragmentKind::Data(slice));
         let fragment = Fragment { database: core.epoch.database, id, write_nonce, time, kind };
-        self.create(core, write_nonce, fragment.encode(&group.pieces)).await?;
+        self.create(core, write_nonce, encode(&fragment, &group.pieces).await).await?;
         self.next += 1;
         if self.next - self.first >= u64::from(core.options.segment_fragments_max) {
             core.log.fill_up(&draft);

@@ -30,7 +30,7 @@ async fn a_panic_of_the_committer_is_a_failure_like_others() {
     let log = Arc::new(Log::new(&Options::default(), HASH_SEED, false, versions, Box::new(new_draft), prior));
     let _keeper = log.start(async { panic!("a broken promise") });
     for _ in 0..2 {
-        let write = Write { key: b"k", value: Some(b"v"), compressed: false, expires_at: None };
+        let write = Write::new(b"k", Some(b"v"), None);
         let told = log.commit(std::iter::once(write), Durability::Synced).await;
         assert_eq!(told.unwrap_err().kind(), ErrorKind::Poisoned);
     }

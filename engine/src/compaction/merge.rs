@@ -139,7 +139,7 @@ impl Merge<'_> {
                 self.open.insert(SortedWriter::new(&*core.backend, &header).await?)
             }
         };
-        open.push_shared(seal::rewritten(record), Some(value)).await
+        open.push(seal::rewritten(record), Some(value)).await
     }
 
     async fn finish_open(&mut self) -> Result<()> {

@@ -74,6 +74,7 @@ impl Source {
             Source::Run(run) => Ok(match run.advance()? {
                 Step::Ready => Move::Ready,
                 Step::End => Move::End,
+                Step::Again => Move::Again,
                 Step::Need(range) => {
                     needs.push(Need { source: index, segment: run.segment().segment().clone(), range });
                     Move::Need

@@ -27,7 +27,8 @@ impl MergedRecord {
         self.superseded
     }
 
-    /// The value as it is stored, compressed or not, shared: what [`SortedWriter::push_shared`](crate::segment::SortedWriter::push_shared) takes.
+    /// The value as it is stored, compressed or not, shared: what [`SortedWriter`](crate::segment::SortedWriter)
+    /// takes.
     pub(crate) fn value(&self) -> &Bytes {
         self.value.stored().0
     }

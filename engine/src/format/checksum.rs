@@ -29,6 +29,11 @@ pub(crate) fn append(crc: u32, bytes: &[u8]) -> u32 {
     crc32c::crc32c_append(crc, bytes)
 }
 
+/// The checksum `crc` continued by `len` bytes whose own checksum, continued from nothing, is `of_bytes`.
+pub(crate) fn join(crc: u32, of_bytes: u32, len: usize) -> u32 {
+    crc32c::crc32c_combine(crc, of_bytes, len)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -46,6 +51,15 @@ mod tests {
         assert_eq!(seed(0, 0), 0);
         assert_eq!(seed(0x1111_2222_3333_4444, 3), 0x2222_6666 ^ 0xdaa6_6d13);
         assert_eq!(crc(7, 9, b"halite"), append(append(seed(7, 9), b"hal"), b"ite"));
+    }
+
+    #[test]
+    fn sums_made_apart_are_joined() {
+        let bytes: Vec<u8> = (0..1000_u32).map(|i| (i * 7) as u8).collect();
+        for (seed, at) in [(0, 0), (0, 1000), (seed(3, 5), 1), (seed(7, 9), 500), (u32::MAX, 999), (1, 1000)] {
+            let (front, back) = bytes.split_at(at);
+            assert_eq!(join(append(seed, front), append(0, back), back.len()), append(seed, &bytes), "{seed} {at}");
+        }
     }
 
     #[test]

@@ -105,11 +105,6 @@ impl Slice {
         Stream { salt: self.salt, base_seq: self.base_seq }
     }
 
-    fn checksum(&self, payload: &[Bytes]) -> u32 {
-        let seed = checksum::seed(self.salt, self.first_offset);
-        payload.iter().fold(seed, |crc, piece| checksum::append(crc, piece))
-    }
-
     /// Where a payload of `len` bytes may lie.
     fn fits(&self, len: u64) -> bool {
         let end = self.first_offset.checked_add(len);
@@ -120,9 +115,25 @@ impl Slice {
 impl Fragment {
     /// The fragment's bytes, its payload (none in a fence) in any number of pieces.
     pub(crate) fn encode(&self, payload: &[Bytes]) -> Bytes {
-        let payload_len: usize = payload.iter().map(Bytes::len).sum();
+        let payload_len = payload.iter().map(Bytes::len).sum();
+        let crc = payload.iter().fold(self.payload_seed(), |crc, piece| checksum::append(crc, piece));
         let mut out = Vec::with_capacity(FRAGMENT_HEADER_LEN + payload_len);
-        out.resize(FRAGMENT_HEADER_LEN, 0);
+        out.extend_from_slice(&self.encode_header(payload_len, crc));
+        payload.iter().for_each(|piece| out.extend_from_slice(piece));
+        out.into()
+    }
+
+    /// What the checksum of its payload goes on from.
+    pub(crate) fn payload_seed(&self) -> u32 {
+        match &self.kind {
+            FragmentKind::Data(slice) => checksum::seed(slice.salt, slice.first_offset),
+            FragmentKind::Fence => 0,
+        }
+    }
+
+    /// What stands before a payload of that length and checksum.
+    pub(crate) fn encode_header(&self, payload_len: usize, payload_crc: u32) -> [u8; FRAGMENT_HEADER_LEN] {
+        let mut out = [0; FRAGMENT_HEADER_LEN];
         out[..DATABASE].copy_from_slice(&preamble::encode(MAGIC_FRAGMENT, 0));
         out[DATABASE..EPOCH].copy_from_slice(&self.database);
         out[EPOCH..NONCE].copy_from_slice(&self.id.epoch.to_le_bytes());
@@ -139,7 +150,7 @@ impl Fragment {
                 assert!(slice.segment != 0, "segments are numbered from 1");
                 assert!(slice.fits(payload_len as u64), "slice at {} len {payload_len}", slice.first_offset);
                 out[KIND..PAYLOAD_CRC].copy_from_slice(&KIND_DATA.to_le_bytes());
-                out[PAYLOAD_CRC..PAYLOAD_LEN].copy_from_slice(&slice.checksum(payload).to_le_bytes());
+                out[PAYLOAD_CRC..PAYLOAD_LEN].copy_from_slice(&payload_crc.to_le_bytes());
                 out[PAYLOAD_LEN..FIRST_OFFSET].copy_from_slice(&(payload_len as u64).to_le_bytes());
                 out[FIRST_OFFSET..SEGMENT].copy_from_slice(&slice.first_offset.to_le_bytes());
                 out[SEGMENT..SALT].copy_from_slice(&slice.segment.to_le_bytes());
@@ -150,25 +161,14 @@ impl Fragment {
         }
         let crc = checksum::crc(0, 0, &out[..CRC]);
         out[CRC..].copy_from_slice(&crc.to_le_bytes());
-        payload.iter().for_each(|piece| out.extend_from_slice(piece));
-        out.into()
+        out
     }
 
     /// Decodes a whole fragment file; gives its payload too, whose checksum has been compared.
     pub(crate) fn decode(bytes: &[u8]) -> Result<(Fragment, &[u8]), Fault> {
-        let (fragment, payload_len, payload_crc) = Fragment::decode_header(bytes)?;
-        let payload = &bytes[FRAGMENT_HEADER_LEN..];
-        if payload.len() as u64 != payload_len {
-            return Err(Damage::mismatch(PAYLOAD_LEN as u64, "payload length", payload_len, payload.len()).into());
-        }
-        if let FragmentKind::Data(slice) = &fragment.kind {
-            let expected = checksum::crc(slice.salt, slice.first_offset, payload);
-            if expected != payload_crc {
-                let (expected, found) = (format_args!("{expected:#010x}"), format_args!("{payload_crc:#010x}"));
-                return Err(Damage::mismatch(PAYLOAD_CRC as u64, "payload checksum", expected, found).into());
-            }
-        }
-        Ok((fragment, payload))
+        let unchecked = UncheckedFragment::decode(bytes)?;
+        let crc = checksum::append(unchecked.fragment.payload_seed(), unchecked.payload);
+        Ok((unchecked.check(crc)?, &bytes[FRAGMENT_HEADER_LEN..]))
     }
 
     /// The header with which `bytes` begins, and length and checksum that it gives for the payload.
@@ -197,6 +197,42 @@ impl Fragment {
         let (write_nonce, time) = (u64_at(bytes, WRITE_NONCE), u64_at(bytes, TIME));
         let fragment = Fragment { database, id, write_nonce, time, kind };
         Ok((fragment, u64_at(bytes, PAYLOAD_LEN), u32_at(bytes, PAYLOAD_CRC)))
+    }
+}
+
+/// A fragment whose payload's checksum is still to be compared: that of a long one takes more than a moment.
+#[derive(Debug)]
+pub(crate) struct UncheckedFragment<'a> {
+    fragment: Fragment,
+    /// Its payload.
+    pub(crate) payload: &'a [u8],
+    payload_crc: u32,
+}
+
+impl<'a> UncheckedFragment<'a> {
+    /// Decodes a whole fragment file.
+    pub(crate) fn decode(bytes: &'a [u8]) -> Result<UncheckedFragment<'a>, Fault> {
+        let (fragment, payload_len, payload_crc) = Fragment::decode_header(bytes)?;
+        let payload = &bytes[FRAGMENT_HEADER_LEN..];
+        if payload.len() as u64 != payload_len {
+            return Err(Damage::mismatch(PAYLOAD_LEN as u64, "payload length", payload_len, payload.len()).into());
+        }
+        Ok(UncheckedFragment { fragment, payload, payload_crc })
+    }
+
+    /// What the checksum of the payload goes on from.
+    pub(crate) fn seed(&self) -> u32 {
+        self.fragment.payload_seed()
+    }
+
+    /// The fragment, if `crc` is its payload's checksum.
+    pub(crate) fn check(self, crc: u32) -> Result<Fragment, Fault> {
+        let UncheckedFragment { fragment, payload_crc: found, .. } = self;
+        if crc != found {
+            let (expected, found) = (format_args!("{crc:#010x}"), format_args!("{found:#010x}"));
+            return Err(Damage::mismatch(PAYLOAD_CRC as u64, "payload checksum", expected, found).into());
+        }
+        Ok(fragment)
     }
 }
 

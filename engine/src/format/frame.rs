@@ -124,12 +124,18 @@ impl NewRecord<'_> {
     }
 
     /// As [`encode`](NewRecord::encode), but leaves out the value, which is to follow: for values that are written from
-    /// where they are. Gives the length of the whole record.
-    pub(crate) fn encode_without_value(&self, stream: &Stream, offset: u64, out: &mut BytesMut) -> usize {
+    /// where they are. `value_crc` is the value's own checksum, continued from nothing. Gives the length of the whole record.
+    pub(crate) fn encode_without_value(
+        &self,
+        stream: &Stream,
+        offset: u64,
+        value_crc: u32,
+        out: &mut BytesMut,
+    ) -> usize {
         let (mut head, head_len) = self.head(stream);
         let len = self.len_with(head_len, offset);
         let crc = stream.crc(offset, &head[CRC_LEN..head_len]);
-        let crc = checksum::append(checksum::append(crc, self.key), self.value);
+        let crc = checksum::join(checksum::append(crc, self.key), value_crc, self.value.len());
         head[..CRC_LEN].copy_from_slice(&crc.to_le_bytes());
         out.reserve(head_len + self.key.len());
         out.extend_from_slice(&head[..head_len]);
@@ -240,10 +246,84 @@ pub(crate) fn decode_record<'a>(stream: &Stream, offset: u64, bytes: &'a [u8]) -
     decode_record_as::<true>(stream, offset, bytes)
 }
 
+/// As [`decode_record`], unless the record has more than `len_max` bytes: then it is `None`, and nothing but its bounds has
+/// been looked at.
+#[inline]
+pub(crate) fn decode_short_record<'a>(
+    stream: &Stream,
+    offset: u64,
+    bytes: &'a [u8],
+    len_max: usize,
+) -> Result<Option<Record<'a>>> {
+    let record = Unchecked::new(stream, offset, bytes)?;
+    if record.outline.len > len_max {
+        return Ok(None);
+    }
+    verify(stream, offset, &bytes[..record.outline.len])?;
+    record.outline.whole(stream, offset, bytes).map(Some)
+}
+
 /// As [`decode_record`], without comparing the checksum: for bytes that never left this process's memory.
 #[inline]
 pub(crate) fn decode_record_unverified<'a>(stream: &Stream, offset: u64, bytes: &'a [u8]) -> Result<Record<'a>> {
     decode_record_as::<false>(stream, offset, bytes)
+}
+
+/// As [`decode_record_unverified`], of a record whose value lies elsewhere: `head` is all before it.
+pub(crate) fn decode_record_apart<'a>(
+    stream: &Stream,
+    offset: u64,
+    head: &'a [u8],
+    value: &'a [u8],
+) -> Result<Record<'a>> {
+    let flags = head.get(CRC_LEN).copied().unwrap_or_default();
+    if !is_record(flags) {
+        return Err(no_record(offset, flags));
+    }
+    let len = head.len() + value.len();
+    let outline = Outline::read(flags, offset, head, len)?;
+    if (outline.value_at, outline.len) != (head.len(), len) {
+        return Err(Damage::mismatch(offset, "record length", outline.len, len));
+    }
+    outline.record(stream, offset, &head[outline.key_at..], value)
+}
+
+/// A record whose checksum is still to be compared: for long ones, which take more than a moment.
+#[derive(Debug)]
+pub(crate) struct Unchecked<'a> {
+    stream: Stream,
+    offset: u64,
+    bytes: &'a [u8],
+    outline: Outline,
+}
+
+impl<'a> Unchecked<'a> {
+    /// The record with which `bytes` begins, at `offset` of its segment.
+    #[inline]
+    pub(crate) fn new(stream: &Stream, offset: u64, bytes: &'a [u8]) -> Result<Unchecked<'a>> {
+        let Some(&flags) = bytes.get(CRC_LEN) else {
+            return Err(cut_short(offset, bytes));
+        };
+        if !is_record(flags) {
+            return Err(no_record(offset, flags));
+        }
+        let outline = Outline::read(flags, offset, bytes, bytes.len())?;
+        Ok(Unchecked { stream: *stream, offset, bytes, outline })
+    }
+
+    /// What the checksum goes on from, and the bytes that it covers.
+    pub(crate) fn covered(&self) -> (u32, &'a [u8]) {
+        (checksum::seed(self.stream.salt, self.offset), &self.bytes[CRC_LEN..self.outline.len])
+    }
+
+    /// The record, if `crc` is its checksum.
+    pub(crate) fn check(self, crc: u32) -> Result<Record<'a>> {
+        let found = u32_at(self.bytes, 0);
+        if crc != found {
+            return Err(wrong_checksum(self.offset, crc, found));
+        }
+        self.outline.whole(&self.stream, self.offset, self.bytes)
+    }
 }
 
 #[inline]
@@ -254,11 +334,11 @@ fn decode_record_as<'a, const VERIFY: bool>(stream: &Stream, offset: u64, bytes:
     if !is_record(flags) {
         return Err(no_record(offset, flags));
     }
-    let outline = Outline::read(flags, offset, bytes)?;
+    let outline = Outline::read(flags, offset, bytes, bytes.len())?;
     if VERIFY {
         verify(stream, offset, &bytes[..outline.len])?;
     }
-    outline.record(stream, offset, bytes)
+    outline.whole(stream, offset, bytes)
 }
 
 /// The length that the head of the record with which `bytes` begins tells, unverified: how much to fetch before it can be
@@ -299,6 +379,7 @@ fn decode_mark(stream: &Stream, offset: u64, bytes: &[u8], flags: u8) -> Result<
 }
 
 /// Where the parts of a record lie; nothing is made of it before its checksum has been compared.
+#[derive(Debug)]
 struct Outline {
     flags: u8,
     seq_above_base: u64,
@@ -309,9 +390,10 @@ struct Outline {
 }
 
 impl Outline {
-    /// Checks the record's bounds: guarantee 2 of [`format`](super).
+    /// Checks the bounds of the record that begins with `bytes`, and has `available` bytes at most: guarantee 2 of
+    /// [`format`](super).
     #[inline]
-    fn read(flags: u8, offset: u64, bytes: &[u8]) -> Result<Outline> {
+    fn read(flags: u8, offset: u64, bytes: &[u8], available: usize) -> Result<Outline> {
         if flags & !(KIND_MASK | HAS_EXPIRY | COMPRESSED | LAST_OF_BATCH) != 0 {
             return Err(Damage::new(offset, format!("no frame has these flags found={flags:#04x}")));
         }
@@ -330,8 +412,8 @@ impl Outline {
         let key_at = CRC_LEN + 1 + head.at();
         let value_at = key_at + key_len;
         let len = value_at + value_len;
-        if len > bytes.len() {
-            return Err(too_long(offset, len, bytes));
+        if len > available {
+            return Err(too_long(offset, len, available));
         }
         if !ends_within_stream(offset, len) {
             return Err(beyond(offset, len));
@@ -339,9 +421,14 @@ impl Outline {
         Ok(Outline { flags, seq_above_base, expires_at, key_at, value_at, len })
     }
 
-    /// The record, its checksum compared or not.
+    /// The record with which `bytes` begins, its checksum compared or not.
     #[inline]
-    fn record<'a>(&self, stream: &Stream, offset: u64, bytes: &'a [u8]) -> Result<Record<'a>> {
+    fn whole<'a>(&self, stream: &Stream, offset: u64, bytes: &'a [u8]) -> Result<Record<'a>> {
+        self.record(stream, offset, &bytes[self.key_at..self.value_at], &bytes[self.value_at..self.len])
+    }
+
+    #[inline]
+    fn record<'a>(&self, stream: &Stream, offset: u64, key: &'a [u8], value: &'a [u8]) -> Result<Record<'a>> {
         let Some(seq) = stream.base_seq.checked_add(self.seq_above_base) else {
             return Err(Damage::new(offset, "seq beyond 64 bits"));
         };
@@ -354,8 +441,8 @@ impl Outline {
         Ok(Record {
             seq,
             kind,
-            key: &bytes[self.key_at..self.value_at],
-            value: &bytes[self.value_at..self.len],
+            key,
+            value,
             compressed,
             expires_at: self.expires_at,
             last_of_batch: self.flags & LAST_OF_BATCH != 0,
@@ -391,8 +478,8 @@ fn bad_head(offset: u64) -> Damage {
 }
 
 #[cold]
-fn too_long(offset: u64, len: usize, bytes: &[u8]) -> Damage {
-    Damage::mismatch(offset, "record length", len, format_args!("only {} bytes", bytes.len()))
+fn too_long(offset: u64, len: usize, available: usize) -> Damage {
+    Damage::mismatch(offset, "record length", len, format_args!("only {available} bytes"))
 }
 
 #[cold]

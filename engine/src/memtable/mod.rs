@@ -1,7 +1,7 @@
 //! The memtable: the in-memory image of one unsealed segment, and its exact index.
 //!
-//! The image is the log's own bytes, kept in the pieces in which commits encoded them, so that nothing is copied. Every
-//! record of the segment stays: a read takes the newest at or below its sequence number. Keys are hashed; order is made
+//! The image is the log's own bytes, kept in the pieces in which commits encoded them, so that nothing is copied; a large
+//! value is a piece of its own, which its writer may have brought along. Every record of the segment stays: a read takes the newest at or below its sequence number. Keys are hashed; order is made
 //! only when a scan or a seal [asks for it](order).
 //!
 //! # Concurrency
@@ -17,7 +17,7 @@ pub(crate) use order::{Ordered, Progress};
 pub(crate) use since::Change;
 
 use crate::Seq;
-use crate::format::frame::{Kind, Record, Stream, decode_record_unverified};
+use crate::format::frame::{Kind, Record, Stream, decode_record_apart, decode_record_unverified};
 use crate::value::Value;
 use bytes::Bytes;
 use hashbrown::HashTable;
@@ -76,6 +76,32 @@ struct Piece {
     /// Offset of its first byte in the segment.
     base: u32,
     bytes: Bytes,
+    /// Where the piece is all of a record but its value: the value, where its writer had it.
+    value: Option<Box<Bytes>>,
+}
+
+impl Piece {
+    /// The record that begins at `start`.
+    #[inline]
+    fn decode(&self, stream: &Stream, start: u32) -> Record<'_> {
+        let offset = u64::from(self.base) + u64::from(start);
+        let bytes = &self.bytes[start as usize..];
+        // The image was encoded, or checked, by this process.
+        match &self.value {
+            None => decode_record_unverified(stream, offset, bytes),
+            Some(value) => decode_record_apart(stream, offset, bytes, value),
+        }
+        .expect("the image holds whole records")
+    }
+
+    /// A key or value of the piece, shared.
+    #[inline]
+    fn share(&self, part: &[u8]) -> Bytes {
+        match &self.value {
+            Some(value) if value.as_ptr() == part.as_ptr() && !part.is_empty() => Bytes::clone(value),
+            _ => self.bytes.slice_ref(part),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -109,22 +135,31 @@ impl Memtable {
 
     /// Adds the records of `piece`, which lies at offset `base` of the segment, in the order of their sequence numbers.
     pub(crate) fn insert(&self, piece: Bytes, base: u32, records: &[Placed]) {
-        self.add(&piece, base, records, |entry| self.insert_entry(entry, &piece));
+        self.add(Piece { base, bytes: piece, value: None }, records, |entry, piece| self.insert_entry(entry, piece));
+    }
+
+    /// Adds a record whose value stays where it is: `head` is all before that, at offset `base` of the segment.
+    pub(crate) fn insert_large(&self, head: Bytes, value: Bytes, base: u32, placed: Placed) {
+        let piece = Piece { base, bytes: head, value: Some(Box::new(value)) };
+        self.add(piece, &[placed], |entry, piece| self.insert_entry(entry, piece));
     }
 
     /// As [`insert`](Memtable::insert), but the records can only be walked in order, not found by their keys: for whoever
     /// rewrites a log, as recovery does. Finding each key's place is most of the work otherwise.
     pub(crate) fn insert_unindexed(&self, piece: &Bytes, base: u32, records: &[Placed]) {
-        self.add(piece, base, records, |entry| {
+        self.add(Piece { base, bytes: piece.clone(), value: None }, records, |entry, _| {
             self.entries.push(entry);
         });
     }
 
-    fn add(&self, piece: &Bytes, base: u32, records: &[Placed], add: impl Fn(Entry)) {
-        let index = self.pieces.push(Piece { base, bytes: piece.clone() }) as u32;
+    fn add(&self, piece: Piece, records: &[Placed], add: impl Fn(Entry, &Piece)) {
+        let index = self.pieces.push(piece);
+        let piece = &self.pieces[index];
         let mut bytes = 0;
         for placed in records {
-            add(Entry { seq: placed.seq, hash: placed.hash, piece: index, start: placed.start, older: NONE });
+            let entry =
+                Entry { seq: placed.seq, hash: placed.hash, piece: index as u32, start: placed.start, older: NONE };
+            add(entry, piece);
             bytes += u64::from(placed.len);
         }
         self.record_bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -133,9 +168,9 @@ impl Memtable {
         }
     }
 
-    fn insert_entry(&self, mut entry: Entry, piece: &Bytes) {
+    fn insert_entry(&self, mut entry: Entry, piece: &Piece) {
         let hash = entry.hash;
-        let key = self.decode(piece, entry.start, 0).key;
+        let key = piece.decode(&self.stream, entry.start).key;
         let mut index = self.shard(hash).write();
         let same = |&other: &u32| {
             let older = &self.entries[other as usize];
@@ -176,30 +211,22 @@ impl Memtable {
             }
             entry = &self.entries[entry.older as usize];
         }
-        let record = self.record(entry);
-        let value = self.pieces[entry.piece as usize].bytes.slice_ref(record.value);
-        let value = Value::new(value, record.compressed, || None);
+        let piece = &self.pieces[entry.piece as usize];
+        let record = piece.decode(&self.stream, entry.start);
+        let value = Value::new(piece.share(record.value), record.compressed, || None);
         Some(Found { kind: record.kind, seq: record.seq, expires_at: record.expires_at, value })
     }
 
     #[inline]
     fn record(&self, entry: &Entry) -> Record<'_> {
-        let piece = &self.pieces[entry.piece as usize];
-        self.decode(&piece.bytes, entry.start, piece.base)
-    }
-
-    #[inline]
-    fn decode<'a>(&self, piece: &'a Bytes, start: u32, base: u32) -> Record<'a> {
-        let offset = u64::from(base) + u64::from(start);
-        // The image was encoded, or checked, by this process.
-        decode_record_unverified(&self.stream, offset, &piece[start as usize..]).expect("the image holds whole records")
+        self.pieces[entry.piece as usize].decode(&self.stream, entry.start)
     }
 
     #[inline]
     fn item(&self, entry: u32) -> Item<'_> {
         let entry = &self.entries[entry as usize];
         let piece = &self.pieces[entry.piece as usize];
-        Item { record: self.record(entry), hash: entry.hash, offset: piece.base + entry.start }
+        Item { record: piece.decode(&self.stream, entry.start), hash: entry.hash, offset: piece.base + entry.start }
     }
 
     /// The key of entry `entry`.
@@ -213,10 +240,10 @@ impl Memtable {
         self.entries[entry as usize].seq
     }
 
-    /// The image's bytes that `part`, a slice of an entry's record, lies in, shared.
+    /// The key or value of an entry's record, sharing the image's memory.
     #[inline]
-    fn share(&self, entry: u32, part: &[u8]) -> Bytes {
-        self.pieces[self.entries[entry as usize].piece as usize].bytes.slice_ref(part)
+    pub(crate) fn share(&self, entry: u32, part: &[u8]) -> Bytes {
+        self.pieces[self.entries[entry as usize].piece as usize].share(part)
     }
 
     /// The sequence number that no record is below.

@@ -50,7 +50,6 @@ impl Pair {
         let mut piece = BytesMut::new();
         let mut placed = Vec::new();
         for (key, value) in writes {
-            let start = piece.len() as u32;
             let kind = if value.is_some() { Kind::Put } else { Kind::Tombstone };
             let bytes = value.as_deref().unwrap_or_default();
             let record = NewRecord {
@@ -62,15 +61,32 @@ impl Pair {
                 expires_at: None,
                 last_of_batch: true,
             };
-            record.encode(&STREAM, u64::from(self.offset + start), &mut piece);
-            let len = piece.len() as u32 - start;
-            placed.push(Placed { start, len, hash: hash::hash(3, &key), seq: self.next_seq });
+            let hash = hash::hash(3, &key);
+            if self.random.is_multiple_of(7) && value.is_some() {
+                // Its value stays where it is.
+                self.insert_piece(&mut piece, &mut placed);
+                record.encode_without_value(&STREAM, u64::from(self.offset), 0, &mut piece);
+                let len = (piece.len() + bytes.len()) as u32;
+                let placed = Placed { start: 0, len, hash, seq: self.next_seq };
+                let value = Bytes::copy_from_slice(bytes);
+                self.memtable.insert_large(piece.split().freeze(), value, self.offset, placed);
+                self.offset += len;
+            } else {
+                let start = piece.len() as u32;
+                record.encode(&STREAM, u64::from(self.offset + start), &mut piece);
+                placed.push(Placed { start, len: piece.len() as u32 - start, hash, seq: self.next_seq });
+            }
             self.model.insert((key, Reverse(self.next_seq)), value);
             self.next_seq += 1;
         }
+        self.insert_piece(&mut piece, &mut placed);
+    }
+
+    fn insert_piece(&mut self, piece: &mut BytesMut, placed: &mut Vec<Placed>) {
         let len = piece.len() as u32;
-        self.memtable.insert(piece.freeze(), self.offset, &placed);
+        self.memtable.insert(piece.split().freeze(), self.offset, placed);
         self.offset += len;
+        placed.clear();
     }
 
     fn newest(&self, at: Seq) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {

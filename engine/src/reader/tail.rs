@@ -10,7 +10,7 @@
 
 use super::Inner;
 use crate::format::Fault;
-use crate::format::fragment::{Fragment, FragmentKind, Slice};
+use crate::format::fragment::{FragmentKind, Slice};
 use crate::format::frame::Stream;
 use crate::format::header::{HEADER_LEN, Layout, Predecessor};
 use crate::format::manifest::{LogState, Manifest};
@@ -18,7 +18,7 @@ use crate::format::names::{FragmentId, Name, SegmentId, log_folder};
 use crate::format::tail::{Batch, Proof, Replay, Step, Verdict};
 use crate::memtable::{Memtable, Placed};
 use crate::publish::read_all;
-use crate::recovery::files;
+use crate::recovery::{files, fragments};
 use crate::turn::Turn;
 use crate::{Error, ErrorKind, Result, Seq, hash};
 use bytes::Bytes;
@@ -159,7 +159,7 @@ impl Tail {
                 Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
                 read => read?,
             };
-            let (fragment, payload) = Fragment::decode(&bytes).map_err(|fault| Error::in_file(&path, fault))?;
+            let (fragment, payload) = fragments::decode(&path, &bytes).await?;
             if (fragment.database, fragment.id) != (manifest.database, id) {
                 return Err(Error::corruption(
                     &path,
@@ -169,7 +169,6 @@ impl Tail {
             }
             inner.clock.saw(fragment.time);
             let FragmentKind::Data(slice) = fragment.kind else { return Ok(()) };
-            let payload = bytes.slice_ref(payload);
             let segment = self.join(&path, &slice, payload.len() as u64, manifest.hash_seed)?;
             // An earlier call may have been given up half-way.
             let rest = payload.slice((segment.next - slice.first_offset) as usize..);

@@ -25,7 +25,8 @@ pub(super) async fn read(backend: &dyn Backend, claim: &Manifest, retired: &mut 
                 if let Some(unborn) = unborn {
                     return Err(Error::corruption(unborn, 0, format!("the header is damaged, but {path} follows")));
                 }
-                unsealed.push(Unsealed { header, bytes, path: path.clone(), declared: 0, successor: None });
+                let body = bytes.slice(HEADER_LEN..);
+                unsealed.push(Unsealed { header, body, path: path.clone(), declared: 0, successor: None });
             }
             Err(Fault::Damage(_)) if is_unborn(id, claim, &bytes) => unborn = Some(path.clone()),
             Err(fault) => return Err(Error::in_file(&path, fault)),

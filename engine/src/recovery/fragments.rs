@@ -7,15 +7,16 @@
 use super::replay::Unsealed;
 use crate::clock::EngineClock;
 use crate::format::Damage;
-use crate::format::fragment::{Fragment, FragmentKind, Slice};
-use crate::format::frame::{Frame, decode};
+use crate::format::fragment::{Fragment, FragmentKind, Slice, UncheckedFragment};
+use crate::format::frame::{self, Frame};
 use crate::format::header::{HEADER_LEN, Header, Layout};
 use crate::format::manifest::Manifest;
 use crate::format::names::{FragmentId, Name, SegmentId, log_folder};
 use crate::publish::{UNKNOWN_RETRIES, read_all};
 use crate::random::Random;
+use crate::turn::{self, Turn};
 use crate::{Error, ErrorKind, Result};
-use bytes::BytesMut;
+use bytes::Bytes;
 use futures::TryStreamExt;
 use halite_backends::{self as backends, Backend, Path};
 
@@ -35,14 +36,14 @@ pub(super) async fn read(
             return Ok(Vec::new());
         }
     }
-    let mut segments: Vec<(Unsealed, BytesMut)> = Vec::new();
+    let mut segments: Vec<Slices> = Vec::new();
     let mut end = log.first_fragment;
     for number in log.first_fragment.. {
         end = number;
         let id = FragmentId { epoch: log.epoch, nonce: log.nonce, number };
         let path = Name::Fragment(id).path();
         let Some(bytes) = read_or_fence(backend, &path, id, claim, random, clock).await? else { break };
-        let (fragment, payload) = Fragment::decode(&bytes).map_err(|fault| Error::in_file(&path, fault))?;
+        let (fragment, payload) = decode(&path, &bytes).await?;
         if (fragment.database, fragment.id) != (claim.database, id) {
             return Err(Error::corruption(&path, 0, format!("this is fragment {:?} of another place", fragment.id)));
         }
@@ -54,10 +55,51 @@ pub(super) async fn read(
         retired.push(path.as_str().to_owned());
     }
     check_nothing_is_missing(backend, claim, end, segments.last()).await?;
-    Ok(segments
-        .into_iter()
-        .map(|(unsealed, bytes)| Unsealed { declared: bytes.len() as u64, bytes: bytes.freeze(), ..unsealed })
-        .collect())
+    let mut whole = Vec::with_capacity(segments.len());
+    for segment in segments {
+        whole.push(segment.join().await);
+    }
+    Ok(whole)
+}
+
+/// A segment, and the slices of its log in order.
+struct Slices {
+    segment: Unsealed,
+    slices: Vec<Bytes>,
+    /// Offset at which the next slice begins.
+    end: u64,
+}
+
+impl Slices {
+    /// The segment with its frames in one piece. Each slice is let go of when it has been copied; where there is but one,
+    /// as where a value is large, nothing is.
+    async fn join(self) -> Unsealed {
+        let declared = self.end;
+        let body = match <[Bytes; 1]>::try_from(self.slices) {
+            Ok([one]) => one,
+            Err(slices) => {
+                let mut body = Vec::with_capacity((declared - HEADER_LEN as u64) as usize);
+                let mut turn = Turn::default();
+                for slice in slices {
+                    for piece in slice.chunks(turn::PIECE) {
+                        body.extend_from_slice(piece);
+                        turn.take(piece.len()).await;
+                    }
+                }
+                body.into()
+            }
+        };
+        Unsealed { declared, body, ..self.segment }
+    }
+}
+
+/// The fragment that `path` holds, and its payload, sharing the memory of `bytes`. Checked in turns: it may be long.
+pub(crate) async fn decode(path: &Path, bytes: &Bytes) -> Result<(Fragment, Bytes)> {
+    let in_file = |fault| Error::in_file(path, fault);
+    let unchecked = UncheckedFragment::decode(bytes).map_err(in_file)?;
+    let payload = bytes.slice_ref(unchecked.payload);
+    let crc = turn::checksum(unchecked.seed(), &payload, &mut Turn::default()).await;
+    Ok((unchecked.check(crc).map_err(in_file)?, payload))
 }
 
 /// Refuses a log that goes on behind its end, fragment number `end`, if what stands there proves that what is absent was
@@ -66,7 +108,7 @@ async fn check_nothing_is_missing(
     backend: &dyn Backend,
     claim: &Manifest,
     end: u64,
-    last: Option<&(Unsealed, BytesMut)>,
+    last: Option<&Slices>,
 ) -> Result<()> {
     let log = &claim.log;
     let mut beyond: Option<FragmentId> = None;
@@ -82,13 +124,13 @@ async fn check_nothing_is_missing(
     let Some(id) = beyond else { return Ok(()) };
     let path = Name::Fragment(id).path();
     let bytes = read_all(backend, &path).await?;
-    let (fragment, payload) = Fragment::decode(&bytes).map_err(|fault| Error::in_file(&path, fault))?;
+    let (fragment, payload) = decode(&path, &bytes).await?;
     let FragmentKind::Data(slice) = fragment.kind else { return Ok(()) };
     let (segment, read) = match last {
-        Some((last, bytes)) => (last.header.id.number, bytes.len() as u64),
+        Some(last) => (last.segment.header.id.number, last.end),
         None => (log.first_segment, HEADER_LEN as u64),
     };
-    let durable = match decode(&slice.stream(), slice.first_offset, payload) {
+    let durable = match frame::decode(&slice.stream(), slice.first_offset, &payload) {
         Ok(Frame::Mark(mark)) => mark.durable,
         Ok(_) => 0,
         Err(damage) => return Err(Error::in_file(&path, damage)),
@@ -108,7 +150,7 @@ async fn read_or_fence(
     claim: &Manifest,
     random: &Random,
     clock: &EngineClock,
-) -> Result<Option<bytes::Bytes>> {
+) -> Result<Option<Bytes>> {
     match read_all(backend, path).await {
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         outcome => return outcome.map(Some),
@@ -130,24 +172,18 @@ async fn read_or_fence(
 }
 
 /// Adds a slice to the segment it belongs to, which must be the last one or a new one, without a gap.
-fn join(
-    segments: &mut Vec<(Unsealed, BytesMut)>,
-    claim: &Manifest,
-    path: &Path,
-    slice: &Slice,
-    payload: &[u8],
-) -> Result<()> {
+fn join(segments: &mut Vec<Slices>, claim: &Manifest, path: &Path, slice: &Slice, payload: Bytes) -> Result<()> {
     let refuse = |what: String| Err(Error::in_file(path, Damage::new(0, what)));
-    let begins = segments.last().is_none_or(|(last, _)| last.header.id.number != slice.segment);
+    let begins = segments.last().is_none_or(|last| last.segment.header.id.number != slice.segment);
     if begins {
-        let expected = segments.last().map(|(last, _)| last.header.id.number);
+        let expected = segments.last().map(|last| last.segment.header.id.number);
         if let (Some(expected), before) = (expected, slice.predecessor.map(|predecessor| predecessor.number))
             && before != Some(expected)
         {
             return refuse(format!("its segment should follow segment {expected}, but follows {before:?}"));
         }
-        if let Some((last, _)) = segments.last_mut() {
-            last.successor = slice.predecessor;
+        if let Some(last) = segments.last_mut() {
+            last.segment.successor = slice.predecessor;
         }
         let header = Header {
             database: claim.database,
@@ -159,18 +195,17 @@ fn join(
             layout: Layout::Dense,
             predecessor: slice.predecessor,
         };
-        let unsealed =
-            Unsealed { header, bytes: bytes::Bytes::new(), path: path.clone(), declared: 0, successor: None };
-        segments.push((unsealed, BytesMut::zeroed(HEADER_LEN)));
+        let segment = Unsealed { header, body: Bytes::new(), path: path.clone(), declared: 0, successor: None };
+        segments.push(Slices { segment, slices: Vec::new(), end: HEADER_LEN as u64 });
     }
-    let Some((last, bytes)) = segments.last_mut() else { return refuse("no segment to join".to_owned()) };
-    if last.header.stream() != slice.stream() || bytes.len() as u64 != slice.first_offset {
+    let Some(last) = segments.last_mut() else { return refuse("no segment to join".to_owned()) };
+    if last.segment.header.stream() != slice.stream() || last.end != slice.first_offset {
         return refuse(format!(
             "its slice begins at {}, but what came before ends at {}",
-            slice.first_offset,
-            bytes.len()
+            slice.first_offset, last.end
         ));
     }
-    bytes.extend_from_slice(payload);
+    last.end += payload.len() as u64;
+    last.slices.push(payload);
     Ok(())
 }

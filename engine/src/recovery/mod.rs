@@ -6,7 +6,7 @@
 
 mod claim;
 pub(crate) mod files;
-mod fragments;
+pub(crate) mod fragments;
 mod replay;
 
 use crate::clock::{Clock, EngineClock};

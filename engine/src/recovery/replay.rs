@@ -24,8 +24,8 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(super) struct Unsealed {
     pub(super) header: Header,
-    /// Its bytes from offset 0 on, as one growing file would hold them.
-    pub(super) bytes: Bytes,
+    /// Its frames, and what a crash has left behind them: what one growing file would hold from `HEADER_LEN` on.
+    pub(super) body: Bytes,
     /// What to name in errors.
     pub(super) path: Path,
     /// The offset below which everything is known to have been durable; 0 where only its marks tell.
@@ -79,8 +79,8 @@ pub(super) async fn replay(
 
 /// Enters the committed batches of `segment` into `memtable`, and judges its end.
 async fn index(segment: &Unsealed, memtable: &Memtable, hash_seed: u64, clock: &EngineClock) -> Result<()> {
-    let body = segment.bytes.slice(HEADER_LEN..);
-    let mut replay = Replay::new(segment.header.stream(), HEADER_LEN as u64, &body, segment.declared);
+    let body = &segment.body;
+    let mut replay = Replay::new(segment.header.stream(), HEADER_LEN as u64, body, segment.declared);
     let mut placed = Vec::new();
     let tail = loop {
         match replay.step() {

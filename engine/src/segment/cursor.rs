@@ -28,6 +28,8 @@ pub(crate) enum Step {
     End,
     /// It needs these bytes of the segment's file first: [`SegmentCursor::supply`].
     Need(Range<u64>),
+    /// It is checking a long record: a moment to yield.
+    Again,
 }
 
 /// Where the value of the current record is.
@@ -99,7 +101,7 @@ impl SegmentCursor {
     pub(crate) fn advance(&mut self) -> Result<Step> {
         let step = self.step();
         match &step {
-            Ok(Step::Ready) => {}
+            Ok(Step::Ready | Step::Again) => {}
             Ok(Step::End) | Err(_) => self.state = State::Done,
             Ok(Step::Need(range)) => self.need = Some(range.clone()),
         }
@@ -221,6 +223,7 @@ impl SegmentCursor {
                 }
                 None => Ok(Some(Step::Need(range))),
             },
+            FrameStep::Again => Ok(Some(Step::Again)),
         }
     }
 

@@ -4,8 +4,10 @@
 //! the index has them: it reads all records of a chunk, and then gives them from the last to the first.
 
 use crate::format::block::Facts;
-use crate::format::frame::{RECORD_HEAD_LEN_MAX, Stream, decode_record, peek_len};
+use crate::format::checksum;
+use crate::format::frame::{RECORD_HEAD_LEN_MAX, Record, Stream, Unchecked, decode_short_record, peek_len};
 use crate::format::{Result, header::HEADER_LEN};
+use crate::turn::PIECE;
 use bytes::Bytes;
 use std::ops::Range;
 
@@ -23,7 +25,12 @@ pub(super) enum FrameStep {
     End,
     /// It needs these bytes of the file first.
     Need(Range<u64>),
+    /// It is checking a long record: a moment to yield.
+    Again,
 }
+
+/// Longer records are checked in steps.
+pub(super) const CHECKED_AT_ONCE: usize = 1 << 20;
 
 /// Goes from record to record.
 #[derive(Debug)]
@@ -37,6 +44,8 @@ pub(super) struct Frames {
     until: u64,
     fetch_len: u64,
     current: Current,
+    /// Of the long record that comes next: the checksum so far, and of how many bytes.
+    summed: Option<(u32, usize)>,
     /// Backward, records of the chunk that are still to be given, the next one last.
     behind: Vec<Current>,
 }
@@ -64,6 +73,7 @@ impl Frames {
             until: at,
             fetch_len: FETCH_LEN_MIN,
             current: Current { key: 0, value: 0, end: 0, compressed: false, facts },
+            summed: None,
             behind: Vec::new(),
         }
     }
@@ -72,6 +82,7 @@ impl Frames {
     pub(super) fn restart(&mut self, range: Range<u64>) {
         self.next = range.start;
         self.until = range.end;
+        self.summed = None;
         self.behind.clear();
     }
 
@@ -106,7 +117,7 @@ impl Frames {
         {
             return Ok(FrameStep::Need(need));
         }
-        let (record, end) = self.read()?;
+        let Some((record, end)) = self.read()? else { return Ok(FrameStep::Again) };
         (self.current, self.next) = (record, end);
         Ok(FrameStep::Ready)
     }
@@ -121,7 +132,9 @@ impl Frames {
                 let start = chunk.end.saturating_sub(self.fetch_len).max(from).min(chunk.start);
                 return Ok(FrameStep::Need(start..chunk.end));
             }
-            self.read_chunk(is_beyond)?;
+            if !self.read_chunk(is_beyond)? {
+                return Ok(FrameStep::Again);
+            }
         }
         match self.behind.pop() {
             Some(record) => {
@@ -132,9 +145,10 @@ impl Frames {
         }
     }
 
-    fn read_chunk(&mut self, is_beyond: impl Fn(&[u8]) -> bool) -> Result<()> {
+    /// False where a long record takes another step.
+    fn read_chunk(&mut self, is_beyond: impl Fn(&[u8]) -> bool) -> Result<bool> {
         while self.next < self.until {
-            let (record, end) = self.read()?;
+            let Some((record, end)) = self.read()? else { return Ok(false) };
             self.next = end;
             if is_beyond(&self.window[record.key..record.value]) {
                 break;
@@ -142,20 +156,28 @@ impl Frames {
             self.behind.push(record);
         }
         self.next = self.until;
-        Ok(())
+        Ok(true)
     }
 
-    /// The next record, and where it ends in the file.
+    /// The next record, and where it ends in the file; `None` where it is long and takes another step.
     #[inline]
-    fn read(&self) -> Result<(Current, u64)> {
+    fn read(&mut self) -> Result<Option<(Current, u64)>> {
         let start = (self.next - self.window_at) as usize;
         let len = ((self.until - self.next) as usize).min(self.window.len() - start);
-        let record = decode_record(&self.stream, self.next, &self.window[start..start + len])?;
+        let bytes = &self.window[start..start + len];
+        let record = match decode_short_record(&self.stream, self.next, bytes, CHECKED_AT_ONCE)? {
+            Some(record) => record,
+            None => match check_on(&self.stream, self.next, bytes, &mut self.summed)? {
+                Some(record) => record,
+                None => return Ok(None),
+            },
+        };
         let end = start + record.len;
         let value = end - record.value.len();
         let facts = Facts { seq: record.seq, kind: record.kind, expires_at: record.expires_at };
         let key = value - record.key.len();
-        Ok((Current { key, value, end, compressed: record.compressed, facts }, self.next + record.len as u64))
+        let current = Current { key, value, end, compressed: record.compressed, facts };
+        Ok(Some((current, self.next + record.len as u64)))
     }
 
     #[inline]
@@ -218,4 +240,24 @@ fn missing(rest: &[u8], at: u64, until: u64, fetch_len: u64) -> Option<Range<u64
     }
     let len = wanted.max(fetch_len).min(left);
     Some(at..at + len)
+}
+
+/// Checks some more of the long record with which `bytes` begins; gives it once all of it is.
+#[cold]
+fn check_on<'a>(
+    stream: &Stream,
+    offset: u64,
+    bytes: &'a [u8],
+    summed: &mut Option<(u32, usize)>,
+) -> Result<Option<Record<'a>>> {
+    let record = Unchecked::new(stream, offset, bytes)?;
+    let (seed, covered) = record.covered();
+    let (crc, from) = summed.take().unwrap_or((seed, 0));
+    let to = covered.len().min(from + PIECE);
+    let crc = checksum::append(crc, &covered[from..to]);
+    if to < covered.len() {
+        *summed = Some((crc, to));
+        return Ok(None);
+    }
+    record.check(crc).map(Some)
 }

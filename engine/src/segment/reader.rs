@@ -3,18 +3,20 @@
 //! Opening reads header and footer and compares them with the manifest; everything else is read when it is needed.
 //! Fences and filter are kept once they are.
 
+use super::frames::CHECKED_AT_ONCE;
 use super::index::part_crc;
 use crate::format::block::Facts;
 use crate::format::fences::Fences;
 use crate::format::filter::Filter;
 use crate::format::footer::{FOOTER_LEN, Footer, Part};
-use crate::format::frame::{Kind, Record, Stream, decode_record};
+use crate::format::frame::{Kind, Record, Stream, Unchecked, decode_record};
 use crate::format::header::{HEADER_LEN, Header, Layout};
 use crate::format::hints::{Hint, Hints};
 use crate::format::manifest::SegmentMeta;
 use crate::format::names::Name;
 use crate::format::statistics::Statistics;
 use crate::format::{self, Damage};
+use crate::turn::{self, Turn};
 use crate::value::Value;
 use crate::{Error, Result, Seq};
 use bytes::Bytes;
@@ -195,14 +197,17 @@ impl Segment {
         self.footer.layout == Layout::Sorted
     }
 
-    /// The record of `len` bytes at `offset`; `None` where the segment is not mapped and
-    /// [`read_record`](Segment::read_record) has to be asked. Neither awaits nor allocates.
+    /// The record of `len` bytes at `offset`; `None` where the segment is not mapped, or the record so long that checking
+    /// it takes more than a moment, and [`read_record`](Segment::read_record) has to be asked. Neither awaits nor allocates.
     #[inline]
     pub(crate) fn mapped_record(&self, offset: u32, len: u32) -> Option<Result<MappedRecord<'_>>> {
         let bytes = self.map.as_ref()?.share(offset);
         let end = u64::from(offset) + u64::from(len);
         if end > self.footer.records_end() {
             return Some(Err(self.no_record_there(offset, len)));
+        }
+        if len as usize > CHECKED_AT_ONCE {
+            return None;
         }
         let record = decode_record(&self.stream, u64::from(offset), &bytes[offset as usize..end as usize]);
         Some(match record {
@@ -212,14 +217,15 @@ impl Segment {
         })
     }
 
-    /// The record of `len` bytes at `offset`, read from the backend where it is not mapped.
+    /// The record of `len` bytes at `offset`, read from the backend where it is not mapped, and checked in turns.
     pub(crate) async fn read_record(&self, offset: u32, len: u32) -> Result<OwnedRecord> {
         let end = u64::from(offset) + u64::from(len);
         if end > self.footer.records_end() {
             return Err(self.no_record_there(offset, len));
         }
         let bytes = self.read(u64::from(offset)..end).await?;
-        let record = decode_record(&self.stream, u64::from(offset), &bytes).map_err(|damage| self.corrupt(damage))?;
+        let record = check_record(&self.stream, u64::from(offset), &bytes, &mut Turn::default()).await;
+        let record = record.map_err(|damage| self.corrupt(damage))?;
         if record.len != len as usize {
             return Err(self.wrong_len(offset, len, record.len));
         }
@@ -367,6 +373,19 @@ fn check_footer(bytes: &[u8], offset: u64, meta: &SegmentMeta) -> format::Result
         return Err(Damage::new(offset, "footer does not fit the manifest").into());
     }
     Ok(footer)
+}
+
+/// Decodes the record with which `bytes` begins, at `offset` of its segment, however long it is.
+pub(super) async fn check_record<'a>(
+    stream: &Stream,
+    offset: u64,
+    bytes: &'a [u8],
+    turn: &mut Turn,
+) -> format::Result<Record<'a>> {
+    let record = Unchecked::new(stream, offset, bytes)?;
+    let (seed, covered) = record.covered();
+    let crc = turn::checksum(seed, covered, turn).await;
+    record.check(crc)
 }
 
 /// A record in mapped memory, its checksum compared.

@@ -9,6 +9,8 @@ use crate::format::frame::{NewRecord, Stream};
 use crate::format::header::{HEADER_LEN, Header, Layout};
 use crate::format::manifest::SegmentMeta;
 use crate::format::names::{Name, SegmentId};
+use crate::turn::{self, Turn};
+use crate::value::LARGE_LEN;
 use crate::{Result, hash};
 use bytes::{Bytes, BytesMut};
 use halite_backends::{Backend, Uploader};
@@ -17,8 +19,6 @@ use halite_backends::{Backend, Uploader};
 const CHUNK_LEN: u32 = 4 << 10;
 /// Records are written in parts of about this length.
 const PART_LEN: usize = 1 << 20;
-/// Values from this length on are written from where they are.
-const LARGE_VALUE_LEN: usize = 64 << 10;
 /// Keys that enter the filter before other tasks get their turn.
 const KEYS_PER_TURN: usize = 16 << 10;
 
@@ -68,21 +68,20 @@ impl SortedWriter {
         })
     }
 
-    /// Adds a record. Keys come in order, each once; whether the record was the last of a batch is forgotten.
+    /// Adds a record. Keys come in order, each once; whether the record was the last of a batch is forgotten. `value` may
+    /// hold the record's value: a large one is not copied then.
     ///
     /// # Panics
     /// Where a key is not larger than the one before, or where the records would take more than 4 GiB.
-    pub(crate) async fn push(&mut self, record: NewRecord<'_>) -> Result<()> {
-        self.push_shared(record, None).await
-    }
-
-    /// As [`push`](SortedWriter::push), where `value` may hold the record's value: a large one is not copied then.
-    pub(crate) async fn push_shared(&mut self, record: NewRecord<'_>, value: Option<&Bytes>) -> Result<()> {
+    pub(crate) async fn push(&mut self, record: NewRecord<'_>, value: Option<&Bytes>) -> Result<()> {
         assert!(self.index.max_key().is_none_or(|last| last < record.key), "keys come in order, each once");
         let record = NewRecord { last_of_batch: true, ..record };
-        let large = value.filter(|value| value.len() >= LARGE_VALUE_LEN);
+        let large = value.filter(|value| value.len() >= LARGE_LEN);
         let len = match large {
-            Some(_) => record.encode_without_value(&self.stream, self.at, &mut self.buffer),
+            Some(value) => {
+                let crc = turn::checksum(0, value, &mut Turn::default()).await;
+                record.encode_without_value(&self.stream, self.at, crc, &mut self.buffer)
+            }
             None => record.encode(&self.stream, self.at, &mut self.buffer),
         };
         self.note(&record, len);

@@ -75,7 +75,7 @@ pub(crate) async fn write_sorted(backend: &dyn Backend, number: u64, records: &[
     for (index, record) in newest(records).values().enumerate() {
         let value = Bytes::from(record.value.clone().unwrap_or_default());
         let shared = (index % 2 == 0).then_some(&value);
-        writer.push_shared(record.new_record(), shared).await.unwrap();
+        writer.push(record.new_record(), shared).await.unwrap();
     }
     let about = writer.len();
     let meta = writer.finish().await.unwrap();

@@ -32,6 +32,7 @@ async fn walk(segment: &Arc<Segment>, course: &Course, keys_only: bool) -> Resul
         match cursor.advance()? {
             Step::Ready => {}
             Step::End => return Ok(rows),
+            Step::Again => continue,
             Step::Need(range) => {
                 assert!(segment.mapped(range.clone()).is_none());
                 cursor.supply(segment.read(range).await?);
@@ -181,6 +182,7 @@ async fn fetched(segment: &Arc<Segment>, course: &Course, keys_only: bool, count
                 (fetches, bytes) = (fetches + 1, bytes + range.end - range.start);
                 cursor.supply(segment.read(range).await.unwrap());
             }
+            Step::Again => {}
             Step::End => break,
         }
     }
@@ -404,7 +406,7 @@ async fn an_aborted_segment_does_not_appear() {
     let memory = Memory::new();
     let header = header(1, crate::format::header::Layout::Sorted, 1);
     let mut writer = SortedWriter::new(&memory, &header).await.unwrap();
-    writer.push(put("a", "1", 1).new_record()).await.unwrap();
+    writer.push(put("a", "1", 1).new_record(), None).await.unwrap();
     writer.abort().await.unwrap();
     assert!(!memory.exists(&Name::Segment(header.id).path()).await.unwrap());
 }
@@ -415,8 +417,8 @@ async fn keys_out_of_order_are_not_written() {
     let memory = Memory::new();
     let header = header(1, crate::format::header::Layout::Sorted, 1);
     let mut writer = SortedWriter::new(&memory, &header).await.unwrap();
-    writer.push(put("b", "1", 1).new_record()).await.unwrap();
-    let _ = writer.push(put("b", "2", 2).new_record()).await;
+    writer.push(put("b", "1", 1).new_record(), None).await.unwrap();
+    let _ = writer.push(put("b", "2", 2).new_record(), None).await;
 }
 
 /// Futures may be spawned on a runtime of many threads.
@@ -452,7 +454,7 @@ async fn a_compressed_value_that_is_damaged_is_found() {
             compressed: true,
             ..put("", "", 1).new_record()
         };
-        writer.push(record).await.unwrap();
+        writer.push(record, None).await.unwrap();
     }
     let meta = writer.finish().await.unwrap();
     for backend in [&memory as &dyn Backend, &Unmapped(memory.clone())] {

@@ -5,7 +5,8 @@
 //! place is found, not just the first.
 
 use super::BYTES_PER_TURN;
-use super::reader::{Segment, SegmentHints};
+use super::frames::CHECKED_AT_ONCE;
+use super::reader::{Segment, SegmentHints, check_record};
 use crate::format::Damage;
 use crate::format::block::{BlockCursor, Content, Facts, Span};
 use crate::format::compressed::Trouble;
@@ -203,7 +204,13 @@ impl<'a> Verification<'a> {
         let mut turn = Turn::default();
         while at < self.segment.footer().records_end() {
             let bytes = window.frame_at(at).await?;
-            match decode(&self.segment.stream(), at, bytes) {
+            let decoded = match peek_len(bytes) {
+                Some(len) if len > CHECKED_AT_ONCE as u64 => {
+                    check_record(&self.segment.stream(), at, bytes, &mut turn).await.map(Frame::Record)
+                }
+                _ => decode(&self.segment.stream(), at, bytes),
+            };
+            match decoded {
                 Ok(frame) => {
                     let len = frame.len();
                     if let Frame::Record(record) = frame {

@@ -307,12 +307,7 @@ impl Shared {
         if !self.is_serializable() {
             writes.keys().for_each(|key| footprint.add_key(self.hash(key)));
         }
-        let records = writes.iter().map(|(key, own)| Write {
-            key,
-            value: own.value.as_deref(),
-            compressed: false,
-            expires_at: own.expires_at,
-        });
+        let records = writes.iter().map(|(key, own)| Write::sharing(key, own.value.as_ref(), own.expires_at));
         if footprint.is_empty() {
             return core.log.commit(records, level).await;
         }

@@ -250,7 +250,7 @@ impl Db {
                 }
             };
             let mut condition = Condition::new(footprint, view, opened.era(), core.clock.clone());
-            let write = Write { key, value: value.as_deref(), compressed: false, expires_at };
+            let write = Write::sharing(key, value.as_ref(), expires_at);
             match core.log.commit_if(&mut condition, std::iter::once(write), level).await {
                 // Someone else has changed it, so someone gets on.
                 Err(error) if error.kind() == ErrorKind::Conflict => tokio::task::yield_now().await,

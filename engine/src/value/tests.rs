@@ -10,7 +10,7 @@ async fn open(backend: &Arc<dyn Backend>, compression: Compression) -> Db {
     Db::builder(backend.clone()).options(options).open().await.unwrap()
 }
 
-fn backends() -> Vec<Arc<dyn Backend>> {
+pub(super) fn backends() -> Vec<Arc<dyn Backend>> {
     let simulated = |append| Arc::new(Simulated::new(SimulatedOptions { append, ..SimulatedOptions::default() }));
     vec![Arc::new(Memory::new()), Arc::new(Memory::create_only()), simulated(true), simulated(false)]
 }
@@ -120,19 +120,21 @@ async fn a_codec_that_is_not_there_is_named() {
     assert!(error.kind() == ErrorKind::Unsupported && error.to_string().contains("`zstd`"), "{error}");
 }
 
+/// How often `work` is polled, and what it gives.
+pub(super) async fn polls<T>(work: impl Future<Output = T>) -> (usize, T) {
+    let mut count = 0;
+    tokio::pin!(work);
+    let done = std::future::poll_fn(|cx| {
+        count += 1;
+        work.as_mut().poll(cx)
+    });
+    let done = done.await;
+    (count, done)
+}
+
 /// Polls of a commit, of a read and of a scan: none may compress or decompress for long.
 #[tokio::test]
 async fn long_values_and_many_values_are_compressed_in_steps() {
-    async fn polls<T>(work: impl Future<Output = T>) -> (usize, T) {
-        let mut count = 0;
-        tokio::pin!(work);
-        let done = std::future::poll_fn(|cx| {
-            count += 1;
-            work.as_mut().poll(cx)
-        });
-        let done = done.await;
-        (count, done)
-    }
     let db = open(&(Arc::new(Memory::new()) as Arc<dyn Backend>), Compression::Lz4).await;
     let long = b"the same line of text, again and again\n".repeat(50_000);
     let (count, written) = polls(db.put("long", &long)).await;

@@ -31,7 +31,7 @@ impl Bench {
     /// Lets a commit of `count` puts of `len` bytes enter, if it may.
     fn enter(&mut self, count: usize, len: usize, level: Durability) -> Result<Option<Entered>> {
         let value = vec![0xab; len];
-        let writes = vec![Write { key: b"key", value: Some(&value), compressed: false, expires_at: None }; count];
+        let writes = vec![Write::new(b"key", Some(&value), None); count];
         let (stream, next_seq) = (self.queue.active().stream(), self.queue.next_seq());
         let size = Size::of(writes.iter().copied(), &stream, next_seq);
         let since = self.queue.reserve_attempts();

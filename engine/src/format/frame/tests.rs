@@ -21,9 +21,44 @@ fn encoded(record: &NewRecord<'_>, offset: u64) -> Vec<u8> {
     assert_eq!(peek_len(&out[6..]), Some(len as u64));
 
     let mut without_value = BytesMut::new();
-    assert_eq!(record.encode_without_value(&STREAM, offset, &mut without_value), len);
+    let value_crc = checksum::append(0, record.value);
+    assert_eq!(record.encode_without_value(&STREAM, offset, value_crc, &mut without_value), len);
     assert_eq!([&without_value, record.value].concat(), out[6..]);
+    let whole = decode_record(&STREAM, offset, &out[6..]);
+    assert_eq!(decode_record_apart(&STREAM, offset, &without_value, record.value), whole);
     out[6..].to_vec()
+}
+
+/// What does not fit together is noticed, without a checksum.
+#[test]
+fn a_record_apart_has_just_its_value() {
+    let record = put(b"key", b"value");
+    let mut head = BytesMut::new();
+    record.encode_without_value(&STREAM, 128, 0, &mut head);
+    assert!(decode_record_apart(&STREAM, 128, &head, b"value").is_ok());
+    for (head, value) in
+        [(&head[..], &b"valu"[..]), (&head, b"values"), (&head[..head.len() - 1], b"value"), (b"", b"")]
+    {
+        assert!(decode_record_apart(&STREAM, 128, head, value).is_err());
+    }
+}
+
+/// Checked in parts, as a long record is, it is the same as checked at once.
+#[test]
+fn an_unchecked_record_becomes_one_by_its_checksum() {
+    let mut bytes = encoded(&put(b"key", b"value"), 128);
+    let sum = |unchecked: &Unchecked<'_>| {
+        let (seed, covered) = unchecked.covered();
+        covered.iter().fold(seed, |crc, byte| checksum::append(crc, &[*byte]))
+    };
+    let unchecked = Unchecked::new(&STREAM, 128, &bytes).unwrap();
+    let crc = sum(&unchecked);
+    assert_eq!(unchecked.check(crc), decode_record(&STREAM, 128, &bytes));
+    assert!(Unchecked::new(&STREAM, 128, &bytes[..bytes.len() - 1]).is_err());
+    *bytes.last_mut().unwrap() ^= 1;
+    let unchecked = Unchecked::new(&STREAM, 128, &bytes).unwrap();
+    let crc = sum(&unchecked);
+    assert_eq!(unchecked.check(crc), decode_record(&STREAM, 128, &bytes));
 }
 
 /// Encodes, decodes in both ways with and without bytes behind, and compares.
