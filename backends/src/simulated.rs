@@ -51,6 +51,8 @@ pub struct SimulatedOptions {
     pub append: bool,
     /// There is an exclusive lock. Default: true.
     pub lock: bool,
+    /// Objects are shared memory ([`Object::map`](crate::Object::map)); else they can only be read. Default: true.
+    pub map: bool,
     /// Bytes that fit on the disk, reserved ones included. Default: no limit.
     pub capacity: Option<u64>,
     /// Calls are pending now and then, before, between and after their steps, so that tasks mix in more ways.
@@ -60,7 +62,7 @@ pub struct SimulatedOptions {
 
 impl Default for SimulatedOptions {
     fn default() -> SimulatedOptions {
-        SimulatedOptions { seed: 0, append: true, lock: true, capacity: None, yields: false }
+        SimulatedOptions { seed: 0, append: true, lock: true, map: true, capacity: None, yields: false }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The command line: what may be asked, and the help that says so.
 
 use crate::failure::Failure;
+use crate::store::Settings;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
@@ -37,6 +38,9 @@ pub(crate) struct Args {
     /// What values written by this command are compressed with, where that saves an eighth or more
     #[arg(long, global = true, value_enum, default_value_t = Compression::None, display_order = 100)]
     pub(crate) compression: Compression,
+    /// Memory that the store may take: 64MiB, 1GiB, 500000 [default: a quarter of what the machine or container has]
+    #[arg(long, global = true, env = "HALITE_MEMORY", value_name = "SIZE", value_parser = size, display_order = 100)]
+    pub(crate) memory: Option<u64>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -45,6 +49,11 @@ impl Args {
     /// The store, and whether somebody has named it.
     pub(crate) fn store(&self) -> (&str, bool) {
         (self.store.as_deref().unwrap_or(STORE), self.store.is_some())
+    }
+
+    /// How it is opened.
+    pub(crate) fn settings(&self) -> Settings {
+        Settings { compression: self.compression.into(), memory: self.memory }
     }
 }
 
@@ -269,6 +278,30 @@ fn ttl(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Bytes, with a unit or without: powers of 1024 (KiB, MiB, GiB, TiB) or of 1000 (kB, MB, GB, TB).
+fn size(text: &str) -> Result<u64, String> {
+    const UNITS: [(&str, u64); 10] = [
+        ("", 1),
+        ("b", 1),
+        ("kib", 1 << 10),
+        ("mib", 1 << 20),
+        ("gib", 1 << 30),
+        ("tib", 1 << 40),
+        ("kb", 1_000),
+        ("mb", 1_000_000),
+        ("gb", 1_000_000_000),
+        ("tb", 1_000_000_000_000),
+    ];
+    let digits = text.find(|char: char| !char.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit = unit.trim().to_ascii_lowercase();
+    let bytes = number.parse::<u64>().ok().and_then(|number| {
+        let (_, bytes) = UNITS.iter().find(|(name, _)| *name == unit)?;
+        number.checked_mul(*bytes)
+    });
+    bytes.ok_or_else(|| "not a size (such as 64MiB, 1GiB, 500000)".to_owned())
+}
+
 /// A refusal of the arguments, in one line and a hint.
 pub(crate) fn explain(refusal: &clap::Error) -> Failure {
     let text = refusal.render().to_string();
@@ -297,6 +330,18 @@ mod tests {
         assert_eq!(args.store(), ("s", true));
         let Command::Data(DataCommand::Put { value, ttl, .. }) = args.command else { panic!("{args:?}") };
         assert_eq!((value.as_os_str(), ttl), ("-5".as_ref(), Some(Duration::from_secs(90))));
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        for (text, bytes) in [("0", 0), ("64MiB", 64 << 20), ("64 mib", 64 << 20), ("3GB", 3_000_000_000), ("7b", 7)] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "MiB", "-1", "1.5GiB", "1 XiB", "99999999999999999999", "99999999999TiB"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+        let args = Args::try_parse_from(["halite", "stats", "--memory", "64MiB"]).unwrap();
+        assert_eq!(args.memory, Some(64 << 20));
     }
 
     #[test]

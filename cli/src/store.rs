@@ -3,10 +3,18 @@
 use crate::failure::{Failure, Result};
 use halite::{Compression, Db, ErrorKind, Options};
 
+/// How a store is opened.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    pub(crate) compression: Compression,
+    /// Memory that it may take, in bytes.
+    pub(crate) memory: Option<u64>,
+}
+
 /// Opens the store at `uri`; one that is not there is created only if `create` says so, so that no question ever leaves
 /// a new store behind.
-pub(crate) async fn open(uri: &str, create: bool, compression: Compression) -> Result<Db> {
-    try_open(uri, create, compression).await.map_err(|error| match error.kind() {
+pub(crate) async fn open(uri: &str, create: bool, settings: Settings) -> Result<Db> {
+    try_open(uri, create, settings).await.map_err(|error| match error.kind() {
         // The library's words say it all, and what it was given may hold a secret.
         ErrorKind::InvalidInput | ErrorKind::Unsupported => Failure::from(error),
         ErrorKind::NotFound => {
@@ -26,9 +34,11 @@ pub(crate) async fn open(uri: &str, create: bool, compression: Compression) -> R
     })
 }
 
-async fn try_open(uri: &str, create: bool, compression: Compression) -> halite::Result<Db> {
+async fn try_open(uri: &str, create: bool, settings: Settings) -> halite::Result<Db> {
     // A store in memory is always a new one.
     let create = create || uri.starts_with("mem:");
     let backend = halite::backends::open_uri(uri, create)?;
-    Db::builder(backend).options(Options { create_if_missing: create, compression, ..Options::default() }).open().await
+    let Settings { compression, memory } = settings;
+    let options = Options { create_if_missing: create, compression, memory_budget: memory, ..Options::default() };
+    Db::builder(backend).options(options).open().await
 }

@@ -2,8 +2,16 @@
 
 use crate::random::Random;
 use crate::{Clock, Db, Error, ErrorKind, Options, ReadOnly, Result, SystemClock, reader, recovery, value};
-use halite_backends::Backend;
+use halite_backends::{Backend, machine_memory};
 use std::sync::Arc;
+
+/// Without a budget of its own a database takes this part of the machine's memory.
+const MACHINE_SHARE: u64 = 4;
+
+/// The memory budget, in bytes.
+fn memory(options: &Options) -> u64 {
+    options.memory_budget.unwrap_or_else(|| machine_memory() / MACHINE_SHARE)
+}
 
 /// Opens a database; made by [`Db::builder`].
 #[derive(Debug)]
@@ -61,8 +69,10 @@ impl Builder {
     /// Dropped at any point, the store is sound; the next opening finishes the job.
     pub async fn open(self) -> Result<Db> {
         check(&self.options)?;
+        let memory = memory(&self.options);
         let setup = recovery::Setup {
             backend: self.backend,
+            memory,
             options: self.options,
             clock: self.clock,
             random: Arc::new(Random::new(self.seed)),
@@ -119,8 +129,8 @@ impl Builder {
     }
 
     fn reader_setup(self) -> reader::Setup {
-        let refresh_interval = self.options.refresh_interval;
-        reader::Setup { backend: self.backend, clock: self.clock, refresh_interval }
+        let (memory, refresh_interval) = (memory(&self.options), self.options.refresh_interval);
+        reader::Setup { backend: self.backend, memory, clock: self.clock, refresh_interval }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What all parts of an open database share.
 
+use crate::budget::Budget;
 use crate::clock::EngineClock;
 use crate::commit::Log;
 use crate::compaction::Compactor;
@@ -8,9 +9,10 @@ use crate::format::names::SegmentId;
 use crate::keydir::Keydir;
 use crate::publish::Publisher;
 use crate::random::Random;
+use crate::residency::Residency;
 use crate::retire::Retiring;
 use crate::seal::Sealer;
-use crate::segment::Segment;
+use crate::segment::{Files, Segment};
 use crate::tasks::Tasks;
 use crate::version::View;
 use crate::versions::Versions;
@@ -30,6 +32,7 @@ pub(crate) struct Core {
     pub(crate) backend: Arc<dyn Backend>,
     pub(crate) capabilities: Capabilities,
     pub(crate) options: Options,
+    pub(crate) budget: Budget,
     pub(crate) epoch: Epoch,
     pub(crate) clock: Arc<EngineClock>,
     pub(crate) random: Arc<Random>,
@@ -38,6 +41,8 @@ pub(crate) struct Core {
     // Each guards itself.
     pub(crate) versions: Arc<Versions>,
     pub(crate) keydir: Keydir,
+    pub(crate) residency: Residency,
+    pub(crate) files: Arc<Files>,
     pub(crate) log: Arc<Log>,
     pub(crate) publisher: Publisher,
     pub(crate) sealer: Sealer,
@@ -133,10 +138,11 @@ impl Core {
         outcome
     }
 
-    /// Opens a segment of this database, under a number of its own in the keydir.
+    /// Opens a segment of this database that was just written.
     pub(crate) async fn open_segment(&self, meta: &SegmentMeta) -> Result<Arc<Segment>> {
-        let kid = self.retiring.kid()?;
-        Segment::open(&*self.backend, meta, kid, self.epoch.database, self.epoch.hash_seed).await
+        let segment = Segment::new(&self.files, meta);
+        segment.open().await?;
+        Ok(segment)
     }
 
     /// The database at this moment.

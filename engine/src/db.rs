@@ -10,7 +10,7 @@ use crate::snapshot::Snapshot;
 use crate::stats::{self, Stats, Tree};
 use crate::tasks::Tasks;
 use crate::verify::{self, VerifyReport};
-use crate::{Durability, KeyRange, Result, WriteBatch, WriteOptions, get, recovery, shutdown};
+use crate::{Durability, KeyRange, Result, WriteBatch, WriteOptions, get, recovery, residency, shutdown};
 use bytes::Bytes;
 use halite_backends::Backend;
 use std::sync::Arc;
@@ -304,9 +304,35 @@ impl Db {
         stats::stats(&self.core)
     }
 
-    /// The segments and memtables, as a tree.
-    pub fn tree(&self) -> Tree {
-        stats::tree(&self.core.versions.get())
+    /// The segments and memtables, as a tree. Opens the segments that nobody has read from yet.
+    ///
+    /// # Errors
+    /// `Corruption` where a segment is not the one that the manifest means, `Io`, `Closed`.
+    pub async fn tree(&self) -> Result<Tree> {
+        self.core.check_open()?;
+        stats::tree(&self.core.versions.get()).await
+    }
+
+    /// Waits until as many segments are resident as the memory budget has room for.
+    ///
+    /// Opening does not wait for that: their keys are loaded in the background, newest first, and reads are right
+    /// meanwhile, only slower. Of use before something is measured.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> halite::Result<()> {
+    /// let db = halite::Db::open("mem:").await?;
+    /// db.loaded().await?;
+    /// let stats = db.stats();
+    /// assert_eq!(stats.resident_segments, stats.segments);
+    /// # db.close().await
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// `Closed`; the failure that stopped writing, if any. A segment whose keys cannot be loaded is no error here.
+    pub async fn loaded(&self) -> Result<()> {
+        residency::idle(&self.core).await
     }
 
     /// Makes everything durable, seals it, and closes the database: the next opening replays nothing. Other handles get

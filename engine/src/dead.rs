@@ -1,100 +1,205 @@
 //! How much of each sealed segment is dead: an estimate, which only chooses merges.
 //!
-//! A record is counted when it dies: one that is overwritten or deleted when the newer record's segment is sealed
-//! ([`superseded`]), a tombstone when nothing is left for it to hide, which may be from the beginning
-//! ([`idle_tombstones`]) or since a merge has dropped the last of that. What expires is known from the statistics.
+//! A record is counted when it dies: one that is overwritten or deleted when the newer record's segment is sealed, a
+//! tombstone when nothing is left for it to hide, which may be from the beginning or since a merge has dropped the last
+//! of that. What expires is known from the statistics.
 //!
-//! Fingerprints stand for keys: one in 2^40 pairs of keys is taken for one key. A merge compares keys, and what it
-//! writes begins anew with nothing dead, so no mistake is repeated.
+//! Where all segments are resident the slots tell, as they enter the keydir ([`settle`]). Where some are not, a sample
+//! of the new keys is looked for in what is older ([`count`]), by slots and filters; each stands for some more, and what
+//! only a filter has found is taken to be of average length.
+//!
+//! Fingerprints and filters stand for keys: few are taken for others. A merge compares keys, and what it writes begins
+//! anew with nothing dead, so no mistake is repeated.
 
-use crate::Result;
+use crate::core::Core;
 use crate::format::block::Facts;
 use crate::format::frame::Kind;
-use crate::format::hints::Hint;
 use crate::format::manifest::Manifest;
 use crate::hash::{self, Fingerprint};
-use crate::keydir::{Keydir, Slot};
+use crate::keydir::Slot;
 use crate::range::Course;
-use crate::segment::{Segment, SegmentCursor, Step};
+use crate::residency::Resident;
+use crate::segment::{FilterInHand, Segment, SegmentCursor, Step};
 use crate::turn::Turn;
 use crate::version::Version;
+use crate::{Result, Seq};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Counts the newest of `slots`, which are older than a record of their fingerprint.
-pub(crate) fn superseded<'a>(slots: &[Slot], segment_of: impl Fn(u32) -> Option<&'a Arc<Segment>>) {
-    let segments = slots.iter().filter_map(|slot| segment_of(slot.kid).map(|segment| (segment, slot.len)));
-    if let Some((segment, len)) = segments.max_by_key(|(segment, _)| segment.meta.max_seq) {
-        segment.add_dead(u64::from(len));
-    }
+/// One key in so many is looked for, where there are enough.
+const SAMPLE: u64 = 16;
+/// Below this number of keys all are looked for.
+const ENOUGH: u64 = 4096;
+/// Keys that are looked for together, so that each filter is read once for all of them.
+const TOGETHER: usize = 4096;
+/// What the record of a tombstone takes beside its key, about.
+const TOMBSTONE_HEAD_LEN: u64 = 12;
+
+/// What a [`count`] looks for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Counts<'a> {
+    /// Tombstones that hide nothing.
+    IdleTombstones,
+    /// Those, and what is overwritten or deleted.
+    All,
+    /// What is overwritten or deleted in these segments.
+    DiedIn(&'a [Arc<Segment>]),
 }
 
-/// Counts the tombstones of a new segment that hide nothing. Its slots are in the keydir, and those of all older ones.
-pub(crate) async fn idle_tombstones(keydir: &Keydir, segment: &Arc<Segment>) -> Result<()> {
-    if segment.meta.tombstones == 0 {
-        return Ok(());
-    }
-    let mut cursor = SegmentCursor::new(segment.clone(), Course::all(), true);
-    let mut turn = Turn::default();
-    loop {
-        match cursor.advance()? {
-            Step::Ready => {}
-            Step::End => return Ok(()),
-            Step::Again => {
-                tokio::task::yield_now().await;
-                continue;
-            }
-            Step::Need(range) => {
-                let bytes = segment.read(range).await?;
-                cursor.supply(bytes);
-                continue;
-            }
+/// Brings the slots of a segment that was just sealed into the keydir if there is room for them, and counts what it has
+/// made useless.
+pub(crate) async fn settle(core: &Core, segment: &Arc<Segment>) -> Result<Option<Arc<Resident>>> {
+    let version = core.versions.get();
+    let by_slots = version.paged().is_empty();
+    let superseded = |slots: &[Slot]| {
+        if by_slots && let Some((segment, len)) = newest(&core.versions.load(), slots.iter().copied(), Seq::MAX) {
+            segment.add_dead(u64::from(len));
         }
-        let Facts { kind, .. } = *cursor.facts();
-        if kind == Kind::Tombstone {
-            let fingerprint = Fingerprint::of(hash::hash(segment.hash_seed(), cursor.key()));
-            let candidates = keydir.candidates(fingerprint);
-            if let Some(slot) = only(candidates.iter()).filter(|slot| slot.kid == segment.kid) {
-                segment.add_dead(u64::from(slot.len));
-            }
-        }
-        turn.take(cursor.weight()).await;
-    }
-}
-
-fn only(mut slots: impl Iterator<Item = Slot>) -> Option<Slot> {
-    slots.next().filter(|_| slots.next().is_none())
+    };
+    let resident = core.residency.settle(&core.keydir, segment, superseded).await?;
+    let counts = if by_slots && resident.is_some() { Counts::IdleTombstones } else { Counts::All };
+    count(core, &version, segment, counts).await;
+    Ok(resident)
 }
 
 /// Counts what died in the outputs of a merge while it was under way: the segments sealed since `before` have counted
 /// that in its inputs. `after` is the version in which the outputs have taken their place.
 ///
 /// What a seal under way at that very moment has counted is lost.
-pub(crate) async fn during_merge(
-    keydir: &Keydir,
-    before: &Version,
-    after: &Version,
-    outputs: &[Arc<Segment>],
-) -> Result<()> {
-    let is_output = |segment: &Arc<Segment>| outputs.iter().any(|output| Arc::ptr_eq(output, segment));
-    let newer = after.segments().filter(|segment| before.segment(segment.kid).is_none() && !is_output(segment));
+pub(crate) async fn during_merge(core: &Core, before: &Version, after: &Version, outputs: &[Arc<Segment>]) {
+    let is_new = |segment: &Arc<Segment>| {
+        !before.segments().chain(outputs).any(|other| Arc::ptr_eq(other, segment)) && !outputs.is_empty()
+    };
+    let new: Vec<_> = after.segments().filter(|segment| is_new(segment)).collect();
+    for segment in new {
+        count(core, after, segment, Counts::DiedIn(outputs)).await;
+    }
+}
+
+/// Looks in `version` for what the records of `newer` have made useless, and counts it.
+pub(crate) async fn count(core: &Core, version: &Version, newer: &Arc<Segment>, counts: Counts<'_>) {
+    if matches!(counts, Counts::IdleTombstones) && newer.meta.tombstones == 0 {
+        return;
+    }
+    if let Err(error) = try_count(core, version, newer, counts).await {
+        // Whoever reads it hears of it; an estimate can do without.
+        tracing::warn!(%error, segment = %newer.meta.id, "what a segment has made useless could not be counted");
+    }
+}
+
+async fn try_count(core: &Core, version: &Version, newer: &Arc<Segment>, counts: Counts<'_>) -> Result<()> {
+    let rate = if newer.meta.entries < ENOUGH { 1 } else { SAMPLE };
+    let mut search = Search { core, version, newer, counts, rate, sample: Vec::new() };
+    let mut cursor = SegmentCursor::new(newer.clone(), Course::all(), true);
     let mut turn = Turn::default();
-    for segment in newer.filter(|_| !outputs.is_empty()) {
-        let mut hints = segment.hints().await?;
-        while let Some(Hint { fingerprint, .. }) = hints.next()? {
-            let candidates = keydir.candidates(fingerprint);
-            let older = candidates
-                .iter()
-                .filter_map(|slot| after.segment(slot.kid).map(|segment| (segment, slot.len)))
-                .filter(|(other, _)| other.meta.max_seq < segment.meta.min_seq)
-                .max_by_key(|(other, _)| other.meta.max_seq);
-            if let Some((output, len)) = older.filter(|(segment, _)| is_output(segment)) {
-                output.add_dead(u64::from(len));
+    loop {
+        match cursor.advance()? {
+            Step::Ready => {}
+            Step::End => break,
+            Step::Again => {
+                tokio::task::yield_now().await;
+                continue;
             }
-            turn.take(0).await;
+            Step::Need(range) => {
+                let bytes = newer.read(range).await?;
+                cursor.supply(bytes);
+                continue;
+            }
+        }
+        turn.take(cursor.weight()).await;
+        let Facts { kind, .. } = *cursor.facts();
+        if matches!(counts, Counts::IdleTombstones) && kind != Kind::Tombstone {
+            continue;
+        }
+        let hash = hash::hash(newer.hash_seed(), cursor.key());
+        // By bits that choose neither a filter's block nor a keydir's shard.
+        if (hash >> 13).is_multiple_of(rate) {
+            search.sample.push(search.sampled(hash, cursor.key(), kind));
+        }
+        if search.sample.len() >= TOGETHER {
+            search.finish().await?;
         }
     }
-    Ok(())
+    search.finish().await
+}
+
+/// A sample of the keys of a segment, in order, to be looked for in what is older.
+struct Search<'a> {
+    core: &'a Core,
+    version: &'a Version,
+    newer: &'a Arc<Segment>,
+    counts: Counts<'a>,
+    /// One key stands for so many.
+    rate: u64,
+    sample: Vec<Sampled<'a>>,
+}
+
+/// A key of the sample, and where its newest older record is, as far as that is known.
+struct Sampled<'a> {
+    hash: u64,
+    key: Vec<u8>,
+    kind: Kind,
+    older: Option<(&'a Arc<Segment>, u32)>,
+    /// It is in a segment that is not resident.
+    found: bool,
+}
+
+impl<'a> Search<'a> {
+    fn sampled(&self, hash: u64, key: &[u8], kind: Kind) -> Sampled<'a> {
+        let slots = self.core.keydir.candidates(Fingerprint::of(hash));
+        let older = newest(self.version, slots.iter(), self.newer.meta.min_seq);
+        Sampled { hash, key: key.to_vec(), kind, older, found: false }
+    }
+
+    async fn finish(&mut self) -> Result<()> {
+        self.ask_filters().await?;
+        for sampled in std::mem::take(&mut self.sample) {
+            match sampled.older {
+                Some((segment, len)) if self.counts_in(segment) => segment.add_dead(self.rate * u64::from(len)),
+                None if sampled.kind == Kind::Tombstone && !matches!(self.counts, Counts::DiedIn(_)) => {
+                    self.newer.add_dead(self.rate * (sampled.key.len() as u64 + TOMBSTONE_HEAD_LEN));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn counts_in(&self, segment: &Arc<Segment>) -> bool {
+        match self.counts {
+            Counts::IdleTombstones => false,
+            Counts::All => true,
+            Counts::DiedIn(segments) => segments.iter().any(|other| Arc::ptr_eq(other, segment)),
+        }
+    }
+
+    /// Looks for the sample in what is not resident, newest first.
+    async fn ask_filters(&mut self) -> Result<()> {
+        let mut turn = Turn::default();
+        for run in self.version.paged() {
+            let mut filter = FilterInHand::default();
+            for sampled in self.sample.iter_mut().filter(|sampled| !sampled.found) {
+                turn.take(0).await;
+                let Some(segment) = run.holding(&sampled.key) else { continue };
+                let lies_between = segment.meta.max_seq < self.newer.meta.min_seq
+                    && sampled.older.is_none_or(|(older, _)| older.meta.max_seq < segment.meta.max_seq);
+                if lies_between && filter.may_contain(segment, sampled.hash).await? {
+                    let average = segment.meta.live_bytes / segment.meta.entries.max(1);
+                    sampled.older = Some((segment, u32::try_from(average).unwrap_or(u32::MAX)));
+                    sampled.found = true;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The newest of `slots` whose segment is resident in `version` and older than `before`: that segment, and the length.
+fn newest(version: &Version, slots: impl Iterator<Item = Slot>, before: Seq) -> Option<(&Arc<Segment>, u32)> {
+    slots
+        .filter_map(|slot| version.segment(slot.kid).map(|segment| (segment, slot.len)))
+        .filter(|(segment, _)| segment.meta.max_seq < before)
+        .max_by_key(|(segment, _)| segment.meta.max_seq)
 }
 
 /// Brings the manifest's estimates up to date.

@@ -1,17 +1,18 @@
-//! Point reads: memtables, then the keydir's candidates, newest first.
+//! Point reads: memtables, then run by run, newest first: the keydir's candidates where a segment is resident, filter and
+//! index where it is not.
 //!
-//! Runs never overlap in sequence numbers, so the first match from newest to oldest is the answer. A fingerprint is a
-//! hint; only the key in the record decides. Where segments are mapped, a read is one probe and one look at memory: it
-//! neither awaits nor allocates.
+//! Runs never overlap in sequence numbers, so the first match from newest to oldest is the answer. A fingerprint and a
+//! filter are hints; only the key in the record decides. Where segments are mapped a read does not wait, and where all are
+//! resident it is one probe and one look at memory, and allocates nothing.
 
 use crate::core::Core;
 use crate::format::frame::Kind;
 use crate::hash::{self, Fingerprint};
 use crate::keydir::Slot;
 use crate::scan::Entry;
-use crate::segment::Segment;
+use crate::segment::{Lookup, OwnedRecord, Segment};
 use crate::value::Value;
-use crate::version::{Version, View};
+use crate::version::{Paged, Version, View};
 use crate::{Result, Seq};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -123,21 +124,29 @@ fn look(core: &Core, version: &Version, at: Seq, hash: u64, key: &[u8]) -> Resul
     if let Some(newest) = look_in_memory(version, at, hash, key) {
         return Ok(Look::Found(newest));
     }
-    let mut below = (Seq::MAX, u32::MAX);
-    while let Some((segment, slot)) = next_candidate(core, version, hash, below) {
-        let Some(record) = segment.mapped_record(slot.offset, slot.len) else {
-            return Ok(Look::NeedsRead);
-        };
-        let record = record?;
-        if record.key() == key {
-            return Ok(Look::Found(Newest {
-                kind: record.kind(),
-                seq: record.seq(),
-                expires_at: record.expires_at(),
-                value: record.value(),
-            }));
+    let mut search = Search::new(core, version, hash, key);
+    while let Some(place) = search.next() {
+        match place {
+            Place::Slot(segment, slot) => {
+                let Some(record) = segment.mapped_record(slot.offset, slot.len) else {
+                    return Ok(Look::NeedsRead);
+                };
+                let record = record?;
+                if record.key() == key {
+                    return Ok(Look::Found(Newest {
+                        kind: record.kind(),
+                        seq: record.seq(),
+                        expires_at: record.expires_at(),
+                        value: record.value(),
+                    }));
+                }
+            }
+            Place::Paged(segment) => match segment.look_up(hash, key)? {
+                Lookup::NeedsRead => return Ok(Look::NeedsRead),
+                Lookup::Found(record) => return Ok(Look::Found(record.into())),
+                miss => search.missed(&miss),
+            },
         }
-        below = (segment.meta.max_seq, slot.offset);
     }
     Ok(Look::Absent)
 }
@@ -152,46 +161,135 @@ pub(crate) fn look_in_memory(version: &Version, at: Seq, hash: u64, key: &[u8]) 
     })
 }
 
-/// The newest slot below `below` whose segment is in the version. Slots of one segment are told apart by their offsets:
-/// two keys of one fingerprint may lie in it.
-#[inline]
-fn next_candidate<'a>(
-    core: &Core,
+/// Where the newest record of a key may be.
+enum Place<'a> {
+    /// The record at this slot, if it is of the key.
+    Slot(&'a Arc<Segment>, Slot),
+    /// Somewhere in this segment, which is not resident.
+    Paged(&'a Arc<Segment>),
+}
+
+/// The places where a key may be, newest first.
+struct Search<'a> {
+    core: &'a Core,
     version: &'a Version,
     hash: u64,
+    key: &'a [u8],
+    /// The newest candidate below `below`, once it has been asked for.
+    slot: Option<Option<Candidate<'a>>>,
+    /// Where the last candidate stood that was given.
     below: (Seq, u32),
-) -> Option<(&'a Arc<Segment>, Slot)> {
-    let mut newest: Option<((Seq, u32), &Arc<Segment>, Slot)> = None;
+    /// The runs with segments that are not resident, and the next of these.
+    runs: std::slice::Iter<'a, Paged>,
+    paged: Option<&'a Arc<Segment>>,
+    /// Filters asked, and how many let the key pass in vain.
+    probes: u32,
+    false_positives: u32,
+}
+
+/// A slot, and the segment it points into.
+type Candidate<'a> = (&'a Arc<Segment>, Slot);
+
+impl<'a> Search<'a> {
+    #[inline]
+    fn new(core: &'a Core, version: &'a Version, hash: u64, key: &'a [u8]) -> Search<'a> {
+        let runs = version.paged().iter();
+        let below = (Seq::MAX, u32::MAX);
+        let mut search =
+            Search { core, version, hash, key, slot: None, below, runs, paged: None, probes: 0, false_positives: 0 };
+        search.paged = search.next_paged();
+        search
+    }
+
+    #[inline]
+    fn next_paged(&mut self) -> Option<&'a Arc<Segment>> {
+        self.runs.find_map(|run| run.holding(self.key))
+    }
+
+    /// The next place. Runs are disjoint in seq, so one number of each tells which of two is newer; segments of one run
+    /// hold different keys.
+    #[inline]
+    fn next(&mut self) -> Option<Place<'a>> {
+        let slot = match self.slot {
+            Some(slot) => slot,
+            None => *self.slot.insert(next_candidate(self.core, self.version, self.hash, self.below)),
+        };
+        match (slot, self.paged) {
+            (Some((segment, slot)), paged) if paged.is_none_or(|paged| paged.meta.max_seq < segment.meta.max_seq) => {
+                self.below = (segment.meta.max_seq, slot.offset);
+                self.slot = None;
+                Some(Place::Slot(segment, slot))
+            }
+            (_, Some(paged)) => {
+                self.paged = self.next_paged();
+                self.probes += 1;
+                Some(Place::Paged(paged))
+            }
+            _ => None,
+        }
+    }
+
+    /// A segment was asked in vain.
+    #[inline]
+    fn missed(&mut self, lookup: &Lookup) {
+        self.false_positives += u32::from(matches!(lookup, Lookup::Absent));
+    }
+}
+
+impl From<OwnedRecord> for Newest<Value> {
+    fn from(record: OwnedRecord) -> Newest<Value> {
+        Newest { kind: record.kind(), seq: record.seq(), expires_at: record.expires_at(), value: record.value() }
+    }
+}
+
+impl Drop for Search<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.probes > 0 {
+            self.core.files.filters.add(self.probes, self.false_positives);
+        }
+    }
+}
+
+/// The newest slot below `below` whose segment is resident in the version. Slots of one segment are told apart by their
+/// offsets: two keys of one fingerprint may lie in it.
+#[inline]
+fn next_candidate<'a>(core: &Core, version: &'a Version, hash: u64, below: (Seq, u32)) -> Option<Candidate<'a>> {
+    let mut newest: Option<((Seq, u32), Candidate<'a>)> = None;
     core.keydir.each(Fingerprint::of(hash), |slot| {
         let Some(segment) = version.segment(slot.kid) else { return };
         let rank = (segment.meta.max_seq, slot.offset);
-        if rank < below && newest.is_none_or(|(newest, ..)| newest < rank) {
-            newest = Some((rank, segment, slot));
+        if rank < below && newest.is_none_or(|(newest, _)| newest < rank) {
+            newest = Some((rank, (segment, slot)));
         }
     });
-    newest.map(|(_, segment, slot)| (segment, slot))
+    newest.map(|(_, candidate)| candidate)
 }
 
-/// The same, reading from segments that are not mapped.
+/// The same, reading what is not mapped.
 async fn read(core: &Core, version: &Version, at: Seq, hash: u64, key: &[u8]) -> Result<Option<Newest<Value>>> {
     if let Some(newest) = look_in_memory(version, at, hash, key) {
         return Ok(Some(newest));
     }
-    let mut below = (Seq::MAX, u32::MAX);
-    while let Some((segment, slot)) = next_candidate(core, version, hash, below) {
-        let record = segment.read_record(slot.offset, slot.len).await?;
-        if record.key() == key {
-            return Ok(Some(Newest {
-                kind: record.kind(),
-                seq: record.seq(),
-                expires_at: record.expires_at(),
-                value: record.value(),
-            }));
+    let mut search = Search::new(core, version, hash, key);
+    while let Some(place) = search.next() {
+        match place {
+            Place::Slot(segment, slot) => {
+                let record = segment.read_record_kept(slot.offset, slot.len).await?;
+                if record.key() == key {
+                    return Ok(Some(record.into()));
+                }
+            }
+            Place::Paged(segment) => match segment.find(hash, key).await? {
+                Lookup::Found(record) => return Ok(Some(record.into())),
+                miss => search.missed(&miss),
+            },
         }
-        below = (segment.meta.max_seq, slot.offset);
     }
     Ok(None)
 }
 
+#[cfg(test)]
+mod mixed;
 #[cfg(test)]
 mod tests;

@@ -25,6 +25,7 @@
 
 mod batch;
 pub mod blocking;
+mod budget;
 mod builder;
 mod checkpoint;
 mod clock;
@@ -47,6 +48,7 @@ mod random;
 mod range;
 mod reader;
 mod recovery;
+mod residency;
 mod retire;
 mod scan;
 mod seal;

@@ -83,9 +83,9 @@ pub struct Options {
     pub merge_dead_share: f64,
     /// Bytes of unwritten `Deferred` commits at which the log is written at once. Default 1 MiB.
     pub write_buffer_bytes: u64,
-    /// Bytes of records in full memtables that are kept for open transactions to be compared with. Default 64 MiB. A
-    /// transaction during which more than that is written, and more than a whole segment, fails with
-    /// [`Conflict`](crate::ErrorKind::Conflict).
+    /// Bytes of records in full memtables that are kept for open transactions to be compared with. Default 64 MiB; an
+    /// eighth of the memory budget at most. A transaction during which more than that is written, and more than a whole
+    /// segment, fails with [`Conflict`](crate::ErrorKind::Conflict).
     pub transaction_window_bytes: u64,
     /// What values written from now on are compressed with. Default [`Compression::None`]. Any build reads what it has the
     /// codec for, whatever this says.
@@ -93,6 +93,18 @@ pub struct Options {
     /// How often a reader opened by [`Builder::open_read_only`](crate::Builder::open_read_only) looks for what is new; only
     /// when it is asked to if `None`. Default 1 s.
     pub refresh_interval: Option<Duration>,
+    /// Memory that the database may take, in bytes; `None`, the default, stands for a quarter of what the machine or its
+    /// container has ([`backends::machine_memory`](crate::backends::machine_memory)).
+    ///
+    /// It covers memtables, the keydir, fences, filters, the cache, and the work of seals and merges. As many segments
+    /// as there is room for, the newest first, are *resident*: a read of their keys is one look. The others are asked
+    /// through their filters and indexes. Any budget is right, 0 included: then nothing is resident and nothing is
+    /// cached, but for memtables of 1 MiB each. A segment is sealed at an eighth of the budget (1 MiB at least) where
+    /// that is less than [`segment_bytes_max`](Options::segment_bytes_max).
+    ///
+    /// Files that are mapped into memory are not counted: the system takes their pages back when it needs them. Nor is
+    /// what the caller holds: values that were read, scans, snapshots, transactions, and a batch larger than a segment.
+    pub memory_budget: Option<u64>,
     /// Whether to create the store where there is none. Default true.
     pub create_if_missing: bool,
 }
@@ -120,6 +132,7 @@ impl Default for Options {
             transaction_window_bytes: 64 * MIB,
             compression: Compression::None,
             refresh_interval: Some(Duration::from_secs(1)),
+            memory_budget: None,
             create_if_missing: true,
         }
     }

@@ -1,4 +1,5 @@
-//! What no version needs any more: slots of retired segments leave the keydir, and their files are deleted.
+//! What no version needs any more: slots of segments that are resident no more leave the keydir, and files of retired
+//! segments are deleted.
 //!
 //! A file that has left the runs stays listed in the manifests as retired until it is deleted. The list says which
 //! manifests named it, `born..retired`, and so who needs it still: a checkpoint is the number of a manifest. So no
@@ -7,7 +8,7 @@
 //! # Guarantees
 //! 1. A segment's file is deleted only after a manifest that retires it is durable, once no reader of this process
 //!    holds a version that names it, and if no checkpoint of the newest manifest does.
-//! 2. A segment's number in the keydir is given to another only after its last slot is gone.
+//! 2. A number in the keydir is given to another stay only after its last slot is gone.
 //!
 //! A writer that has been overtaken may still delete what it has decided on: that had left the runs, and every
 //! checkpoint, in a manifest that was its own and the newest, and what has left them never comes back.
@@ -16,7 +17,6 @@ use crate::core::Core;
 use crate::format::manifest::Manifest;
 use crate::format::names::{self, Name, SegmentId};
 use crate::segment::Segment;
-use crate::{Error, ErrorKind, Result};
 use futures::TryStreamExt;
 use halite_backends::{Backend, Path};
 use parking_lot::Mutex;
@@ -34,8 +34,7 @@ pub(crate) struct Retiring {
     /// Retired files that no reader of this process needs; in order, so that runs repeat.
     unneeded: Mutex<BTreeSet<String>>,
     deleted: Mutex<HashSet<String>>,
-    kids: Mutex<Kids>,
-    /// Told whenever something retired may have become deletable.
+    /// Told whenever something retired may have become deletable, or a stay in the keydir ends.
     pub(crate) released: Arc<Notify>,
 }
 
@@ -43,40 +42,16 @@ pub(crate) struct Retiring {
 #[derive(Debug)]
 struct Waiting {
     segment: Weak<Segment>,
-    kid: u32,
     path: Path,
 }
 
-/// The keydir's names for segments: small numbers, used again.
-#[derive(Debug, Default)]
-struct Kids {
-    free: Vec<u32>,
-    next: u32,
-}
-
 impl Retiring {
-    /// A number for a segment in the keydir.
-    pub(crate) fn kid(&self) -> Result<u32> {
-        let mut kids = self.kids.lock();
-        if let Some(kid) = kids.free.pop() {
-            return Ok(kid);
-        }
-        if kids.next >= crate::keydir::KID_MAX {
-            return Err(Error::new(
-                ErrorKind::InvalidInput,
-                format!("too many segments max={}", crate::keydir::KID_MAX),
-            ));
-        }
-        kids.next += 1;
-        Ok(kids.next - 1)
-    }
-
     /// `segments` have left the newest manifest.
     pub(crate) fn retire(&self, segments: &[Arc<Segment>]) {
         let mut waiting = self.waiting.lock();
         for segment in segments {
             segment.notify_when_dropped(self.released.clone());
-            waiting.push(Waiting { segment: Arc::downgrade(segment), kid: segment.kid, path: segment.path().clone() });
+            waiting.push(Waiting { segment: Arc::downgrade(segment), path: segment.path().clone() });
         }
         self.released.notify_one();
     }
@@ -111,21 +86,28 @@ impl Retiring {
 
 /// Lets go of all that is retired and no longer held.
 pub(crate) async fn reap(core: &Core) {
+    sweep(core).await;
     let released = core.retiring.take_released();
-    if !released.is_empty() {
-        let kids: HashSet<u32> = released.iter().map(|retired| retired.kid).collect();
-        for shard in 0..crate::keydir::SHARDS {
-            core.keydir.remove_segments(&|kid| kids.contains(&kid), shard);
-            if shard % SHARDS_PER_TURN == 0 {
-                tokio::task::yield_now().await;
-            }
-        }
-        core.retiring.kids.lock().free.extend(kids);
-        core.retiring.unneeded.lock().extend(released.iter().map(|retired| retired.path.to_string()));
-    }
+    core.retiring.unneeded.lock().extend(released.iter().map(|retired| retired.path.to_string()));
     if core.capabilities.durable_names {
         collect(core).await;
     }
+}
+
+/// Removes the slots of stays that are over.
+async fn sweep(core: &Core) {
+    let kids: HashSet<u32> = core.residency.take_ended().into_iter().collect();
+    if kids.is_empty() {
+        return;
+    }
+    for shard in 0..crate::keydir::SHARDS {
+        core.keydir.remove_segments(&|kid| kids.contains(&kid), shard);
+        if shard % SHARDS_PER_TURN == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    core.residency.free(&kids);
+    core.residency.look();
 }
 
 /// Deletes the retired files that nobody needs.
@@ -158,9 +140,8 @@ pub(crate) async fn delete(core: &Core, name: &str) {
     }
 }
 
-/// Deletes what earlier epochs left and `manifest`, this epoch's first, does not need: what it lists as retired, and
-/// segments that it does not know.
-pub(crate) async fn collect_at_opening(backend: &dyn Backend, manifest: &Manifest, retiring: &Retiring) -> Result<()> {
+/// Deletes what `manifest`, this epoch's first, lists as retired and does not need.
+pub(crate) async fn collect_at_opening(backend: &dyn Backend, manifest: &Manifest, retiring: &Retiring) {
     for retired in &manifest.retired {
         if manifest.holds(retired) {
             retiring.unneeded.lock().insert(retired.name.clone());
@@ -168,18 +149,28 @@ pub(crate) async fn collect_at_opening(backend: &dyn Backend, manifest: &Manifes
             retiring.note_deleted(&retired.name);
         }
     }
+}
+
+/// Deletes the segments of earlier epochs that `manifest`, this epoch's first, does not know: outputs of merges and
+/// recoveries that were never published. In the background, as it lists all segments; what it misses the next opening
+/// finds.
+pub(crate) async fn collect_leftovers(core: Arc<Core>, manifest: Manifest) {
     let retired = manifest.retired.iter().filter_map(|retired| Name::parse(&retired.name));
     let known: HashSet<Name> = manifest.segments().map(|meta| Name::Segment(meta.id)).chain(retired).collect();
-    let mut listed = backend.list(names::SEGMENTS);
-    while let Some(meta) = listed.try_next().await? {
+    let mut listed = core.backend.list(names::SEGMENTS);
+    loop {
+        let meta = match listed.try_next().await {
+            Ok(Some(meta)) => meta,
+            Ok(None) => return,
+            Err(error) => return tracing::warn!(%error, "leftovers could not be looked for"),
+        };
         if let Some(Name::Segment(id)) = Name::parse(meta.path.as_str())
             && id.epoch < manifest.epoch
             && !known.contains(&Name::Segment(id))
         {
-            remove(backend, meta.path.as_str()).await;
+            remove(&*core.backend, meta.path.as_str()).await;
         }
     }
-    Ok(())
 }
 
 /// Deletes a file. A leftover takes room and does no other harm.

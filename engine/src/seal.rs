@@ -5,20 +5,17 @@
 //! order.
 //!
 //! # Guarantees
-//! 1. A version calls a segment resident only after its last slot is in the keydir.
-//! 2. Readers see each record throughout: in the memtable until the moment its segment takes over.
-//! 3. Fragments are deleted only after a manifest that no longer needs them is durable.
+//! 1. Readers see each record throughout: in the memtable until the moment its segment takes over.
+//! 2. Fragments are deleted only after a manifest that no longer needs them is durable.
 
 use crate::commit::{Draft, Sealable, Source};
 use crate::core::{Core, Epoch};
 use crate::format::frame::{NewRecord, Record};
 use crate::format::header::{Header, Layout};
-use crate::format::hints::Hint;
 use crate::format::manifest::{Manifest, RunMeta, SegmentMeta};
 use crate::format::names::SegmentId;
-use crate::keydir::{Keydir, Slot};
 use crate::memtable::{Item, Memtable};
-use crate::segment::{DenseEntry, Segment, SortedWriter, Tail, TailBuilder};
+use crate::segment::{DenseEntry, Segment, SortedWriter, Tail, TailBuilder, filters};
 use crate::turn::Turn;
 use crate::value::LARGE_LEN;
 use crate::version::Run;
@@ -77,23 +74,19 @@ pub(crate) async fn run(core: Arc<Core>) {
 /// Seals one segment. After `NoSpace` it can be tried again.
 async fn seal(core: &Core, sealable: &mut Sealable) -> Result<()> {
     let draft = sealable.draft.clone();
-    let segment = match &sealable.sealed {
-        Some(segment) => segment.clone(),
+    let (segment, resident) = match &sealable.sealed {
+        Some(sealed) => sealed.clone(),
         None => {
             let meta = write(core, sealable).await?;
             let segment = core.open_segment(&meta).await?;
-            enter_slots(&core.keydir, &segment, |slots| {
-                let version = core.versions.load();
-                dead::superseded(slots, |kid| version.segment(kid));
-            })
-            .await?;
-            dead::idle_tombstones(&core.keydir, &segment).await?;
-            sealable.sealed.insert(segment).clone()
+            let resident = dead::settle(core, &segment).await?;
+            sealable.sealed.insert((segment, resident)).clone()
         }
     };
     publish(core, sealable, &segment).await?;
     tracing::debug!(segment = %segment.meta.id, records = segment.meta.records, bytes = segment.meta.len, "sealed");
-    core.versions.sealed(&draft.memtable, Arc::new(Run::new(vec![segment])));
+    core.versions.sealed(&draft.memtable, Arc::new(Run::new(vec![segment])), resident);
+    core.residency.look();
     if core.capabilities.durable_names {
         for path in sealable.fragments(core.epoch) {
             retire::delete(core, path.as_str()).await;
@@ -105,8 +98,9 @@ async fn seal(core: &Core, sealable: &mut Sealable) -> Result<()> {
 /// Writes the sealed form of a full segment.
 async fn write(core: &Core, sealable: &mut Sealable) -> Result<SegmentMeta> {
     let draft = sealable.draft.clone();
+    let passing = filters::share_of_one(core.versions.load().runs.len() + 1);
     match &mut sealable.source {
-        Source::File { appender, end } => seal_in_place(&draft, appender, *end).await,
+        Source::File { appender, end } => seal_in_place(&draft, appender, *end, passing).await,
         Source::Fragments(_) => {
             let id = core.epoch.segment(core.numbers.next());
             let (salt, now) = (core.random.next(), core.clock.now());
@@ -134,10 +128,15 @@ async fn publish(core: &Core, sealable: &Sealable, segment: &Arc<Segment>) -> Re
 }
 
 /// Appends index, filter and footer to the segment's own file, and ends it.
-async fn seal_in_place(draft: &Draft, appender: &mut Option<Box<dyn Appender>>, end: u64) -> Result<SegmentMeta> {
+async fn seal_in_place(
+    draft: &Draft,
+    appender: &mut Option<Box<dyn Appender>>,
+    end: u64,
+    passing: f64,
+) -> Result<SegmentMeta> {
     let memtable = &draft.memtable;
     let ordered = memtable.ordered(true).await;
-    let mut tail = TailBuilder::new(&draft.header);
+    let mut tail = TailBuilder::new(&draft.header).let_pass(passing);
     let mut newest = vec![false; memtable.len()];
     let mut turn = Turn::default();
     for (entry, Item { record, offset, .. }, is_newest) in memtable.in_order(&ordered) {
@@ -207,25 +206,4 @@ pub(crate) fn rewritten<'a>(record: &Record<'a>) -> NewRecord<'a> {
 pub(crate) fn sorted_header(epoch: &Epoch, id: SegmentId, salt: u64, base_seq: Seq, created: u64) -> Header {
     let Epoch { database, hash_seed, .. } = *epoch;
     Header { database, id, salt, hash_seed, base_seq, created, layout: Layout::Sorted, predecessor: None }
-}
-
-/// Enters the segment's slots into the keydir; `on_equal` hears of the slots of equal fingerprints met for each.
-pub(crate) async fn enter_slots(
-    keydir: &Keydir,
-    segment: &Arc<Segment>,
-    mut on_equal: impl FnMut(&[Slot]),
-) -> Result<()> {
-    let mut hints = segment.hints().await?;
-    let mut equals = Vec::new();
-    let mut turn = Turn::default();
-    while let Some(Hint { fingerprint, offset, len }) = hints.next()? {
-        let slot = Slot { kid: segment.kid, offset, len };
-        equals.clear();
-        keydir.insert(fingerprint, slot, |other| equals.push(other));
-        if !equals.is_empty() {
-            on_equal(&equals);
-        }
-        turn.take(0).await;
-    }
-    Ok(())
 }

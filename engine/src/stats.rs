@@ -1,9 +1,9 @@
 //! What the database holds and does, in numbers.
 
-use crate::Seq;
 use crate::core::Core;
 use crate::format::manifest::SegmentMeta;
 use crate::version::Version;
+use crate::{Result, Seq};
 use std::sync::atomic::Ordering;
 
 /// What the database holds and does. Byte counts are of the backend's files unless they say memory.
@@ -46,6 +46,33 @@ pub struct Stats {
     pub keydir_entries: u64,
     /// Memory of the keydir, in bytes.
     pub keydir_bytes: u64,
+    /// Sealed segments that are resident: each of their keys has a slot in the keydir.
+    pub resident_segments: u64,
+    /// Keys of resident segments.
+    pub resident_entries: u64,
+    /// Slots that the keydir may hold within the budget.
+    pub keydir_entries_max: u64,
+    /// Memory of the fences that are kept of segments that were read, in bytes.
+    pub fences_bytes: u64,
+    /// Bytes of the filters that have been read and are mapped, which is not counted as memory. (Where segments are not
+    /// mapped filters are in the cache.)
+    pub mapped_filter_bytes: u64,
+    /// Memory of the cache of what was read of segments that are not mapped, in bytes: filters, index, records.
+    pub cache_bytes: u64,
+    /// What the cache may take, in bytes.
+    pub cache_bytes_max: u64,
+    /// Lookups in the cache that found what they looked for.
+    pub cache_hits: u64,
+    /// Lookups in the cache that did not.
+    pub cache_misses: u64,
+    /// Filters that reads have asked.
+    pub filter_probes: u64,
+    /// Filters that let a key pass which was not there: each cost a read in vain.
+    pub filter_false_positives: u64,
+    /// Memory of all these parts together, in bytes: memtables, keydir, fences, cache.
+    pub memory_bytes: u64,
+    /// The memory budget: [`Options::memory_budget`](crate::Options::memory_budget), or what stands for it.
+    pub memory_budget: u64,
     /// Merges since the opening.
     pub merges: u64,
     /// Bytes that merges have written since the opening.
@@ -61,6 +88,9 @@ pub struct Stats {
 pub(crate) fn stats(core: &Core) -> Stats {
     let (log_bytes, unwritten_bytes, failure) =
         core.log.inspect(|queue| (queue.active_len(), queue.unwritten(), queue.failure().map(ToString::to_string)));
+    let of_version = of_version(&core.versions.get());
+    let (keydir_bytes, files) = (core.keydir.bytes() as u64, &core.files);
+    let (fences_bytes, cache_bytes) = (files.kept(), files.cache.len());
     Stats {
         location: core.backend.location(),
         epoch: core.epoch.epoch,
@@ -69,13 +99,24 @@ pub(crate) fn stats(core: &Core) -> Stats {
         log_bytes,
         unwritten_bytes,
         keydir_entries: core.keydir.len() as u64,
-        keydir_bytes: core.keydir.bytes() as u64,
+        keydir_bytes,
+        keydir_entries_max: core.residency.slots_max(),
+        fences_bytes,
+        mapped_filter_bytes: files.mapped_filters(),
+        cache_bytes,
+        cache_bytes_max: files.cache.capacity(),
+        cache_hits: files.cache.hits(),
+        cache_misses: files.cache.misses(),
+        filter_probes: files.filters.probes(),
+        filter_false_positives: files.filters.false_positives(),
+        memory_bytes: of_version.memtable_bytes + keydir_bytes + fences_bytes + cache_bytes,
+        memory_budget: core.budget.total,
         merges: core.compactor.merges.load(Ordering::Relaxed),
         merge_bytes_written: core.compactor.bytes_written.load(Ordering::Relaxed),
         merge_records_dropped: core.compactor.records_dropped.load(Ordering::Relaxed),
         transactions: core.log.inspect(|queue| queue.window().open_count() as u64),
         failure,
-        ..of_version(&core.versions.get())
+        ..of_version
     }
 }
 
@@ -93,6 +134,8 @@ pub(crate) fn of_version(version: &Version) -> Stats {
         memtables: version.memtables.len() as u64,
         memtable_records: version.memtables.iter().map(|memtable| memtable.len() as u64).sum(),
         memtable_bytes: version.memtables.iter().map(|memtable| memtable.bytes() as u64).sum(),
+        resident_segments: version.residents().len() as u64,
+        resident_entries: version.residents().iter().map(|resident| resident.segment.meta.entries).sum(),
         ..Stats::default()
     }
 }
@@ -159,11 +202,16 @@ pub struct SegmentNode {
     pub record_bytes: u64,
     /// Bytes of records that are dead, as far as is known: an estimate.
     pub dead_bytes: u64,
+    /// Whether it is resident: each of its keys has a slot in the keydir. The others are asked through filter and index.
+    pub resident: bool,
     /// The parts behind the records: their names and lengths in bytes.
     pub parts: Vec<(&'static str, u64)>,
 }
 
-pub(crate) fn tree(version: &Version) -> Tree {
+pub(crate) async fn tree(version: &Version) -> Result<Tree> {
+    for segment in version.segments() {
+        segment.open().await?;
+    }
     let memtables = version
         .memtables
         .iter()
@@ -187,10 +235,11 @@ pub(crate) fn tree(version: &Version) -> Tree {
                     expiring: meta.expiring,
                     record_bytes: meta.record_bytes,
                     dead_bytes: dead_bytes(meta, segment.dead_bytes()),
+                    resident: version.is_resident(segment),
                     parts: segment.parts(),
                 }
             })
             .collect(),
     });
-    Tree { memtables: memtables.collect(), runs: runs.collect() }
+    Ok(Tree { memtables: memtables.collect(), runs: runs.collect() })
 }

@@ -9,7 +9,9 @@
 use crate::Seq;
 use crate::memtable::Memtable;
 use crate::range::Course;
+use crate::residency::Resident;
 use crate::segment::Segment;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Sealed segments that share a range of sequence numbers and have disjoint ranges of keys.
@@ -62,6 +64,30 @@ impl Run {
     }
 }
 
+/// Those segments of a run that are not resident, in the order of their keys; at least one.
+#[derive(Debug)]
+pub(crate) struct Paged(Vec<Arc<Segment>>);
+
+impl Paged {
+    /// One of them: all are of one range of sequence numbers.
+    pub(crate) fn any(&self) -> &Segment {
+        self.0.first().expect("there is one at least")
+    }
+
+    /// The one that may hold `key`.
+    #[inline]
+    pub(crate) fn holding(&self, key: &[u8]) -> Option<&Arc<Segment>> {
+        match self.0.as_slice() {
+            // Most filters say no for less than it takes to compare keys.
+            [only] => Some(only),
+            several => {
+                let first = several.partition_point(|segment| segment.meta.max_key[..] < *key);
+                several.get(first).filter(|segment| segment.meta.min_key[..] <= *key)
+            }
+        }
+    }
+}
+
 /// The database at one moment.
 #[derive(Debug)]
 pub(crate) struct Version {
@@ -69,34 +95,84 @@ pub(crate) struct Version {
     pub(crate) memtables: Vec<Arc<Memtable>>,
     /// Sealed segments, newest first.
     pub(crate) runs: Vec<Arc<Run>>,
-    /// The same segments by their names in the keydir, which are small numbers.
+    /// What has slots in the keydir: a read ignores those of all others.
+    residents: Vec<Arc<Resident>>,
+    /// The resident segments by their numbers there, which are small.
     by_kid: Vec<Option<Arc<Segment>>>,
+    /// The other segments, run by run, newest first.
+    paged: Vec<Paged>,
 }
 
 impl Version {
-    /// The version of `memtables` and `runs`, both newest first.
-    ///
-    /// # Panics
-    /// Where two segments have one name in the keydir, or runs overlap in sequence numbers.
+    /// The version of `memtables` and `runs`, both newest first, of which nothing is resident.
     pub(crate) fn new(memtables: Vec<Arc<Memtable>>, runs: Vec<Arc<Run>>) -> Version {
-        let descending = runs.windows(2).all(|pair| pair[0].min_seq > pair[1].max_seq);
-        assert!(descending, "runs are newest first and disjoint in seq");
-        let mut by_kid: Vec<Option<Arc<Segment>>> = Vec::new();
-        for segment in runs.iter().flat_map(|run| &run.segments) {
-            let kid = segment.kid as usize;
-            if by_kid.len() <= kid {
-                by_kid.resize(kid + 1, None);
-            }
-            assert!(by_kid[kid].is_none(), "two segments have the keydir's name {kid}");
-            by_kid[kid] = Some(segment.clone());
-        }
-        Version { memtables, runs, by_kid }
+        Version::with_residents(memtables, runs, &[])
     }
 
-    /// The segment that the keydir calls `kid`, if it is in this version.
+    /// The version of `memtables` and `runs`, both newest first. Of `residents` those count whose segments are in it.
+    ///
+    /// # Panics
+    /// Where two residents have one number in the keydir or one segment, or runs overlap in sequence numbers.
+    pub(crate) fn with_residents(
+        memtables: Vec<Arc<Memtable>>,
+        runs: Vec<Arc<Run>>,
+        residents: &[Arc<Resident>],
+    ) -> Version {
+        let descending = runs.windows(2).all(|pair| pair[0].min_seq > pair[1].max_seq);
+        assert!(descending, "runs are newest first and disjoint in seq");
+        let mut of_segment: HashMap<u64, &Arc<Resident>> = HashMap::with_capacity(residents.len());
+        for resident in residents {
+            let before = of_segment.insert(resident.segment.serial(), resident);
+            assert!(before.is_none(), "a segment is resident once");
+        }
+        let mut version =
+            Version { memtables, runs: Vec::new(), residents: Vec::new(), by_kid: Vec::new(), paged: Vec::new() };
+        for run in &runs {
+            let mut paged = Vec::new();
+            for segment in &run.segments {
+                match of_segment.get(&segment.serial()) {
+                    Some(resident) => version.add_resident(resident),
+                    None => paged.push(segment.clone()),
+                }
+            }
+            if !paged.is_empty() {
+                version.paged.push(Paged(paged));
+            }
+        }
+        version.runs = runs;
+        version
+    }
+
+    fn add_resident(&mut self, resident: &Arc<Resident>) {
+        let kid = resident.kid as usize;
+        if self.by_kid.len() <= kid {
+            self.by_kid.resize(kid + 1, None);
+        }
+        assert!(self.by_kid[kid].is_none(), "two segments have the keydir's number {kid}");
+        self.by_kid[kid] = Some(resident.segment.clone());
+        self.residents.push(resident.clone());
+    }
+
+    /// The segment that the keydir calls `kid`, if it is resident in this version.
     #[inline]
     pub(crate) fn segment(&self, kid: u32) -> Option<&Arc<Segment>> {
         self.by_kid.get(kid as usize)?.as_ref()
+    }
+
+    /// What is resident.
+    pub(crate) fn residents(&self) -> &[Arc<Resident>] {
+        &self.residents
+    }
+
+    /// Whether the keydir has a slot for each key of `segment`.
+    pub(crate) fn is_resident(&self, segment: &Arc<Segment>) -> bool {
+        self.residents.iter().any(|resident| Arc::ptr_eq(&resident.segment, segment))
+    }
+
+    /// What is not resident, run by run, newest first.
+    #[inline]
+    pub(crate) fn paged(&self) -> &[Paged] {
+        &self.paged
     }
 
     /// All sealed segments, run by run, newest first.

@@ -4,6 +4,8 @@
 //! version that readers still hold keeps alive whatever it names.
 
 use crate::memtable::Memtable;
+use crate::residency::Resident;
+use crate::segment::Segment;
 use crate::version::{Run, Version};
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
@@ -46,24 +48,30 @@ impl Versions {
             let mut memtables = Vec::with_capacity(now.memtables.len() + 1);
             memtables.push(memtable);
             memtables.extend(now.memtables.iter().cloned());
-            Version::new(memtables, now.runs.clone())
+            Version::with_residents(memtables, now.runs.clone(), now.residents())
         });
     }
 
-    /// A segment was sealed: `run` holds what `memtable` held.
-    pub(crate) fn sealed(&self, memtable: &Arc<Memtable>, run: Arc<Run>) {
+    /// A segment was sealed: `run` holds what `memtable` held, and is resident if `resident` says so.
+    pub(crate) fn sealed(&self, memtable: &Arc<Memtable>, run: Arc<Run>, resident: Option<Arc<Resident>>) {
         self.change(|now| {
             let memtables = now.memtables.iter().filter(|other| !Arc::ptr_eq(other, memtable)).cloned().collect();
             let mut runs = Vec::with_capacity(now.runs.len() + 1);
             runs.push(run);
             runs.extend(now.runs.iter().cloned());
-            Version::new(memtables, runs)
+            let residents: Vec<_> = now.residents().iter().cloned().chain(resident).collect();
+            Version::with_residents(memtables, runs, &residents)
         });
     }
 
-    /// Neighbouring runs were merged: `output` (nothing, if all they held is dead) stands in their place.
-    /// Returns the version in which it does.
-    pub(crate) fn merged(&self, inputs: &[Arc<Run>], output: Option<Arc<Run>>) -> Arc<Version> {
+    /// Neighbouring runs were merged: `output` (nothing, if all they held is dead) stands in their place, and of its
+    /// segments `residents` are resident. Returns the version in which it does.
+    pub(crate) fn merged(
+        &self,
+        inputs: &[Arc<Run>],
+        output: Option<Arc<Run>>,
+        residents: Vec<Arc<Resident>>,
+    ) -> Arc<Version> {
         self.change(|now| {
             let is_input = |run: &Arc<Run>| inputs.iter().any(|input| Arc::ptr_eq(input, run));
             let place = now.runs.iter().position(is_input).unwrap_or(now.runs.len());
@@ -71,7 +79,29 @@ impl Versions {
             if let Some(output) = output {
                 runs.insert(place, output);
             }
-            Version::new(now.memtables.clone(), runs)
+            let residents: Vec<_> = now.residents().iter().cloned().chain(residents).collect();
+            Version::with_residents(now.memtables.clone(), runs, &residents)
         })
+    }
+
+    /// A segment's slots are all in the keydir. Where the segment has left the database or came in otherwise meanwhile,
+    /// nothing changes, and `resident` ends.
+    pub(crate) fn settled(&self, resident: Arc<Resident>) {
+        self.change(|now| {
+            let mut residents = now.residents().to_vec();
+            if !now.is_resident(&resident.segment) {
+                residents.push(resident);
+            }
+            Version::with_residents(now.memtables.clone(), now.runs.clone(), &residents)
+        });
+    }
+
+    /// `segments` are resident no more. Their slots go when the last version that calls them so does.
+    pub(crate) fn let_go(&self, segments: &[Arc<Segment>]) {
+        self.change(|now| {
+            let goes = |resident: &&Arc<Resident>| segments.iter().any(|other| Arc::ptr_eq(other, &resident.segment));
+            let residents: Vec<_> = now.residents().iter().filter(|resident| !goes(resident)).cloned().collect();
+            Version::with_residents(now.memtables.clone(), now.runs.clone(), &residents)
+        });
     }
 }

@@ -148,8 +148,8 @@ impl Player<'_> {
 
     /// Compares all that the database shows with the history.
     async fn judge(&mut self) -> Step {
-        let entries = ends("scan", self.db().scan(..).try_collect::<Vec<_>>()).await;
-        let entries = self.settle_read("scan", entries)?;
+        let db = self.db();
+        let entries = self.read("scan", || db.scan(..).try_collect::<Vec<_>>()).await?;
         let expiries = entries.iter().map(|entry| (entry.key.to_vec(), entry.expires_at)).collect();
         let found = entries.into_iter().map(|entry| (entry.key.to_vec(), entry.value)).collect();
         let time = self.world.clock.millis();
@@ -187,15 +187,23 @@ impl Player<'_> {
         }
     }
 
-    /// As [`settle`](Self::settle), for a read: it works, unless the very read met the fault.
-    fn settle_read<T>(&mut self, what: &str, outcome: Result<halite::Result<T>, String>) -> Step<T> {
-        let wrong = match &outcome {
-            Ok(Err(error)) if !self.may_fail() => Some(format!("{what} failed without a fault: {error:?}")),
-            _ => None,
-        };
-        match wrong {
-            Some(wrong) => Err(Stop::Wrong(wrong)),
-            None => self.settle(what, outcome),
+    /// Reads: that works, unless the very read met the fault. Where the fault has passed then, reading again works.
+    async fn read<T, F>(&mut self, what: &str, ask: impl Fn() -> F) -> Step<T>
+    where
+        F: Future<Output = halite::Result<T>>,
+    {
+        let mut may_fail = self.may_fail();
+        let mut outcome = ends(what, ask()).await;
+        if let (Ok(Err(error)), Policy::Faulty { forever: false, .. }) = (&outcome, self.policy)
+            && may_fail
+        {
+            check_kind(error)?;
+            may_fail = self.may_fail();
+            outcome = ends(what, ask()).await;
+        }
+        match outcome {
+            Ok(Err(error)) if !may_fail => Err(Stop::Wrong(format!("{what} failed without a fault: {error:?}"))),
+            outcome => self.settle(what, outcome),
         }
     }
 
@@ -212,8 +220,8 @@ impl Player<'_> {
         if self.world.db.is_none() {
             return if forever { Err(Stop::Expected) } else { self.open().await };
         }
-        let found = ends("scan", read_all(&self.db())).await;
-        match self.settle_read("scan", found) {
+        let db = self.db();
+        match self.read("scan", || read_all(&db)).await {
             Ok(found) => compare(&self.world.expected(), &found)?,
             Err(Stop::Expected) => {}
             Err(wrong) => return Err(wrong),
@@ -315,8 +323,8 @@ impl Player<'_> {
 
     /// Compares the list of checkpoints, and what each shows, with what should be there.
     async fn read_checkpoints(&mut self) -> Step {
-        let listed = ends("checkpoints", self.db().checkpoints()).await;
-        let listed = self.settle_read("checkpoints", listed)?;
+        let db = self.db();
+        let listed = self.read("checkpoints", || db.checkpoints()).await?;
         if self.spoiled {
             // Which there are is open until writing goes on.
             return Ok(());
@@ -465,12 +473,9 @@ impl Player<'_> {
         let (db, key) = (self.db(), key(number));
         let expected = self.world.expected().remove(&key);
         self.lifetime(&db, &key, expected.is_some()).await?;
-        let got = ends("get", db.get(&key)).await;
-        let got = self.settle_read("get", got)?;
-        let entry = ends("get_entry", db.get_entry(&key)).await;
-        let entry = self.settle_read("get_entry", entry)?;
-        let contains = ends("contains", db.contains(&key)).await;
-        let contains = self.settle_read("contains", contains)?;
+        let got = self.read("get", || db.get(&key)).await?;
+        let entry = self.read("get_entry", || db.get_entry(&key)).await?;
+        let contains = self.read("contains", || db.contains(&key)).await?;
         let entry_is_right = match (&entry, &expected) {
             (Some(entry), Some(expected)) => entry.key == key && entry.value == *expected && entry.seq > 0,
             (None, None) => true,
@@ -498,11 +503,14 @@ impl Player<'_> {
     async fn scan(&mut self, range: KeyRange, limit: usize, rev: bool, keys_only: bool) -> Step {
         let expected = self.world.expected().into_iter().filter(|(key, _)| range.contains(key));
         let expected: Vec<_> = if rev { expected.rev().take(limit).collect() } else { expected.take(limit).collect() };
-        let scan = self.db().scan(range).limit(limit);
-        let scan = if rev { scan.rev() } else { scan };
-        let scan = if keys_only { scan.keys_only() } else { scan };
-        let found = ends("scan", scan.map_ok(|entry| (entry.key.to_vec(), entry.value)).try_collect::<Vec<_>>()).await;
-        let mut found = self.settle_read("scan", found)?;
+        let db = self.db();
+        let scan = || {
+            let scan = db.scan(range.clone()).limit(limit);
+            let scan = if rev { scan.rev() } else { scan };
+            let scan = if keys_only { scan.keys_only() } else { scan };
+            scan.map_ok(|entry| (entry.key.to_vec(), entry.value)).try_collect::<Vec<_>>()
+        };
+        let mut found = self.read("scan", scan).await?;
         if keys_only && found.iter().all(|(_, value)| value.is_empty()) {
             found.iter_mut().zip(&expected).for_each(|(found, expected)| found.1 = expected.1.clone());
         }

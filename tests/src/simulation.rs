@@ -36,14 +36,15 @@ struct Setup {
     memory: bool,
     append: bool,
     yields: bool,
+    map: bool,
     options: Options,
     ops: usize,
 }
 
 impl fmt::Display for Setup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Setup { memory, append, yields, options, .. } = self;
-        write!(f, "memory={memory} append={append} yields={yields} {options:?}")
+        let Setup { memory, append, yields, map, options, .. } = self;
+        write!(f, "memory={memory} append={append} yields={yields} map={map} {options:?}")
     }
 }
 
@@ -61,16 +62,18 @@ impl Setup {
             compression: if seed.is_multiple_of(3) { Compression::Lz4 } else { Compression::None },
             ..small_options()
         };
+        let options = Options { memory_budget: memory_budget(&mut random, &options), ..options };
         let (memory, append, yields) = (random.chance(20), random.chance(50), random.chance(70));
-        Setup { seed, memory, append, yields, options, ops: random.pick(&[30, 120, 300]) }
+        let (ops, map) = (random.pick(&[30, 120, 300]), random.chance(50));
+        Setup { seed, memory, append, yields, map, options, ops }
     }
 
     fn world(&self) -> World {
         let store = if self.memory {
             Store::memory(self.append)
         } else {
-            let (seed, append, yields) = (self.seed, self.append, self.yields);
-            Store::simulated(SimulatedOptions { seed, append, yields, ..SimulatedOptions::default() })
+            let (seed, append, yields, map) = (self.seed, self.append, self.yields, self.map);
+            Store::simulated(SimulatedOptions { seed, append, yields, map, ..SimulatedOptions::default() })
         };
         World::new(store, self.options.clone(), self.seed)
     }
@@ -88,6 +91,20 @@ impl Setup {
             let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic");
             Err(format!("panicked: {text}"))
         })
+    }
+}
+
+/// A budget that nothing fits into, some segments, or all.
+fn memory_budget(random: &mut Random, options: &Options) -> Option<u64> {
+    match random.below(4) {
+        0 => Some(0),
+        1 => None,
+        // Memtables are full at four times a segment's records. Of what is left the keydir takes 16 KiB when it is empty,
+        // the cache a third where nothing is mapped, and a slot some 22 bytes.
+        _ => {
+            let memtables = (options.unsealed_max as u64 + 1) * 4 * options.segment_bytes_max;
+            Some((memtables + (26 << 10) + random.pick(&[10, 40, 150]) * 33) / 15 * 16)
+        }
     }
 }
 

@@ -52,7 +52,7 @@ async fn check(world: &World, db: &Db, expected: &BTreeMap<String, State>) {
 /// Files of segments that no version names.
 async fn superfluous(world: &World, db: &Db) -> Vec<String> {
     let files: Vec<_> = world.store.backend().list("segments").try_collect().await.unwrap();
-    let tree = db.tree();
+    let tree = db.tree().await.unwrap();
     let named: Vec<&str> = tree.runs.iter().flat_map(|run| &run.segments).map(|segment| &*segment.file).collect();
     files.iter().map(|meta| meta.path.to_string()).filter(|name| !named.contains(&&**name)).collect()
 }
@@ -126,7 +126,7 @@ fn a_segment_goes_with_the_last_checkpoint_that_needs_it() {
             for n in 0..3 {
                 db.put(format!("key {n}"), "value").await.unwrap();
                 db.checkpoint(format!("{n}")).await.unwrap();
-                segments.push(db.tree().runs[0].segments[0].file.clone());
+                segments.push(db.tree().await.unwrap().runs[0].segments[0].file.clone());
             }
             db.compact().await.unwrap();
             let there = async |file: &str| world.store.backend().exists(&Path::new(file).unwrap()).await.unwrap();
@@ -218,7 +218,7 @@ fn damage_in_a_checkpoint_is_found() {
         let db = world.open().await.unwrap();
         db.put("k", "old").await.unwrap();
         db.checkpoint("a").await.unwrap();
-        let file = Path::new(&*db.tree().runs[0].segments[0].file).unwrap();
+        let file = Path::new(&*db.tree().await.unwrap().runs[0].segments[0].file).unwrap();
         db.put("k", "new").await.unwrap();
         db.compact().await.unwrap();
         assert!(world.store.simulator().flip_bit(&file, 160, 3));

@@ -20,6 +20,11 @@ fn world() -> World {
     World::new(Store::memory(true), options(), 7)
 }
 
+/// One where all is resident, and one where nothing is: there only filters know what is dead.
+fn worlds() -> [World; 2] {
+    [None, Some(0)].map(|memory_budget| World::new(Store::memory(true), Options { memory_budget, ..options() }, 7))
+}
+
 fn key(number: u64) -> String {
     format!("key {number:012}")
 }
@@ -58,22 +63,24 @@ fn with_ttl(ttl: Duration) -> WriteOptions {
 #[test]
 fn of_overwrites() {
     process(async {
-        let db = world().open().await.unwrap();
-        put_base(&db).await;
-        let mut random = Random::new(1);
-        for _ in 0..20_000 {
-            db.put(key(random.below(500)), [1; 100]).await.unwrap();
-            tokio::task::yield_now().await;
+        for mut world in worlds() {
+            let db = world.open().await.unwrap();
+            put_base(&db).await;
+            let mut random = Random::new(1);
+            for _ in 0..20_000 {
+                db.put(key(random.below(500)), [1; 100]).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+            assert_bounded(&db).await;
         }
-        assert_bounded(&db).await;
     });
 }
 
 #[test]
 fn of_a_queue() {
     process(async {
-        for len in [0, 100] {
-            let db = world().open().await.unwrap();
+        for (len, mut world) in [0, 100].into_iter().flat_map(|len| worlds().map(|world| (len, world))) {
+            let db = world.open().await.unwrap();
             put_base(&db).await;
             for number in 0..20_000 {
                 db.put(key(number), vec![1; len]).await.unwrap();
@@ -88,13 +95,15 @@ fn of_a_queue() {
 #[test]
 fn of_deletes_of_what_was_never_there() {
     process(async {
-        let db = world().open().await.unwrap();
-        put_base(&db).await;
-        for number in 0..20_000 {
-            db.delete(key(number)).await.unwrap();
-            tokio::task::yield_now().await;
+        for mut world in worlds() {
+            let db = world.open().await.unwrap();
+            put_base(&db).await;
+            for number in 0..20_000 {
+                db.delete(key(number)).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+            assert_bounded(&db).await;
         }
-        assert_bounded(&db).await;
     });
 }
 
@@ -132,58 +141,65 @@ fn of_what_expires_when_nothing_is_written_any_more() {
 
 #[test]
 fn of_overwrites_by_processes_that_are_always_killed() {
-    let mut world = world();
-    for round in 0..60 {
+    for mut world in worlds() {
+        for round in 0..60 {
+            process(async {
+                let db = world.open().await.unwrap();
+                if round == 0 {
+                    put_base(&db).await;
+                }
+                for number in 0..60 {
+                    db.put(key(number), [round; 100]).await.unwrap();
+                }
+                db.flush().await.unwrap();
+                settle().await;
+                world.db = Some(db);
+            });
+            world.end(Loss::Kill, 0);
+        }
         process(async {
             let db = world.open().await.unwrap();
-            if round == 0 {
-                put_base(&db).await;
-            }
-            for number in 0..60 {
-                db.put(key(number), [round; 100]).await.unwrap();
-            }
-            db.flush().await.unwrap();
-            settle().await;
-            world.db = Some(db);
+            assert_bounded(&db).await;
         });
-        world.end(Loss::Kill, 0);
     }
-    process(async {
-        let db = world.open().await.unwrap();
-        assert_bounded(&db).await;
-    });
 }
 
 /// What is overwritten while its segment is being merged dies in the outputs, which nobody has seen yet.
 #[test]
 fn what_dies_during_a_merge_is_counted() {
     process(async {
-        let mut world = World::new(Store::memory(true), Options { merge_in_background: false, ..options() }, 7);
-        let db = world.open().await.unwrap();
-        let put_all = async |value: u8| {
-            for first in (0..20_000).step_by(1000) {
-                let batch = (first..first + 1000).fold(WriteBatch::new(), |batch, at| batch.put(key(at), [value; 30]));
-                db.write(batch).await.unwrap();
-                tokio::task::yield_now().await;
-            }
-        };
-        put_all(1).await;
-        settle().await;
-        let merging = db.clone();
-        let merge = tokio::spawn(async move { merging.compact().await });
-        for _ in 0..8 {
+        for budget in [None, Some(0)] {
+            let options = Options { merge_in_background: false, memory_budget: budget, ..options() };
+            what_dies_during_a_merge(World::new(Store::memory(true), options, 7)).await;
+        }
+    });
+}
+
+async fn what_dies_during_a_merge(mut world: World) {
+    let db = world.open().await.unwrap();
+    let put_all = async |value: u8| {
+        for first in (0..20_000).step_by(4000) {
+            let batch = (first..first + 4000).fold(WriteBatch::new(), |batch, at| batch.put(key(at), [value; 30]));
+            db.write(batch).await.unwrap();
             tokio::task::yield_now().await;
         }
-        put_all(2).await;
-        assert!(!merge.is_finished(), "all of it was written during the merge");
-        assert_eq!(merge.await.unwrap().unwrap().records_out, 20_000);
-        put_all(3).await;
-        settle().await;
-        let before = db.stats();
-        db.compact().await.unwrap();
-        let dead = before.record_bytes - db.stats().record_bytes;
-        assert!(before.dead_bytes.abs_diff(dead) <= dead / 10, "{dead} bytes were dead: {before:?}");
-    });
+    };
+    put_all(1).await;
+    settle().await;
+    let merging = db.clone();
+    let merge = tokio::spawn(async move { merging.compact().await });
+    for _ in 0..8 {
+        tokio::task::yield_now().await;
+    }
+    put_all(2).await;
+    assert!(!merge.is_finished(), "all of it was written during the merge");
+    assert_eq!(merge.await.unwrap().unwrap().records_out, 20_000);
+    put_all(3).await;
+    settle().await;
+    let before = db.stats();
+    db.compact().await.unwrap();
+    let dead = before.record_bytes - db.stats().record_bytes;
+    assert!(before.dead_bytes.abs_diff(dead) <= dead / 10, "{dead} bytes were dead: {before:?}");
 }
 
 /// A merge that meets damage must not be tried again and again while all others wait.

@@ -373,6 +373,9 @@ impl Object for Open {
     }
 
     fn map(&self) -> Option<Bytes> {
+        if !self.sim.disk.lock().options.map {
+            return None;
+        }
         self.file.lock().shared().filter(|whole| whole.len() as u64 == self.len)
     }
 }

@@ -8,9 +8,10 @@ use crate::args::BenchArgs;
 use crate::failure::{Exit, Failure, Result, say};
 use crate::interrupt::Interrupt;
 use crate::output::Out;
-use crate::{store, text};
+use crate::store::{self, Settings};
+use crate::text;
 use futures::StreamExt;
-use halite::{Compression, Db, Durability, WriteBatch, WriteOptions};
+use halite::{Db, Durability, WriteBatch, WriteOptions};
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -21,14 +22,14 @@ const SCAN_LIMIT: u64 = 100;
 const SAMPLE_EVERY: u64 = 8;
 
 /// Runs all phases on the store at `uri`, or on a temporary one.
-pub(super) async fn run(args: &BenchArgs, uri: Option<&str>, compression: Compression, out: &mut Out) -> Result<Exit> {
+pub(super) async fn run(args: &BenchArgs, uri: Option<&str>, settings: Settings, out: &mut Out) -> Result<Exit> {
     let temporary = if uri.is_none() { Some(Temporary::new()?) } else { None };
     let uri = match (uri, &temporary) {
         (Some(uri), _) => uri.to_owned(),
         (None, Some(folder)) => folder.uri(),
         (None, None) => unreachable!("a temporary store is made where none is named"),
     };
-    let db = store::open(&uri, true, compression).await?;
+    let db = store::open(&uri, true, settings).await?;
     let measured = measure(args, &db).await;
     let stats = db.stats();
     let closed = db.close().await;

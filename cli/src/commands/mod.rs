@@ -18,9 +18,9 @@ use halite::Db;
 pub(crate) async fn run(args: Args, out: &mut Out) -> Result<Exit> {
     let (uri, named) = args.store();
     if let Command::Bench(bench) = &args.command {
-        return bench::run(bench, named.then_some(uri), args.compression.into(), out).await;
+        return bench::run(bench, named.then_some(uri), args.settings(), out).await;
     }
-    let db = store::open(uri, creates(&args.command), args.compression.into()).await?;
+    let db = store::open(uri, creates(&args.command), args.settings()).await?;
     let done = match &args.command {
         Command::Data(command) => data(&db, command, out).await,
         Command::Load { file, lines } => transfer::load(&db, file, *lines, out).await,
@@ -60,7 +60,7 @@ pub(crate) async fn data(db: &Db, command: &DataCommand, out: &mut Out) -> Resul
         DataCommand::Persist { key } => change::persist(db, key, out).await,
         DataCommand::Clear { yes } => records::clear(db, *yes, out).await,
         DataCommand::Stats => inspect::stats(db, out),
-        DataCommand::Tree => tree::tree(db, out),
+        DataCommand::Tree => tree::tree(db, out).await,
         DataCommand::Verify => inspect::verify(db, out).await,
         DataCommand::Compact => inspect::compact(db, out).await,
     }

@@ -12,8 +12,8 @@ use std::fmt::Write;
 /// Keys are cut here: they say where a segment lies, not what is in it.
 const KEY_SHOWN: usize = 40;
 
-pub(super) fn tree(db: &Db, out: &mut Out) -> Result<Exit> {
-    let (location, tree) = (db.stats().location, db.tree());
+pub(super) async fn tree(db: &Db, out: &mut Out) -> Result<Exit> {
+    let (location, tree) = (db.stats().location, db.tree().await?);
     out.document(&document(&location, &tree), || drawing(&location, &tree))?;
     Ok(Exit::Done)
 }
@@ -85,7 +85,8 @@ fn segment(segment: &SegmentNode) -> Node {
         name => leaf(format!("{name}: {}", bytes(*len))),
     });
     children.extend(parts);
-    Node { text: format!("{}: {}", segment.file, bytes(segment.bytes)), children }
+    let resident = if segment.resident { ", resident" } else { "" };
+    Node { text: format!("{}: {}{resident}", segment.file, bytes(segment.bytes)), children }
 }
 
 fn entries(number: u64) -> String {
@@ -128,6 +129,7 @@ fn segment_document(segment: &SegmentNode) -> Value {
         "file": segment.file,
         "bytes": segment.bytes,
         "sorted": segment.sorted,
+        "resident": segment.resident,
         "min_seq": segment.seqs.0,
         "max_seq": segment.seqs.1,
         "records": segment.records,

@@ -236,9 +236,15 @@ impl Db {
         self.as_async().stats()
     }
 
-    /// The segments and memtables, as a tree.
-    pub fn tree(&self) -> Tree {
-        self.as_async().tree()
+    /// The segments and memtables, as a tree: see [`halite::Db::tree`](crate::Db::tree).
+    pub fn tree(&self) -> Result<Tree> {
+        self.inner.run(self.as_async().tree())
+    }
+
+    /// Waits until as many segments are resident as the memory budget has room for: see
+    /// [`halite::Db::loaded`](crate::Db::loaded).
+    pub fn loaded(&self) -> Result<()> {
+        self.inner.run(self.as_async().loaded())
     }
 
     /// Makes everything durable, seals it, and closes the database: see [`halite::Db::close`](crate::Db::close).

@@ -28,6 +28,7 @@ pub(crate) use sink::{Sealable, Sink, Source};
 pub(crate) use work::Prior;
 
 use crate::batch::Write;
+use crate::budget::Budget;
 use crate::format::compressed::Codec;
 use crate::format::frame::{Kind, NewRecord, Stream};
 use crate::format::header::Header;
@@ -85,8 +86,10 @@ pub(crate) struct Log {
 }
 
 impl Log {
+    #[allow(clippy::too_many_arguments)]
     pub(crate) fn new(
         options: &Options,
+        budget: &Budget,
         hash_seed: u64,
         reserves: bool,
         versions: Arc<Versions>,
@@ -96,7 +99,7 @@ impl Log {
         let active = new_draft(prior);
         versions.begin_memtable(active.memtable.clone());
         Log {
-            queue: Mutex::new(Queue::new(options, hash_seed, reserves, active, prior.next_seq)),
+            queue: Mutex::new(Queue::new(options, budget, hash_seed, reserves, active, prior.next_seq)),
             driver: Driver::default(),
             codec: options.compression.codec(),
             visible: AtomicU64::new(prior.next_seq - 1),

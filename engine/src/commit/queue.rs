@@ -18,6 +18,7 @@ use super::window::{Era, Window};
 use super::work::{Group, Prior, Reached, Work};
 use super::{Draft, Size, new_record};
 use crate::batch::Write;
+use crate::budget::Budget;
 use crate::format::{STREAM_LEN_MAX, header, mark};
 use crate::memtable::Placed;
 use crate::segment::TailRoom;
@@ -57,6 +58,7 @@ pub(crate) enum Admission {
 pub(crate) struct Queue {
     // Constant after construction.
     segment_bytes_max: u64,
+    memtable_bytes_max: u64,
     write_buffer_bytes: u64,
     unsealed_max: usize,
     grows: bool,
@@ -97,9 +99,17 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    pub(crate) fn new(options: &Options, hash_seed: u64, grows: bool, active: Arc<Draft>, next_seq: Seq) -> Queue {
+    pub(crate) fn new(
+        options: &Options,
+        budget: &Budget,
+        hash_seed: u64,
+        grows: bool,
+        active: Arc<Draft>,
+        next_seq: Seq,
+    ) -> Queue {
         Queue {
-            segment_bytes_max: options.segment_bytes_max,
+            segment_bytes_max: budget.segment_bytes,
+            memtable_bytes_max: budget.memtable_bytes,
             // Beyond that writers wait, and must not wait for a timer alone.
             write_buffer_bytes: options.write_buffer_bytes.min(UNWRITTEN_MAX),
             unsealed_max: options.unsealed_max,
@@ -113,7 +123,7 @@ impl Queue {
             next_seq,
             buffer: BytesMut::new(),
             placed: Vec::new(),
-            window: Window::new(options.transaction_window_bytes),
+            window: Window::new(options.transaction_window_bytes.min(budget.window)),
             work: VecDeque::new(),
             group: Group::default(),
             unwritten: 0,
@@ -158,8 +168,7 @@ impl Queue {
         if self.unwritten > UNWRITTEN_MAX {
             return Ok(Admission::Wait);
         }
-        let is_full = self.full || self.end_with(len) + END_LEN > self.segment_bytes_max;
-        if is_full && !self.active.memtable.is_empty() {
+        if !self.active.memtable.is_empty() && (self.full || self.is_full(len)) {
             if self.is_behind() {
                 return match &self.seal_failure {
                     Some(cause) => Err(Error::caused_by(
@@ -175,6 +184,12 @@ impl Queue {
         let needed = self.end_with(len) + END_LEN + self.tail.and(tail).bytes();
         let fits = self.room.admits(needed, deletes_only, since)?;
         Ok(if fits { Admission::Enter } else { Admission::Wait })
+    }
+
+    /// Whether `len` more bytes are too much for the active segment, or its memtable takes all the memory it may.
+    fn is_full(&self, len: u64) -> bool {
+        self.end_with(len) + END_LEN > self.segment_bytes_max
+            || self.active.memtable.memory() + len > self.memtable_bytes_max
     }
 
     pub(crate) fn reserve_attempts(&self) -> u64 {

@@ -8,6 +8,7 @@ use crate::format::fragment::{FRAGMENT_HEADER_LEN, Fragment, FragmentKind, Slice
 use crate::format::mark::{END_LEN, End, MARK_LEN, Mark};
 use crate::format::names::{FragmentId, Name, SegmentId};
 use crate::publish::{UNKNOWN_RETRIES, read_all};
+use crate::residency::Resident;
 use crate::segment::Segment;
 use crate::turn::{self, Turn};
 use crate::{Error, Result};
@@ -23,8 +24,8 @@ pub(crate) struct Sealable {
     pub(crate) source: Source,
     /// Number of the segment that comes after it.
     pub(crate) successor: u64,
-    /// The sealed segment, once it is written and waits to be published.
-    pub(crate) sealed: Option<Arc<Segment>>,
+    /// The sealed segment, and its slots if they are in the keydir, once it is written and waits to be published.
+    pub(crate) sealed: Option<(Arc<Segment>, Option<Arc<Resident>>)>,
 }
 
 /// What a full segment's log is kept in.

@@ -27,7 +27,15 @@ pub(super) fn new_draft(prior: Prior) -> Arc<Draft> {
 async fn a_panic_of_the_committer_is_a_failure_like_others() {
     let (versions, prior) =
         (Arc::new(Versions::new(Vec::new())), Prior { number: 0, len: 0, last_seq: 0, next_seq: 1 });
-    let log = Arc::new(Log::new(&Options::default(), HASH_SEED, false, versions, Box::new(new_draft), prior));
+    let log = Arc::new(Log::new(
+        &Options::default(),
+        &Budget::of(1 << 30, &Options::default()),
+        HASH_SEED,
+        false,
+        versions,
+        Box::new(new_draft),
+        prior,
+    ));
     let _keeper = log.start(async { panic!("a broken promise") });
     for _ in 0..2 {
         let write = Write::new(b"k", Some(b"v"), None);

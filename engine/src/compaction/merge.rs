@@ -8,6 +8,7 @@
 //! 3. Inputs leave the manifest together, in the manifest that brings the output.
 //! 4. A merge that is given up leaves nothing behind, but where the storage fails, or the manifest may name its outputs.
 
+use super::outside::Outside;
 use super::rules::{Facts, Fate, fate};
 use super::{CompactReport, size};
 use crate::core::Core;
@@ -15,10 +16,9 @@ use crate::cursor::Merged;
 use crate::format::frame::{Kind, Record};
 use crate::format::manifest::{Manifest, RunMeta, SegmentMeta};
 use crate::format::names::{Name, SegmentId};
-use crate::hash::{self, Fingerprint};
-use crate::keydir::Slot;
+use crate::residency::Resident;
 use crate::seal;
-use crate::segment::{Segment, SortedWriter};
+use crate::segment::{Segment, SortedWriter, filters};
 use crate::turn::Turn;
 use crate::version::{Run, Version};
 use crate::{Error, ErrorKind, Result, dead};
@@ -27,6 +27,9 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+
+/// Memory that a segment being written may always take for what will stand behind its records.
+const WRITER_MEMORY_MIN: u64 = 256 << 10;
 
 /// Merges `inputs`, segments of the version's `runs` (neighbours, newest first), and publishes the result in place.
 ///
@@ -38,9 +41,12 @@ pub(super) async fn merge(
     inputs: Vec<Arc<Segment>>,
 ) -> Result<CompactReport> {
     let mut merge = Merge {
+        len_max: len_max(core),
+        memory_max: core.budget.work.max(WRITER_MEMORY_MIN),
+        passing: passing(version, &runs),
         core,
         version,
-        outside: outside(version, &runs),
+        outside: Outside::new(core, version, &runs),
         runs,
         inputs,
         report: CompactReport::default(),
@@ -62,12 +68,17 @@ pub(super) async fn merge(
     outcome
 }
 
-/// The segments of all runs but `runs`, by their names in the keydir, and the places of their runs.
-///
-/// Where only some segments of a run are merged, its others hold other keys: they do not matter.
-fn outside(version: &Version, runs: &Range<usize>) -> HashMap<u32, usize> {
-    let others = version.runs.iter().enumerate().filter(|(place, _)| !runs.contains(place));
-    others.flat_map(|(place, run)| run.segments.iter().map(move |segment| (segment.kid, place))).collect()
+/// How long the outputs may be. Where they are not mapped, parts of them have to fit into the cache.
+fn len_max(core: &Core) -> u64 {
+    if core.files.unmapped() { core.budget.segment_bytes } else { core.options.segment_bytes_max }
+}
+
+/// The share of absent keys that the filters of what comes of `runs` may let pass.
+fn passing(version: &Version, runs: &Range<usize>) -> f64 {
+    let all = version.segments().map(|segment| segment.meta.entries).sum();
+    let merged = version.runs[runs.clone()].iter().flat_map(|run| &run.segments);
+    let merged = merged.map(|segment| segment.meta.entries).sum();
+    filters::share_of_merged(version.runs.len() - runs.len() + 1, merged, all)
 }
 
 struct Merge<'a> {
@@ -76,17 +87,22 @@ struct Merge<'a> {
     version: &'a Arc<Version>,
     runs: Range<usize>,
     inputs: Vec<Arc<Segment>>,
-    outside: HashMap<u32, usize>,
+    /// How long an output may be, and how much memory it may take meanwhile, in bytes.
+    len_max: u64,
+    memory_max: u64,
+    /// The share of absent keys that the outputs' filters may let pass.
+    passing: f64,
 
+    outside: Outside<'a>,
     report: CompactReport,
     /// The output that is being written.
     open: Option<SortedWriter>,
-    /// Outputs that were begun, those of them that are written, and those of these that are in the keydir.
+    /// Outputs that were begun, those of them that are written, and those of these that are open.
     begun: Vec<SegmentId>,
     written: Vec<SegmentMeta>,
     outputs: Vec<Arc<Segment>>,
-    /// Bytes of tombstones in newer segments that will have nothing left to hide.
-    idle: HashMap<u32, u64>,
+    /// Newer segments with tombstones that will have nothing left to hide, by serial, and these tombstones' bytes.
+    idle: HashMap<u64, (Arc<Segment>, u64)>,
 }
 
 impl Merge<'_> {
@@ -126,7 +142,8 @@ impl Merge<'_> {
     async fn write(&mut self, record: &Record<'_>, value: &Bytes, now: u64) -> Result<()> {
         let core = self.core;
         self.report.records_out += 1;
-        if self.open.as_ref().is_some_and(|open| open.len() + record.len as u64 > core.options.segment_bytes_max) {
+        let len = record.len as u64;
+        if self.open.as_ref().is_some_and(|open| open.len() + len > self.len_max || open.memory() > self.memory_max) {
             self.finish_open().await?;
         }
         let open = match &mut self.open {
@@ -136,7 +153,7 @@ impl Merge<'_> {
                 let base_seq = self.inputs.iter().map(|input| input.meta.min_seq).min().unwrap_or(1);
                 let header = seal::sorted_header(&core.epoch, id, core.random.next(), base_seq, now);
                 self.begun.push(id);
-                self.open.insert(SortedWriter::new(&*core.backend, &header).await?)
+                self.open.insert(SortedWriter::new(&*core.backend, &header).await?.let_pass(self.passing))
             }
         };
         open.push(seal::rewritten(record), Some(value)).await
@@ -151,42 +168,22 @@ impl Merge<'_> {
 
     /// What becomes of the newest record of a key among the inputs.
     async fn judge(&mut self, record: &Record<'_>, now: u64) -> Result<Fate> {
-        let fingerprint = Fingerprint::of(hash::hash(self.core.epoch.hash_seed, record.key));
-        let candidates = self.core.keydir.candidates(fingerprint);
-        let mut newest: Option<(usize, Kind, Slot)> = None;
-        let mut older_possible = false;
-        for slot in candidates.iter() {
-            let Some(&run) = self.outside.get(&slot.kid) else { continue };
-            if run >= self.runs.end {
-                // Whether it is this very key does not matter: a tombstone too many does no harm.
-                older_possible = true;
-            } else if newest.is_none_or(|(newest, ..)| run < newest)
-                && let Some(kind) = self.newer(slot, record.key).await?
-            {
-                newest = Some((run, kind, slot));
-            }
-        }
-        if let Some((_, Kind::Tombstone, slot)) = newest
+        let sought = self.outside.seek(record.key);
+        let newer = self.outside.newer(&sought).await?;
+        let expired = record.expires_at.is_some_and(|at| at <= now);
+        let matters = match &newer {
+            Some(newer) => newer.kind == Kind::Tombstone,
+            None => expired || record.kind == Kind::Tombstone,
+        };
+        let older_possible = matters && self.outside.older_possible(&sought).await?;
+        if let Some(newer) = &newer
+            && newer.kind == Kind::Tombstone
             && !older_possible
         {
-            *self.idle.entry(slot.kid).or_default() += u64::from(slot.len);
+            let idle = self.idle.entry(newer.segment.serial()).or_insert_with(|| (newer.segment.clone(), 0));
+            idle.1 += newer.len;
         }
-        let expired = record.expires_at.is_some_and(|at| at <= now);
-        Ok(fate(Facts { kind: record.kind, expired, newer_seen: newest.is_some(), older_possible }))
-    }
-
-    /// What a newer record does to `key`, if it is one of that very key.
-    async fn newer(&self, slot: Slot, key: &[u8]) -> Result<Option<Kind>> {
-        let Some(segment) = self.version.segment(slot.kid) else { return Ok(None) };
-        match segment.read_record(slot.offset, slot.len).await {
-            Ok(record) => Ok((record.key() == key).then(|| record.kind())),
-            // What cannot be read hides nothing: the older record stays, which does no harm.
-            Err(error) if error.kind() == ErrorKind::Corruption => {
-                tracing::warn!(%error, "a merge met a damaged record");
-                Ok(None)
-            }
-            Err(error) => Err(error),
-        }
+        Ok(fate(Facts { kind: record.kind, expired, newer_seen: newer.is_some(), older_possible }))
     }
 
     /// Puts the outputs in the place of the inputs: in the manifest, then in the version.
@@ -200,10 +197,11 @@ impl Merge<'_> {
         }
         let core = self.core;
         let touched: Vec<Arc<Run>> = self.version.runs[self.runs.clone()].to_vec();
+        let mut residents: Vec<Arc<Resident>> = Vec::new();
         for meta in &self.written {
             let segment = core.open_segment(meta).await?;
             self.outputs.push(segment.clone());
-            seal::enter_slots(&core.keydir, &segment, |_| {}).await?;
+            residents.extend(core.residency.settle(&core.keydir, &segment, |_| {}).await?);
         }
         let mut segments = self.outputs.clone();
         let stays = |segment: &&Arc<Segment>| !self.inputs.iter().any(|input| Arc::ptr_eq(input, segment));
@@ -211,8 +209,9 @@ impl Merge<'_> {
         segments.sort_by(|a, b| a.meta.min_key.cmp(&b.meta.min_key));
         let run = (!segments.is_empty()).then(|| Arc::new(Run::new(segments)));
         core.publish(|manifest| self.edit(manifest, run.as_deref())).await?;
-        let after = core.versions.merged(&touched, run);
+        let after = core.versions.merged(&touched, run, residents);
         core.retiring.retire(&self.inputs);
+        core.residency.look();
         self.count_dead(&after).await;
         (self.report.bytes_before, self.report.segments_before) = size(self.version);
         (self.report.bytes_after, self.report.segments_after) = size(&core.versions.load());
@@ -236,15 +235,10 @@ impl Merge<'_> {
 
     /// Counts what this merge and what was sealed meanwhile have made dead.
     async fn count_dead(&self, after: &Version) {
-        for (&kid, &bytes) in &self.idle {
-            if let Some(segment) = after.segment(kid) {
-                segment.add_dead(bytes);
-            }
+        for (segment, bytes) in self.idle.values() {
+            segment.add_dead(*bytes);
         }
-        if let Err(error) = dead::during_merge(&self.core.keydir, self.version, after, &self.outputs).await {
-            // The merge is done, and this an estimate.
-            tracing::warn!(%error, "what died during a merge could not be counted");
-        }
+        dead::during_merge(self.core, self.version, after, &self.outputs).await;
     }
 
     /// Removes what was written in vain, as far as that is possible; the next opening removes the rest.
@@ -254,7 +248,7 @@ impl Merge<'_> {
         {
             tracing::warn!(%error, "what a merge that was given up had begun to write could not be removed");
         }
-        // One that is in the keydir is deleted when its slots are gone.
+        // What is open is deleted when nobody holds it any more.
         self.core.retiring.retire(&self.outputs);
         for id in self.begun.iter().skip(self.outputs.len()) {
             if let Err(error) = self.core.backend.delete(&Name::Segment(*id).path()).await {

@@ -6,6 +6,7 @@
 //! durable its inputs stand, and what it wrote is removed at the next opening.
 
 mod merge;
+mod outside;
 pub(crate) mod rules;
 
 use crate::core::Core;

@@ -62,6 +62,7 @@ impl Clock for Hand {
 
 struct Case {
     backend: Memory,
+    budget: u64,
     clock: Arc<Hand>,
     name: String,
 }
@@ -69,7 +70,12 @@ struct Case {
 impl Case {
     /// `segments` of all outputs together: their size is chosen to make several.
     async fn open(&self, segment_bytes_max: u64) -> Db {
-        let options = Options { segment_bytes_max, merge_in_background: false, ..Options::default() };
+        let options = Options {
+            segment_bytes_max,
+            merge_in_background: false,
+            memory_budget: Some(self.budget),
+            ..Options::default()
+        };
         let builder = Db::builder(Arc::new(self.backend.clone())).options(options).clock(self.clock.clone());
         builder.open().await.unwrap()
     }
@@ -136,10 +142,10 @@ fn differences(a: &BTreeMap<Vec<u8>, Bytes>, b: &BTreeMap<Vec<u8>, Bytes>) -> Ve
     keys.map(|key| format!("{} {:?} {:?}", key.escape_ascii(), a.get(key), b.get(key))).take(5).collect()
 }
 
-async fn check_case(ends: usize, runs: Range<usize>, merged_at: u64) {
+async fn check_case(ends: usize, runs: Range<usize>, merged_at: u64, budget: u64) {
     let clock = Arc::new(Hand(AtomicU64::new(EARLY)));
-    let name = format!("ends {ends:#b}, runs {runs:?} merged at {merged_at}");
-    let case = Case { backend: Memory::new(), clock, name };
+    let name = format!("ends {ends:#b}, runs {runs:?} merged at {merged_at}, budget {budget}");
+    let case = Case { backend: Memory::new(), budget, clock, name };
     let db = case.open(64 << 20).await;
     case.fill(&db, ends).await;
     let snapshot = db.snapshot();
@@ -174,8 +180,9 @@ async fn check_cases(ends: usize) {
     let count = ends.count_ones() as usize;
     for start in 0..count {
         for end in start + 1..=count {
-            for merged_at in [EARLY, LATE] {
-                check_case(ends, start..end, merged_at).await;
+            // All is resident, or nothing.
+            for (merged_at, budget) in [(EARLY, 1 << 30), (LATE, 1 << 30), (EARLY, 0), (LATE, 0)] {
+                check_case(ends, start..end, merged_at, budget).await;
             }
         }
     }

@@ -13,7 +13,7 @@
 //! Their number stands in the footer, and the fences' checksum.
 
 use super::reader::Reader;
-use super::{Damage, KEY_LEN_MAX, Result, varint};
+use super::{Damage, KEY_LEN_MAX, Result, STREAM_LEN_MAX, varint};
 use bytes::{Bytes, BytesMut};
 use std::ops::Range;
 
@@ -60,19 +60,33 @@ impl FencesBuilder {
 pub(crate) struct Fences {
     bytes: Bytes,
     fences: Vec<Fence>,
+    /// Where the index blocks stand in the file.
+    index: Range<u64>,
     last_key: Range<usize>,
 }
 
+/// A block: its place among the index blocks, and that of its first key among the fences' bytes.
 #[derive(Debug)]
 struct Fence {
-    key: Range<usize>,
-    block: Range<u64>,
+    block: u32,
+    key: u32,
+    key_len: u32,
+}
+
+impl Fence {
+    #[inline]
+    fn key<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        &bytes[self.key as usize..][..self.key_len as usize]
+    }
 }
 
 impl Fences {
     /// The fences whose bytes stand at `offset` of the file, of `count` blocks that fill `index`, a range of the file.
     /// Their checksum has been compared.
     pub(crate) fn decode(bytes: Bytes, offset: u64, index: Range<u64>, count: u64) -> Result<Fences> {
+        if bytes.len() as u64 > STREAM_LEN_MAX || index.end > STREAM_LEN_MAX {
+            return Err(Damage::new(offset, "index or fences are longer than a segment"));
+        }
         let mut reader = Reader::new(&bytes);
         // A fence takes two bytes at least, so a wrong count reserves no more than the bytes justify.
         let mut fences = Vec::with_capacity(usize::try_from(count).unwrap_or(usize::MAX).min(bytes.len() / 2));
@@ -80,12 +94,13 @@ impl Fences {
         let damage = |at: usize, what| Damage::new(offset + at as u64, what);
         for _ in 0..count {
             let at = reader.at();
-            let fence = read_fence(&mut reader, block_at, index.end);
-            let fence = fence.ok_or_else(|| damage(at, "fence holds an impossible number or is cut short"))?;
-            if fences.last().is_some_and(|before: &Fence| bytes[before.key.clone()] >= bytes[fence.key.clone()]) {
+            let fence = read_fence(&mut reader, block_at, &index);
+            let (fence, block_end) =
+                fence.ok_or_else(|| damage(at, "fence holds an impossible number or is cut short"))?;
+            if fences.last().is_some_and(|before: &Fence| before.key(&bytes) >= fence.key(&bytes)) {
                 return Err(damage(at, "fences are out of order"));
             }
-            block_at = fence.block.end;
+            block_at = block_end;
             fences.push(fence);
         }
         if block_at != index.end {
@@ -96,7 +111,7 @@ impl Fences {
         if !reader.rest().is_empty() {
             return Err(damage(reader.at(), "bytes behind the last key"));
         }
-        Ok(Fences { bytes, fences, last_key })
+        Ok(Fences { bytes, fences, index, last_key })
     }
 
     /// How many blocks there are.
@@ -107,13 +122,15 @@ impl Fences {
     /// Where block `index` stands in the file.
     #[inline]
     pub(crate) fn block(&self, index: usize) -> Range<u64> {
-        self.fences[index].block.clone()
+        let start = |fence: &Fence| self.index.start + u64::from(fence.block);
+        let end = self.fences.get(index + 1).map_or(self.index.end, start);
+        start(&self.fences[index])..end
     }
 
     /// The first key of block `index`.
     #[inline]
     pub(crate) fn first_key(&self, index: usize) -> &[u8] {
-        &self.bytes[self.fences[index].key.clone()]
+        self.fences[index].key(&self.bytes)
     }
 
     /// The segment's last key.
@@ -124,14 +141,27 @@ impl Fences {
     /// The last block whose first key is `key` or smaller; the first block if there is none.
     #[inline]
     pub(crate) fn find(&self, key: &[u8]) -> usize {
-        self.fences.partition_point(|fence| &self.bytes[fence.key.clone()] <= key).saturating_sub(1)
+        self.fences.partition_point(|fence| fence.key(&self.bytes) <= key).saturating_sub(1)
+    }
+
+    /// Memory that they take beside their bytes in the file, in bytes.
+    pub(crate) fn memory(&self) -> usize {
+        self.fences.capacity() * size_of::<Fence>()
+    }
+
+    /// Their bytes in the file.
+    pub(crate) fn file_len(&self) -> usize {
+        self.bytes.len()
     }
 }
 
-fn read_fence(reader: &mut Reader<'_>, block_at: u64, index_end: u64) -> Option<Fence> {
+/// The fence of the block at `block_at`, and where that block ends.
+fn read_fence(reader: &mut Reader<'_>, block_at: u64, index: &Range<u64>) -> Option<(Fence, u64)> {
     let len = reader.varint().filter(|&len| len > 0)?;
-    let block_end = block_at.checked_add(len).filter(|&end| end <= index_end)?;
-    Some(Fence { key: read_key(reader)?, block: block_at..block_end })
+    let block_end = block_at.checked_add(len).filter(|&end| end <= index.end)?;
+    let key = read_key(reader)?;
+    let block = u32::try_from(block_at - index.start).ok()?;
+    Some((Fence { block, key: key.start as u32, key_len: key.len() as u32 }, block_end))
 }
 
 fn read_key(reader: &mut Reader<'_>) -> Option<Range<usize>> {

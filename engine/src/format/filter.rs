@@ -10,8 +10,37 @@
 use super::{Damage, Result};
 use bytes::{Bytes, BytesMut};
 
-/// Bits for each key. 10.5 let about one in a hundred absent keys pass.
-pub(crate) const BITS_PER_KEY: f64 = 10.5;
+/// Bits for each key that are worth having, at least and at most.
+const BITS_MIN: f64 = 8.0;
+pub(crate) const BITS_MAX: f64 = 32.0;
+
+/// How many bits for each key let no more than `share` of the absent keys pass, within the bounds of what is worth
+/// having: 11 let one in a hundred pass, 17 one in a thousand.
+///
+/// With `k` keys in a block, each of its eight words has a given bit set with probability `1 - (31/32)^k`; `k` is
+/// distributed as Poisson says.
+pub(crate) fn bits_per_key(share: f64) -> f64 {
+    let mut bits = BITS_MIN;
+    while bits < BITS_MAX && passing(bits) > share {
+        bits += 0.5;
+    }
+    bits
+}
+
+/// The share of absent keys that a filter of so many bits for each key lets pass.
+fn passing(bits_per_key: f64) -> f64 {
+    let mean = (BLOCK_LEN * 8) as f64 / bits_per_key;
+    let mut probability = (-mean).exp();
+    let mut sum = 0.0;
+    let mut keys = 0.0;
+    // Blocks of many more keys than the mean are too rare to count.
+    while keys < 4.0 * mean + 20.0 {
+        sum += probability * (1.0 - (31.0_f64 / 32.0).powf(keys)).powi(WORDS as i32);
+        keys += 1.0;
+        probability *= mean / keys;
+    }
+    sum
+}
 
 const WORDS: usize = 8;
 const WORD_LEN: usize = 4;
@@ -83,6 +112,11 @@ impl Filter {
         Ok(Filter { bits })
     }
 
+    /// Its length in bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.bits.len()
+    }
+
     /// False if the key whose hash is `hash` was never added.
     #[inline]
     pub(crate) fn may_contain(&self, hash: u64) -> bool {
@@ -109,13 +143,18 @@ mod tests {
 
     #[test]
     fn every_key_is_found_and_few_others() {
-        for keys in [0, 1, 2, 100, 30_000] {
-            let filter = filter(keys, BITS_PER_KEY);
-            assert!((0..keys).all(|key| filter.may_contain(hash(7, &key.to_le_bytes()))));
-            let absent = keys..keys + 100_000;
-            let wrong = absent.filter(|key| filter.may_contain(hash(7, &key.to_le_bytes()))).count();
-            assert!(wrong < 1500, "{wrong} of 100000 absent keys pass among {keys}");
+        for share in [0.01, 0.001, 0.0003] {
+            let bits = bits_per_key(share);
+            for keys in [0, 1, 2, 100, 30_000] {
+                let filter = filter(keys, bits);
+                assert!((0..keys).all(|key| filter.may_contain(hash(7, &key.to_le_bytes()))));
+                let absent = keys..keys + 200_000;
+                let wrong = absent.filter(|key| filter.may_contain(hash(7, &key.to_le_bytes()))).count();
+                assert!((wrong as f64) < 200_000.0 * share * 1.3 + 10.0, "{wrong} pass among {keys}, {bits} bits");
+            }
         }
+        let bits = [0.5, 0.01, 0.001, 1e-9].map(bits_per_key);
+        assert!(bits[0] == BITS_MIN && bits[1] <= 11.0 && bits[2] <= 17.0 && bits[3] == BITS_MAX, "{bits:?}");
         assert_eq!(filter(30_000, 16.0).bits.len(), 30_000 * 16 / 8);
     }
 

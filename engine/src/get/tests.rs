@@ -34,8 +34,8 @@ async fn check(db: &Db, model: &Model, keys: &[Vec<u8>; 2], history: &str) {
 }
 
 /// Puts, deletes, seals, merges of any rows of runs, compactions and reopenings, in any order.
-async fn play(backend: Arc<dyn Backend>) {
-    let options = Options { merge_in_background: false, ..Options::default() };
+async fn play(backend: Arc<dyn Backend>, budget: u64) {
+    let options = Options { merge_in_background: false, memory_budget: Some(budget), ..Options::default() };
     let open = async |seed| Db::builder(backend.clone()).options(options.clone()).seed(seed).open().await.unwrap();
     let mut db = open(0).await;
     let keys = colliding(db.core().epoch.hash_seed);
@@ -75,10 +75,14 @@ async fn play(backend: Arc<dyn Backend>) {
 
 #[tokio::test]
 async fn equal_fingerprints_where_records_are_mapped() {
-    play(Arc::new(Memory::new())).await;
+    for budget in [0, 1 << 30] {
+        play(Arc::new(Memory::new()), budget).await;
+    }
 }
 
 #[tokio::test]
 async fn equal_fingerprints_where_records_are_read() {
-    play(Arc::new(Unmapped(Memory::create_only()))).await;
+    for budget in [0, 1 << 30] {
+        play(Arc::new(Unmapped(Memory::create_only())), budget).await;
+    }
 }

@@ -28,6 +28,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const SHARDS: usize = 64;
 /// No older record of the key.
 const NONE: u32 = u32::MAX;
+/// What an entry takes: itself, and in a hash table at its mean load a place and a tag.
+const ENTRY_LEN: usize = size_of::<Entry>() + size_of::<u64>() + 8;
 
 /// Where a record lies in the piece that is inserted with it.
 #[derive(Clone, Copy, Debug)]
@@ -270,14 +272,17 @@ impl Memtable {
         self.max_seq.load(Ordering::Acquire)
     }
 
+    /// Memory it takes by the time it is sealed, in bytes: the image, and about what index and order need. Quickly told.
+    #[inline]
+    pub(crate) fn memory(&self) -> u64 {
+        self.record_bytes() + (self.len() * (ENTRY_LEN + order::ENTRY_LEN)) as u64
+    }
+
     /// Memory it takes, in bytes: the image, and about what the index needs.
     pub(crate) fn bytes(&self) -> usize {
-        // A hash table's place and tag, at its mean load.
-        const INDEX_ENTRY: usize = 8;
-        let each = size_of::<Entry>() + size_of::<u64>() + INDEX_ENTRY;
         let pieces = self.pieces.count() * (size_of::<Piece>() + size_of::<u64>());
         let order = self.order.lock().bytes();
-        self.record_bytes() as usize + self.len() * each + pieces + order
+        self.record_bytes() as usize + self.len() * ENTRY_LEN + pieces + order
     }
 
     /// Brings the records into key order, for a moment (about a millisecond at most). `fully`: into a single chunk, as

@@ -17,6 +17,9 @@ const CHUNK: usize = 4096;
 /// Shared prefixes are looked for up to this length.
 const SKIP_MAX: usize = 256;
 
+/// What an entry takes while two chunks that hold them all are merged.
+pub(super) const ENTRY_LEN: usize = 2 * size_of::<Sorted>();
+
 /// Entries in the order of their keys, and of one key the newest first.
 #[derive(Debug, Default)]
 pub(super) struct Chunk {

@@ -4,10 +4,10 @@ use super::tail::Tail;
 use super::{Inner, State};
 use crate::format::manifest::{CheckpointMeta, Manifest};
 use crate::format::names::SegmentId;
-use crate::segment::Segment;
+use crate::segment::{Files, Segment};
 use crate::version::{Run, Version};
 use crate::{Error, ErrorKind, Result, publish};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// How often what has changed while it was looked at is looked at again.
@@ -45,21 +45,23 @@ pub(super) async fn load(inner: &Inner, tail: &mut Tail, before: Option<&State>)
 
 /// The newest state: what `newest` has sealed, and the end of the log.
 async fn follow(inner: &Inner, tail: &mut Tail, before: Option<&State>, newest: Manifest) -> Result<State> {
+    let files = files(inner, before, &newest);
     let runs = match before {
         Some(before) if before.manifest.number == newest.number => before.version.runs.clone(),
-        _ => runs(inner, before, &newest).await?,
+        _ => runs(&files, before, &newest).await?,
     };
     tail.follow(inner, &newest).await?;
     let seq = tail.last_seq().unwrap_or(newest.log.last_sealed_seq);
-    Ok(State { version: Arc::new(Version::new(tail.memtables(), runs)), manifest: newest, seq, time: None })
+    Ok(State { version: Arc::new(Version::new(tail.memtables(), runs)), files, manifest: newest, seq, time: None })
 }
 
 /// The state of a checkpoint, which does not change.
 async fn at_checkpoint(inner: &Inner, before: Option<&State>, newest: &Manifest, name: &str) -> Result<State> {
     let (manifest, checkpoint) = checkpoint(inner, newest, name).await?;
-    let runs = runs(inner, before, &manifest).await?;
+    let files = files(inner, before, &manifest);
+    let runs = runs(&files, before, &manifest).await?;
     let version = Arc::new(Version::new(Vec::new(), runs));
-    Ok(State { manifest, version, seq: checkpoint.seq, time: Some(checkpoint.time) })
+    Ok(State { manifest, files, version, seq: checkpoint.seq, time: Some(checkpoint.time) })
 }
 
 async fn newest(inner: &Inner, before: Option<&State>) -> Result<Manifest> {
@@ -93,14 +95,19 @@ async fn checkpoint(inner: &Inner, newest: &Manifest, name: &str) -> Result<(Man
     }
 }
 
+/// Where the segments of `manifest` are read from, and what is kept of them.
+fn files(inner: &Inner, before: Option<&State>, manifest: &Manifest) -> Arc<Files> {
+    let same = before.filter(|state| state.manifest.database == manifest.database);
+    same.map_or_else(
+        || Arc::new(Files::new(inner.backend.clone(), manifest.database, manifest.hash_seed, inner.memory)),
+        |state| state.files.clone(),
+    )
+}
+
 /// The runs of `manifest`, its segments opened or taken from `before`.
-async fn runs(inner: &Inner, before: Option<&State>, manifest: &Manifest) -> Result<Vec<Arc<Run>>> {
+async fn runs(files: &Arc<Files>, before: Option<&State>, manifest: &Manifest) -> Result<Vec<Arc<Run>>> {
     let open = before.iter().flat_map(|state| state.version.segments());
     let open: HashMap<SegmentId, &Arc<Segment>> = open.map(|segment| (segment.meta.id, segment)).collect();
-    // No keydir knows these numbers: they must only differ within a version.
-    let taken: HashSet<u32> =
-        manifest.segments().filter_map(|meta| open.get(&meta.id)).map(|segment| segment.kid).collect();
-    let mut free = (0..).filter(|kid| !taken.contains(kid));
     let mut runs = Vec::with_capacity(manifest.runs.len());
     for run in &manifest.runs {
         let mut segments = Vec::with_capacity(run.segments.len());
@@ -108,8 +115,9 @@ async fn runs(inner: &Inner, before: Option<&State>, manifest: &Manifest) -> Res
             segments.push(match open.get(&meta.id) {
                 Some(&segment) => segment.clone(),
                 None => {
-                    let kid = free.next().unwrap_or(u32::MAX);
-                    Segment::open(&*inner.backend, meta, kid, manifest.database, manifest.hash_seed).await?
+                    let segment = Segment::new(files, meta);
+                    segment.open().await?;
+                    segment
                 }
             });
         }

@@ -23,6 +23,7 @@ use crate::clock::{Clock, EngineClock};
 use crate::format::manifest::Manifest;
 use crate::get::Newest;
 use crate::scan::{Entry, Scan};
+use crate::segment::Files;
 use crate::stats::{self, Stats, Tree};
 use crate::tasks::Tasks;
 use crate::value::Value;
@@ -43,6 +44,8 @@ use tokio::task::JoinHandle;
 #[derive(Debug)]
 pub(crate) struct Setup {
     pub(crate) backend: Arc<dyn Backend>,
+    /// The memory budget, in bytes: for the cache of what is read where segments are not mapped.
+    pub(crate) memory: u64,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) refresh_interval: Option<Duration>,
 }
@@ -82,6 +85,7 @@ struct Inner {
     /// The checkpoint that is shown.
     at: Option<String>,
     clock: EngineClock,
+    memory: u64,
 
     /// What is shown now; nothing once it is closed.
     state: ArcSwapOption<State>,
@@ -144,6 +148,7 @@ async fn follow(inner: Weak<Inner>, interval: Duration) {
 struct State {
     /// Whose runs the version has.
     manifest: Manifest,
+    files: Arc<Files>,
     version: Arc<Version>,
     /// The last commit that shows.
     seq: Seq,
@@ -159,6 +164,7 @@ pub(crate) async fn open(setup: Setup, at: Option<String>) -> Result<ReadOnly> {
         backend: setup.backend,
         at,
         clock,
+        memory: setup.memory,
         state: ArcSwapOption::empty(),
         tail: sync::Mutex::default(),
         failure: Mutex::default(),
@@ -287,13 +293,22 @@ impl ReadOnly {
     /// # Errors
     /// `Closed`.
     pub fn stats(&self) -> Result<Stats> {
-        let State { manifest, version, seq, .. } = &*self.state()?;
+        let State { manifest, files, version, seq, .. } = &*self.state()?;
+        let (fences_bytes, cache_bytes) = (files.kept(), files.cache.len());
         Ok(Stats {
             location: self.inner.backend.location(),
             epoch: manifest.epoch,
             manifest: manifest.number,
             visible_seq: *seq,
             failure: self.inner.failure.lock().as_ref().map(ToString::to_string),
+            fences_bytes,
+            mapped_filter_bytes: files.mapped_filters(),
+            cache_bytes,
+            cache_bytes_max: files.cache.capacity(),
+            cache_hits: files.cache.hits(),
+            cache_misses: files.cache.misses(),
+            memory_bytes: fences_bytes + cache_bytes,
+            memory_budget: self.inner.memory,
             ..stats::of_version(version)
         })
     }
@@ -301,9 +316,9 @@ impl ReadOnly {
     /// The segments, as a tree.
     ///
     /// # Errors
-    /// `Closed`.
-    pub fn tree(&self) -> Result<Tree> {
-        Ok(stats::tree(&self.state()?.version))
+    /// `Corruption` where a segment is not the one that the manifest means, `Io`, `Closed`.
+    pub async fn tree(&self) -> Result<Tree> {
+        stats::tree(&self.state()?.version).await
     }
 
     /// The checkpoints of the database, in the order in which they were taken.

@@ -9,26 +9,28 @@ pub(crate) mod files;
 pub(crate) mod fragments;
 mod replay;
 
+use crate::budget::Budget;
 use crate::clock::{Clock, EngineClock};
 use crate::commit::{self, Draft, Log, NewDraft, Prior, Sink};
 use crate::compaction::{self, Compactor};
 use crate::core::{Core, Epoch, Numbers};
+use crate::dead::{self, Counts};
 use crate::format::header::{Header, Layout, Predecessor};
-use crate::format::manifest::{LogState, Manifest};
+use crate::format::manifest::{LogState, Manifest, RunMeta, SegmentMeta};
 use crate::keydir::Keydir;
 use crate::memtable::Memtable;
 use crate::publish::Publisher;
 use crate::random::Random;
+use crate::residency::{self, Residency};
 use crate::retire::{self, Retiring};
 use crate::seal::{self, Sealer};
-use crate::segment::Segment;
+use crate::segment::{Files, Segment};
 use crate::tasks::Tasks;
 use crate::version::Run;
 use crate::versions::Versions;
-use crate::{Error, ErrorKind, Options, Result, dead, timers};
+use crate::{Error, ErrorKind, Options, Result, timers};
 use halite_backends::{Backend, Lock};
 use parking_lot::Mutex;
-use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -37,6 +39,8 @@ use std::sync::atomic::AtomicBool;
 pub(crate) struct Setup {
     pub(crate) backend: Arc<dyn Backend>,
     pub(crate) options: Options,
+    /// The memory budget, in bytes.
+    pub(crate) memory: u64,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<Random>,
     pub(crate) single_writer: bool,
@@ -81,8 +85,8 @@ pub(crate) async fn open(mut setup: Setup) -> Result<Arc<Core>> {
         })
         .await?;
     let retiring = Retiring::default();
-    retire::collect_at_opening(&*setup.backend, &manifest, &retiring).await?;
-    assemble(setup, tasks, clock, epoch, numbers, publisher, retiring, &manifest, replayed).await
+    retire::collect_at_opening(&*setup.backend, &manifest, &retiring).await;
+    assemble(setup, tasks, clock, epoch, numbers, publisher, retiring, manifest, replayed).await
 }
 
 /// Opens the store of `core` anew, in the same process.
@@ -94,6 +98,7 @@ pub(crate) async fn reopen(core: &Arc<Core>) -> Result<Arc<Core>> {
     open(Setup {
         backend: core.backend.clone(),
         options: core.options.clone(),
+        memory: core.budget.total,
         clock: core.clock.wall(),
         random: core.random.clone(),
         single_writer: true,
@@ -112,35 +117,20 @@ async fn assemble(
     numbers: Arc<Numbers>,
     publisher: Publisher,
     retiring: Retiring,
-    manifest: &Manifest,
+    manifest: Manifest,
     replayed: replay::Replayed,
 ) -> Result<Arc<Core>> {
-    let keydir = Keydir::new();
-    let mut runs = VecDeque::with_capacity(manifest.runs.len());
-    let mut by_kid = HashMap::new();
-    // The oldest first, as what was replayed supersedes what was there before.
-    for (index, run) in manifest.runs.iter().enumerate().rev() {
-        let is_new = index < replayed.runs.len();
-        let mut segments = Vec::with_capacity(run.segments.len());
-        for meta in &run.segments {
-            let segment =
-                Segment::open(&*setup.backend, meta, retiring.kid()?, epoch.database, epoch.hash_seed).await?;
-            if is_new {
-                seal::enter_slots(&keydir, &segment, |slots| dead::superseded(slots, |kid| by_kid.get(&kid))).await?;
-                dead::idle_tombstones(&keydir, &segment).await?;
-            } else {
-                seal::enter_slots(&keydir, &segment, |_| {}).await?;
-            }
-            by_kid.insert(segment.kid, segment.clone());
-            segments.push(segment);
-        }
-        runs.push_front(Arc::new(Run::new(segments)));
-    }
-    let versions = Arc::new(Versions::new(runs.into()));
+    let budget = Budget::of(setup.memory, &setup.options);
+    let files = Arc::new(Files::new(setup.backend.clone(), epoch.database, epoch.hash_seed, 0));
+    let residency = Residency::new(budget.slots(0, false), &retiring);
+    let segment = |meta: &SegmentMeta| Segment::new(&files, meta);
+    let run = |run: &RunMeta| Arc::new(Run::new(run.segments.iter().map(segment).collect()));
+    let versions = Arc::new(Versions::new(manifest.runs.iter().map(run).collect()));
     let capabilities = setup.backend.capabilities();
     let new_draft = new_draft(epoch, numbers.clone(), setup.random.clone(), clock.clone());
     let prior = Prior { number: 0, len: 0, last_seq: replayed.last_seq, next_seq: replayed.next_seq };
-    let log = Log::new(&setup.options, epoch.hash_seed, capabilities.append, versions.clone(), new_draft, prior);
+    let log =
+        Log::new(&setup.options, &budget, epoch.hash_seed, capabilities.append, versions.clone(), new_draft, prior);
     let core = Arc::new(Core {
         capabilities,
         epoch,
@@ -148,7 +138,10 @@ async fn assemble(
         random: setup.random,
         tasks,
         versions,
-        keydir,
+        keydir: Keydir::new(),
+        residency,
+        files,
+        budget,
         log: Arc::new(log),
         publisher,
         sealer: Sealer::default(),
@@ -169,10 +162,23 @@ async fn assemble(
     core.spawn("reaper", retire::run(core.clone()));
     core.spawn("flush timer", timers::flush(core.clone()));
     core.spawn("sync timer", timers::sync(core.clone()));
+    core.spawn("collector", retire::collect_leftovers(core.clone(), manifest));
+    core.spawn("residency", residency::run(core.clone()));
+    core.spawn("dead counter", count_dead(core.clone(), replayed.runs.len()));
+    core.residency.look();
     if core.options.merge_in_background {
         core.spawn("compactor", compaction::run(core.clone()));
     }
     Ok(core)
+}
+
+/// Counts what the newest `replayed` runs of the opening have made useless.
+async fn count_dead(core: Arc<Core>, replayed: usize) {
+    let version = core.versions.get();
+    for segment in version.runs.iter().take(replayed).flat_map(|run| &run.segments) {
+        dead::count(&core, &version, segment, Counts::All).await;
+    }
+    core.compactor.look();
 }
 
 /// How the log makes its next segment.

@@ -238,6 +238,10 @@ impl SegmentCursor {
     }
 
     fn start(&mut self) -> Result<Option<Step>> {
+        if !self.segment.is_open() {
+            // Whoever reads it opens it.
+            return Ok(Some(Step::Need(0..0)));
+        }
         if *self.course.begin() == Bound::Unbounded && self.streams() {
             self.walk(self.segment.records(), None);
             return Ok(None);

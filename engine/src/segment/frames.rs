@@ -203,6 +203,7 @@ impl Frames {
     }
 
     /// The offset in the segment at which the current record ends.
+    #[cfg(test)]
     pub(super) fn end(&self) -> u64 {
         self.next
     }

@@ -4,7 +4,7 @@ use super::BYTES_PER_TURN;
 use crate::format::block::{self, BLOCK_LEN, BlockBuilder, Facts, Span};
 use crate::format::checksum;
 use crate::format::fences::FencesBuilder;
-use crate::format::filter::{BITS_PER_KEY, FilterBuilder};
+use crate::format::filter::{FilterBuilder, bits_per_key};
 use crate::format::footer::{FOOTER_LEN, Footer, Part};
 use crate::format::frame::Stream;
 use crate::format::header::Layout;
@@ -17,6 +17,9 @@ use bytes::{Bytes, BytesMut};
 
 /// Blocks are gathered in pieces of about this length.
 const PIECE_LEN: usize = 256 << 10;
+
+/// The share of absent keys that filters let pass where nobody has said otherwise.
+const PASSING: f64 = 0.001;
 
 /// What stands behind the frames of one segment, growing.
 #[derive(Debug)]
@@ -33,6 +36,7 @@ pub(super) struct IndexBuilder {
     fences: FencesBuilder,
     hints: HintsBuilder,
     filter: Option<FilterBuilder>,
+    filter_bits: f64,
     statistics: Statistics,
 }
 
@@ -49,8 +53,14 @@ impl IndexBuilder {
             fences: FencesBuilder::default(),
             hints: HintsBuilder::new(),
             filter: None,
+            filter_bits: bits_per_key(PASSING),
             statistics: Statistics::default(),
         }
+    }
+
+    /// Lets the filter pass no more than `share` of the absent keys, as far as that is worth its bits.
+    pub(super) fn let_pass(&mut self, share: f64) {
+        self.filter_bits = bits_per_key(share);
     }
 
     /// Counts a record of `len` bytes.
@@ -107,12 +117,12 @@ impl IndexBuilder {
     /// Adds a key to the filter, which the first one sizes for all keys counted so far.
     pub(super) fn filter(&mut self, hash: u64) {
         let keys = self.statistics.keys;
-        self.filter.get_or_insert_with(|| FilterBuilder::new(keys, BITS_PER_KEY)).insert(hash);
+        self.filter.get_or_insert_with(|| FilterBuilder::new(keys, self.filter_bits)).insert(hash);
     }
 
     /// How long all that would be now.
     pub(super) fn len(&self) -> u64 {
-        let filter_len = (self.statistics.keys as f64 * BITS_PER_KEY / 8.0) as u64;
+        let filter_len = (self.statistics.keys as f64 * self.filter_bits / 8.0) as u64;
         let blocks_len = self.pieces.iter().map(|piece| piece.len() as u64).sum::<u64>() + self.block.len() as u64;
         let rest = self.fences.len() + self.hints.len() + FOOTER_LEN + 2 * self.statistics.max_key.len();
         blocks_len + filter_len + rest as u64

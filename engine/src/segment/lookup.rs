@@ -1,85 +1,249 @@
 //! One key, found through filter, fences and index: what a segment costs that is not resident in the keydir.
+//!
+//! Where the file is mapped and filter and fences have been read once, [`look_up`](Segment::look_up) neither waits nor
+//! copies. Else [`find`](Segment::find) reads what is missing, through the cache.
 
-#![allow(dead_code, reason = "every segment is resident so far; those that are not will be asked here")]
-
+use super::cache::Key;
 use super::frames::{FrameStep, Frames};
-use super::reader::Segment;
+use super::opened::Opened;
+use super::reader::{OwnedRecord, Segment};
 use crate::Result;
 use crate::format::Damage;
 use crate::format::block::{BlockCursor, Content, Facts};
 use crate::format::fences::Fences;
 use crate::format::filter::Filter;
+use crate::value::Value;
+use bytes::Bytes;
 use std::ops::Range;
+
+/// What a lookup by filter and index has come to.
+#[derive(Clone, Debug)]
+pub(crate) enum Lookup {
+    /// The newest record of the key in this segment.
+    Found(OwnedRecord),
+    /// The filter knows that there is none.
+    Filtered,
+    /// The filter let the key pass, but there is none: a false positive.
+    Absent,
+    /// Something must be read first.
+    NeedsRead,
+}
 
 /// Where a record lies, and what the index tells of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Located {
-    /// Offset of the record in the segment.
     pub(crate) offset: u32,
-    /// Length of the whole record.
     pub(crate) len: u32,
-    /// Seq, kind and expiry.
     pub(crate) facts: Facts,
 }
 
-impl Segment {
-    /// False if the segment does not hold the key whose hash is `hash`.
-    pub(crate) async fn may_contain(&self, hash: u64) -> Result<bool> {
-        let filter = match self.filter.get() {
-            Some(filter) => filter,
-            None => {
-                let part = &self.footer().filter;
-                let filter = Filter::decode(self.part(part, "filter").await?, part.range.start);
-                let filter = filter.map_err(|damage| self.corrupt(damage))?;
-                self.filter.get_or_init(|| filter)
-            }
+/// What an index block says of a key.
+pub(super) enum InBlock {
+    Nothing,
+    At(Located),
+    /// If anywhere, in this range of records.
+    Chunk(Range<u64>),
+}
+
+/// The filter of one segment at a time, for whoever asks for many keys in order: where the cache is small, each filter
+/// would else be read for each key.
+#[derive(Debug, Default)]
+pub(crate) struct FilterInHand(Option<(u64, Filter)>);
+
+impl FilterInHand {
+    /// False if `segment` does not hold the key whose hash is `hash`.
+    pub(crate) async fn may_contain(&mut self, segment: &Segment, hash: u64) -> Result<bool> {
+        let in_hand = self.0.take().filter(|(serial, _)| *serial == segment.serial);
+        let filter = match in_hand {
+            Some((_, filter)) => filter,
+            None => segment.filter().await?,
         };
-        Ok(filter.may_contain(hash))
+        let may_contain = filter.may_contain(hash);
+        self.0 = Some((segment.serial, filter));
+        Ok(may_contain)
+    }
+}
+
+impl Segment {
+    /// The newest record of `key`, whose hash is `hash`, without waiting.
+    #[inline]
+    pub(crate) fn look_up(&self, hash: u64, key: &[u8]) -> Result<Lookup> {
+        let Some((opened, filter)) = self.if_opened().and_then(|opened| Some((opened, opened.filter.get()?))) else {
+            return Ok(Lookup::NeedsRead);
+        };
+        if !filter.may_contain(hash) {
+            return Ok(Lookup::Filtered);
+        }
+        self.look_up_mapped(opened, key)
     }
 
-    /// Where the newest record of `key` in this segment lies, found through fences and index.
-    pub(crate) async fn locate(&self, key: &[u8]) -> Result<Option<Located>> {
-        if key < &self.meta.min_key[..] || key > &self.meta.max_key[..] {
+    fn look_up_mapped(&self, opened: &Opened, key: &[u8]) -> Result<Lookup> {
+        let (Some(map), Some(fences)) = (&opened.map, opened.fences.get()) else { return Ok(Lookup::NeedsRead) };
+        if self.lies_outside(key) {
+            return Ok(Lookup::Absent);
+        }
+        // What is in the map is less than 4 GiB long.
+        let slice = |range: &Range<u64>| map.share(range.start as u32).slice(range.start as usize..range.end as usize);
+        let block = fences.block(fences.find(key));
+        let found = match self.search_block(block.start, slice(&block), key)? {
+            InBlock::Nothing => None,
+            InBlock::Chunk(chunk) => self.search_chunk(chunk.clone(), slice(&chunk), key)?,
+            InBlock::At(located) => match self.mapped_record(located.offset, located.len) {
+                Some(record) => Some(self.expect(record?.to_owned(), &located, key)?),
+                None => return Ok(Lookup::NeedsRead),
+            },
+        };
+        Ok(found.map_or(Lookup::Absent, Lookup::Found))
+    }
+
+    /// The newest record of `key`, whose hash is `hash`; reads what is needed for that.
+    pub(crate) async fn find(&self, hash: u64, key: &[u8]) -> Result<Lookup> {
+        if !self.may_contain(hash).await? {
+            return Ok(Lookup::Filtered);
+        }
+        let found = self.search(key).await?;
+        Ok(found.map_or(Lookup::Absent, Lookup::Found))
+    }
+
+    /// The newest record of `key`, whatever the filter says.
+    pub(crate) async fn search(&self, key: &[u8]) -> Result<Option<OwnedRecord>> {
+        if self.lies_outside(key) {
             return Ok(None);
         }
         let fences = self.fences().await?;
         let block = fences.block(fences.find(key));
-        let mut cursor = BlockCursor::empty();
-        let bytes = self.read(block.clone()).await?;
-        cursor.open(&self.stream(), block.start, bytes).map_err(|damage| self.corrupt(damage))?;
-        if self.is_sorted() {
-            cursor.seek_back(key).map_err(|damage| self.corrupt(damage))?;
-        } else if !cursor.seek(key).map_err(|damage| self.corrupt(damage))? {
-            return Ok(None);
-        }
-        let span = *cursor.span();
-        match span.content {
-            Content::One(facts) => {
-                let located = Located { offset: span.offset, len: span.len, facts };
-                Ok((cursor.key() == key).then_some(located))
+        let bytes = self.read_kept(block.clone()).await?;
+        match self.search_block(block.start, bytes, key)? {
+            InBlock::Nothing => Ok(None),
+            InBlock::At(located) => {
+                let record = self.read_record_kept(located.offset, located.len).await?;
+                self.expect(record, &located, key).map(Some)
             }
-            Content::Several(_) => self.locate_in(u64::from(span.offset)..span.end(), key).await,
+            InBlock::Chunk(chunk) => {
+                let bytes = self.read_kept(chunk.clone()).await?;
+                self.search_chunk(chunk, bytes, key)
+            }
         }
     }
 
-    /// Where the record of `key` lies in a chunk.
-    async fn locate_in(&self, chunk: Range<u64>, key: &[u8]) -> Result<Option<Located>> {
-        if chunk.end > self.footer().records_end() {
-            return Err(self.corrupt(Damage::new(chunk.start, "index entry points behind the last record")));
+    /// False if the segment does not hold the key whose hash is `hash`.
+    pub(super) async fn may_contain(&self, hash: u64) -> Result<bool> {
+        Ok(self.filter().await?.may_contain(hash))
+    }
+
+    /// The filter; through the cache where it is not mapped.
+    async fn filter(&self) -> Result<Filter> {
+        let opened = self.opened().await?;
+        let part = &opened.footer.filter;
+        let decode = |bytes| Filter::decode(bytes, part.range.start).map_err(|damage| self.corrupt(damage));
+        if opened.map.is_some() {
+            let filter = match opened.filter.get() {
+                Some(filter) => filter,
+                None => {
+                    let filter = decode(self.part(part, "filter").await?)?;
+                    opened.filter.get_or_init(|| {
+                        self.files.keep_mapped_filter(filter.len() as u64);
+                        filter
+                    })
+                }
+            };
+            // Whoever comes next need not wait.
+            self.fences().await?;
+            return Ok(filter.clone());
         }
+        let key = self.place(part.range.start);
+        if let Some(filter) = self.files.cache.filter(key) {
+            return Ok(filter);
+        }
+        let filter = decode(self.part(part, "filter").await?)?;
+        self.files.cache.keep_filter(key, &filter);
+        Ok(filter)
+    }
+
+    /// As [`read_record`](Segment::read_record), through the cache.
+    pub(crate) async fn read_record_kept(&self, offset: u32, len: u32) -> Result<OwnedRecord> {
+        let end = u64::from(offset) + u64::from(len);
+        if end > self.opened().await?.footer.records_end() {
+            return Err(self.no_record_there(offset, len));
+        }
+        let bytes = self.read_kept(u64::from(offset)..end).await?;
+        self.decode(offset, len, &bytes).await
+    }
+
+    fn lies_outside(&self, key: &[u8]) -> bool {
+        key < &self.meta.min_key[..] || key > &self.meta.max_key[..]
+    }
+
+    fn place(&self, offset: u64) -> Key {
+        Key { segment: self.serial, offset }
+    }
+
+    /// Bytes of the file, through the cache. One place is always read with one length.
+    async fn read_kept(&self, range: Range<u64>) -> Result<Bytes> {
+        if let Some(bytes) = self.mapped(range.clone()) {
+            return Ok(bytes);
+        }
+        let key = self.place(range.start);
+        if let Some(bytes) = self.files.cache.bytes(key).filter(|bytes| bytes.len() as u64 == range.end - range.start) {
+            return Ok(bytes);
+        }
+        let bytes = self.read(range).await?;
+        self.files.cache.keep_bytes(key, &bytes);
+        Ok(bytes)
+    }
+
+    /// Looks `key` up in the index block that stands at `at`.
+    pub(super) fn search_block(&self, at: u64, bytes: Bytes, key: &[u8]) -> Result<InBlock> {
+        let corrupt = |damage| self.corrupt(damage);
+        let mut cursor = BlockCursor::empty();
+        cursor.open(&self.stream(), at, bytes).map_err(corrupt)?;
+        if self.is_sorted() {
+            cursor.seek_back(key).map_err(corrupt)?;
+        } else if !cursor.seek(key).map_err(corrupt)? {
+            return Ok(InBlock::Nothing);
+        }
+        let span = *cursor.span();
+        match span.content {
+            Content::One(_) if cursor.key() != key => Ok(InBlock::Nothing),
+            Content::One(facts) => Ok(InBlock::At(Located { offset: span.offset, len: span.len, facts })),
+            Content::Several(_) if span.end() > self.footer().records_end() => {
+                let damage = Damage::new(u64::from(span.offset), "index entry points behind the last record");
+                Err(self.corrupt(damage))
+            }
+            Content::Several(_) => Ok(InBlock::Chunk(u64::from(span.offset)..span.end())),
+        }
+    }
+
+    /// The record of `key` in a chunk.
+    fn search_chunk(&self, chunk: Range<u64>, bytes: Bytes, key: &[u8]) -> Result<Option<OwnedRecord>> {
         let mut frames = Frames::nothing(self.stream());
         frames.restart(chunk.clone());
-        frames.hold(chunk.start, self.read(chunk.clone()).await?);
-        let mut offset = chunk.start;
-        while let FrameStep::Ready = frames.advance().map_err(|damage| self.corrupt(damage))? {
-            if frames.key() >= key {
-                let len = (frames.end() - offset) as u32;
-                let located = Located { offset: offset as u32, len, facts: *frames.facts() };
-                return Ok((frames.key() == key).then_some(located));
+        frames.hold(chunk.start, bytes);
+        loop {
+            match frames.advance().map_err(|damage| self.corrupt(damage))? {
+                FrameStep::Ready => {}
+                // Not in a chunk, whose records are short together.
+                FrameStep::Again => continue,
+                FrameStep::End | FrameStep::Need(_) => return Ok(None),
             }
-            offset = frames.end();
+            if frames.key() >= key {
+                let place = || Some((self.path().clone(), frames.value_offset()));
+                return Ok((frames.key() == key).then(|| OwnedRecord {
+                    key: frames.key_bytes(),
+                    value: Value::new(frames.value_bytes(), frames.is_compressed(), place),
+                    facts: *frames.facts(),
+                }));
+            }
         }
-        Ok(None)
+    }
+
+    /// `record`, if it is the one that the index means.
+    fn expect(&self, record: OwnedRecord, located: &Located, key: &[u8]) -> Result<OwnedRecord> {
+        if record.key == key && record.facts == located.facts {
+            return Ok(record);
+        }
+        let damage = Damage::new(u64::from(located.offset), "index entry points at another record than its own");
+        Err(self.corrupt(damage))
     }
 
     /// The fences, read if they are not kept already.
@@ -87,7 +251,7 @@ impl Segment {
         match self.fences_kept() {
             Some(fences) => Ok(fences),
             None => {
-                let bytes = self.part(&self.footer().fences, "fences").await?;
+                let bytes = self.part(&self.opened().await?.footer.fences, "fences").await?;
                 self.keep_fences(bytes)
             }
         }

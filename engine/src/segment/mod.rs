@@ -6,8 +6,12 @@
 //! | [`tail`] | seals a log in place: appends that to it |
 //! | [`room`] | how much that can be, at most |
 //! | [`sorted`] | writes a new segment in key order |
-//! | [`reader`] | opening; one record; the hints |
-//! | [`lookup`] | one key |
+//! | [`files`] | what all segments have in common |
+//! | [`opened`] | opening |
+//! | [`reader`] | one record; the hints |
+//! | [`lookup`] | one key, by filter and index |
+//! | [`filters`] | how good filters are made |
+//! | [`cache`] | what lookups have read where nothing is mapped |
 //! | [`cursor`] | a range of keys |
 //! | [`verify`] | everything |
 //!
@@ -16,10 +20,14 @@
 //! 2. Damage is an error that names the file and the offset in it.
 //! 3. Where the backend maps, records are read without an await, a copy or an allocation.
 
+mod cache;
 mod cursor;
+mod files;
+pub(crate) mod filters;
 mod frames;
 mod index;
 mod lookup;
+mod opened;
 mod reader;
 mod room;
 mod sorted;
@@ -34,6 +42,8 @@ pub(crate) mod testing;
 mod tests;
 
 pub(crate) use cursor::{SegmentCursor, Step, ValueAt};
+pub(crate) use files::Files;
+pub(crate) use lookup::{FilterInHand, Lookup};
 pub(crate) use reader::{MappedRecord, OwnedRecord, Segment};
 pub(crate) use room::TailRoom;
 pub(crate) use sorted::SortedWriter;

@@ -1,16 +1,18 @@
 //! A sealed segment, open for reading.
 //!
-//! Opening reads header and footer and compares them with the manifest; everything else is read when it is needed.
-//! Fences and filter are kept once they are.
+//! Nothing is read before it is needed. Whoever touches the file first [opens](super::opened) it; fences, once read, are
+//! kept, and so is the filter where it is mapped. Where the file is not mapped, what lookups read goes through the
+//! [cache](super::cache).
 
+use super::files::Files;
 use super::frames::CHECKED_AT_ONCE;
 use super::index::part_crc;
+use super::opened::{Opened, check_footer, check_header};
 use crate::format::block::Facts;
 use crate::format::fences::Fences;
-use crate::format::filter::Filter;
 use crate::format::footer::{FOOTER_LEN, Footer, Part};
 use crate::format::frame::{Kind, Record, Stream, Unchecked, decode_record};
-use crate::format::header::{HEADER_LEN, Header, Layout};
+use crate::format::header::HEADER_LEN;
 use crate::format::hints::{Hint, Hints};
 use crate::format::manifest::SegmentMeta;
 use crate::format::names::Name;
@@ -20,31 +22,26 @@ use crate::turn::{self, Turn};
 use crate::value::Value;
 use crate::{Error, Result, Seq};
 use bytes::Bytes;
-use halite_backends::{self as backends, Backend, Object, Path};
+use halite_backends::Path;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OnceCell};
 
 /// A sealed segment. It is read without a lock, by any number of readers.
 #[derive(Debug)]
 pub(crate) struct Segment {
-    // Constant after opening.
+    // Constant after construction.
     /// What the manifest says of it.
     pub(crate) meta: SegmentMeta,
-    /// Its name in the keydir.
-    pub(crate) kid: u32,
-    database: [u8; 16],
-    hash_seed: u64,
+    pub(super) files: Arc<Files>,
+    /// Its name in the cache, and among residents.
+    pub(super) serial: u64,
     path: Path,
     stream: Stream,
-    footer: Footer,
-    object: Arc<dyn Object>,
-    map: Option<Map>,
 
-    // Set once, when first needed.
-    fences: OnceLock<Fences>,
-    pub(super) filter: OnceLock<Filter>,
+    /// Set by whoever touches the segment first.
+    pub(super) opened: OnceCell<Opened>,
 
     /// An estimate that only chooses merges.
     dead_bytes: AtomicU64,
@@ -54,89 +51,61 @@ pub(crate) struct Segment {
 
 impl Drop for Segment {
     fn drop(&mut self) {
+        if let Some(opened) = self.opened.get() {
+            self.files.let_go(opened.kept(), opened.filter.get().map_or(0, |filter| filter.len() as u64));
+        }
         if let Some(released) = self.released.get() {
             released.notify_one();
         }
     }
 }
 
-/// The whole file in memory, as several owners: a value that is handed out counts as a user of one of them. With one
-/// counter for the file, threads that read different records would fight for its cache line.
-#[derive(Debug)]
-struct Map {
-    whole: Bytes,
-    shares: [Bytes; SHARES],
-}
-
-/// Owners of a map.
-const SHARES: usize = 32;
-/// Records whose offsets differ in nothing above these bits have one owner.
-const SHARE_BITS: u32 = 8;
-
-impl Map {
-    fn new(whole: Bytes) -> Map {
-        Map { shares: std::array::from_fn(|_| Bytes::from_owner(whole.clone())), whole }
-    }
-
-    /// The whole file, for handing out what lies at `offset`.
-    #[inline]
-    fn share(&self, offset: u32) -> &Bytes {
-        &self.shares[(offset >> SHARE_BITS) as usize % SHARES]
-    }
-}
-
 impl Segment {
-    /// Opens the segment that a manifest calls `meta`, of the database and hash seed given.
-    ///
-    /// # Errors
-    /// Corruption where the file is missing or not what the manifest says; `NotAStore` where it is of a newer format.
-    pub(crate) async fn open(
-        backend: &dyn Backend,
-        meta: &SegmentMeta,
-        kid: u32,
-        database: [u8; 16],
-        hash_seed: u64,
-    ) -> Result<Arc<Segment>> {
-        let path = Name::Segment(meta.id).path();
-        let object = match backend.open(&path).await {
-            Err(error) if error.kind() == backends::ErrorKind::NotFound => {
-                return Err(Error::corruption(&path, 0, "a segment that the manifest names is missing"));
-            }
-            opened => opened?,
-        };
-        let mismatch = |offset, field, expected: u64, found: u64| {
-            Err(Error::corruption(&path, offset, format!("{field} expected={expected} found={found}")))
-        };
-        if object.len() != meta.len {
-            return mismatch(object.len().min(meta.len), "length of the file", meta.len, object.len());
-        }
-        let Some(footer_at) = meta.len.checked_sub(FOOTER_LEN as u64).filter(|&at| at >= HEADER_LEN as u64) else {
-            return mismatch(0, "length of the file", (HEADER_LEN + FOOTER_LEN) as u64, meta.len);
-        };
-        let map = object.map().filter(|map| map.len() as u64 == meta.len);
-        let read = async |range: Range<u64>| match &map {
-            Some(map) => Ok(map.slice(range.start as usize..range.end as usize)),
-            None => object.read(range).await.map_err(Error::from),
-        };
-        check_header(&read(0..HEADER_LEN as u64).await?, meta, database, hash_seed)
-            .map_err(|fault| Error::in_file(&path, fault))?;
-        let footer = check_footer(&read(footer_at..meta.len).await?, footer_at, meta)
-            .map_err(|fault| Error::in_file(&path, fault))?;
-        Ok(Arc::new(Segment {
-            kid,
-            database,
-            hash_seed,
-            path,
+    /// The segment that a manifest calls `meta`. Its file is not touched yet.
+    pub(crate) fn new(files: &Arc<Files>, meta: &SegmentMeta) -> Arc<Segment> {
+        Arc::new(Segment {
+            path: Name::Segment(meta.id).path(),
             stream: Stream { salt: meta.salt, base_seq: meta.base_seq },
-            footer,
-            object,
-            map: map.map(Map::new),
-            fences: OnceLock::new(),
-            filter: OnceLock::new(),
+            files: files.clone(),
+            serial: files.serial(),
+            opened: OnceCell::new(),
             dead_bytes: AtomicU64::new(meta.dead_bytes),
             released: OnceLock::new(),
             meta: meta.clone(),
-        }))
+        })
+    }
+
+    /// Opens the segment's file, unless that is done: header and footer are compared with what the manifest says. After
+    /// a failure the next touch tries again.
+    ///
+    /// # Errors
+    /// Corruption where the file is missing or not what the manifest says; `NotAStore` where it is of a newer format.
+    pub(crate) async fn open(&self) -> Result<()> {
+        self.opened().await.map(|_| ())
+    }
+
+    pub(super) async fn opened(&self) -> Result<&Opened> {
+        let Files { backend, database, hash_seed, .. } = &*self.files;
+        let open = async || {
+            let opened = Opened::open(&**backend, &self.path, &self.meta, *database, *hash_seed).await?;
+            if opened.map.is_none() {
+                self.files.note_unmapped();
+            }
+            Ok(opened)
+        };
+        self.opened.get_or_try_init(open).await
+    }
+
+    /// What opening has brought, if somebody has opened it.
+    #[inline]
+    pub(super) fn if_opened(&self) -> Option<&Opened> {
+        self.opened.get()
+    }
+
+    /// Tells it from all other segments of this opening.
+    #[inline]
+    pub(crate) fn serial(&self) -> u64 {
+        self.serial
     }
 
     /// Its name in the backend.
@@ -150,10 +119,11 @@ impl Segment {
         let _ = self.released.set(released);
     }
 
-    /// The parts behind the records, and their lengths.
+    /// The parts behind the records, and their lengths; nothing before the segment was opened.
     pub(crate) fn parts(&self) -> Vec<(&'static str, u64)> {
         let len = |range: &Range<u64>| range.end - range.start;
-        let Footer { index, fences, hints, filter, statistics, .. } = &self.footer;
+        let Some(opened) = self.if_opened() else { return Vec::new() };
+        let Footer { index, fences, hints, filter, statistics, .. } = &opened.footer;
         vec![
             ("index", len(index)),
             ("fences", len(&fences.range)),
@@ -180,30 +150,41 @@ impl Segment {
 
     /// The seed of the hash of keys.
     pub(crate) fn hash_seed(&self) -> u64 {
-        self.hash_seed
+        self.files.hash_seed
     }
 
+    /// Whether the file has been opened: only then is there a [`footer`](Segment::footer).
+    #[inline]
+    pub(super) fn is_open(&self) -> bool {
+        self.opened.initialized()
+    }
+
+    /// The footer.
+    ///
+    /// # Panics
+    /// Before the segment was opened.
     pub(super) fn footer(&self) -> &Footer {
-        &self.footer
+        &self.opened.get().expect("the segment was opened before").footer
     }
 
     /// Where records stand in the file.
     pub(super) fn records(&self) -> Range<u64> {
-        HEADER_LEN as u64..self.footer.records_end()
+        HEADER_LEN as u64..self.footer().records_end()
     }
 
     /// Whether records stand in key order.
     pub(super) fn is_sorted(&self) -> bool {
-        self.footer.layout == Layout::Sorted
+        self.meta.sorted
     }
 
     /// The record of `len` bytes at `offset`; `None` where the segment is not mapped, or the record so long that checking
     /// it takes more than a moment, and [`read_record`](Segment::read_record) has to be asked. Neither awaits nor allocates.
     #[inline]
     pub(crate) fn mapped_record(&self, offset: u32, len: u32) -> Option<Result<MappedRecord<'_>>> {
-        let bytes = self.map.as_ref()?.share(offset);
+        let opened = self.if_opened()?;
+        let bytes = opened.map.as_ref()?.share(offset);
         let end = u64::from(offset) + u64::from(len);
-        if end > self.footer.records_end() {
+        if end > opened.footer.records_end() {
             return Some(Err(self.no_record_there(offset, len)));
         }
         if len as usize > CHECKED_AT_ONCE {
@@ -220,35 +201,41 @@ impl Segment {
     /// The record of `len` bytes at `offset`, read from the backend where it is not mapped, and checked in turns.
     pub(crate) async fn read_record(&self, offset: u32, len: u32) -> Result<OwnedRecord> {
         let end = u64::from(offset) + u64::from(len);
-        if end > self.footer.records_end() {
+        if end > self.opened().await?.footer.records_end() {
             return Err(self.no_record_there(offset, len));
         }
         let bytes = self.read(u64::from(offset)..end).await?;
-        let record = check_record(&self.stream, u64::from(offset), &bytes, &mut Turn::default()).await;
+        self.decode(offset, len, &bytes).await
+    }
+
+    /// The record at `offset` that consists of all of `bytes`, checked in turns.
+    pub(super) async fn decode(&self, offset: u32, len: u32, bytes: &Bytes) -> Result<OwnedRecord> {
+        let record = check_record(&self.stream, u64::from(offset), bytes, &mut Turn::default()).await;
         let record = record.map_err(|damage| self.corrupt(damage))?;
         if record.len != len as usize {
             return Err(self.wrong_len(offset, len, record.len));
         }
-        Ok(MappedRecord { segment: self, offset, bytes: &bytes, record }.to_owned())
+        Ok(MappedRecord { segment: self, offset, bytes, record }.to_owned())
     }
 
     /// The hints, their checksum compared.
     pub(crate) async fn hints(&self) -> Result<SegmentHints> {
-        let part = &self.footer.hints;
+        let footer = &self.opened().await?.footer;
+        let part = &footer.hints;
         let bytes = self.part(part, "hints").await?;
-        let hints = Hints::decode(bytes, part.range.start, self.footer.records_end(), self.footer.hint_count);
+        let hints = Hints::decode(bytes, part.range.start, footer.records_end(), footer.hint_count);
         Ok(SegmentHints { hints, path: self.path.clone() })
     }
 
     /// The fences if they are kept already.
     #[inline]
     pub(super) fn fences_kept(&self) -> Option<&Fences> {
-        self.fences.get()
+        self.if_opened()?.fences.get()
     }
 
     /// Keeps the fences, given their bytes.
     pub(super) fn take_fences(&self, bytes: Bytes) -> Result<&Fences> {
-        let part = &self.footer.fences;
+        let part = &self.footer().fences;
         let crc = crate::format::checksum::crc(self.stream.salt, part.range.start, &bytes);
         self.check_crc(part, "fences", crc)?;
         self.keep_fences(bytes)
@@ -256,11 +243,15 @@ impl Segment {
 
     pub(super) fn keep_fences(&self, bytes: Bytes) -> Result<&Fences> {
         let fences = self.decode_fences(bytes)?;
-        Ok(self.fences.get_or_init(|| fences))
+        let opened = self.opened.get().expect("the segment was opened before");
+        Ok(opened.fences.get_or_init(|| {
+            self.files.keep(opened.memory_of(&fences));
+            fences
+        }))
     }
 
     pub(super) fn decode_fences(&self, bytes: Bytes) -> Result<Fences> {
-        let Footer { index, fences: part, blocks, .. } = &self.footer;
+        let Footer { index, fences: part, blocks, .. } = self.footer();
         let fences = Fences::decode(bytes, part.range.start, index.clone(), *blocks);
         fences.map_err(|damage| self.corrupt(damage))
     }
@@ -284,16 +275,21 @@ impl Segment {
     /// Bytes of the file, if they are at hand.
     #[inline]
     pub(super) fn mapped(&self, range: Range<u64>) -> Option<Bytes> {
-        self.map.as_ref().map(|map| map.whole.slice(range.start as usize..range.end as usize))
+        let map = self.if_opened()?.map.as_ref()?;
+        Some(map.whole.slice(range.start as usize..range.end as usize))
     }
 
-    /// Bytes of the file.
+    /// Bytes of the file, which is opened first where it must be.
     pub(crate) async fn read(&self, range: Range<u64>) -> Result<Bytes> {
+        let opened = self.opened().await?;
         if let Some(bytes) = self.mapped(range.clone()) {
             return Ok(bytes);
         }
         let len = range.end - range.start;
-        let bytes = self.object.read(range.clone()).await?;
+        if len == 0 {
+            return Ok(Bytes::new());
+        }
+        let bytes = opened.object.read(range.clone()).await?;
         if bytes.len() as u64 != len {
             return Err(self.corrupt(Damage::mismatch(range.start, "bytes read", len, bytes.len())));
         }
@@ -307,7 +303,7 @@ impl Segment {
     }
 
     #[cold]
-    fn no_record_there(&self, offset: u32, len: u32) -> Error {
+    pub(super) fn no_record_there(&self, offset: u32, len: u32) -> Error {
         self.corrupt(Damage::new(u64::from(offset), format!("no record can be there len={len}")))
     }
 
@@ -319,9 +315,9 @@ impl Segment {
     /// Header and footer once more: for verification.
     pub(super) async fn recheck(&self) -> Result<()> {
         let header = self.read(0..HEADER_LEN as u64).await?;
-        check_header(&header, &self.meta, self.database, self.hash_seed)
-            .map_err(|fault| Error::in_file(&self.path, fault))?;
-        let footer_at = self.footer.offset();
+        let Files { database, hash_seed, .. } = *self.files;
+        check_header(&header, &self.meta, database, hash_seed).map_err(|fault| Error::in_file(&self.path, fault))?;
+        let footer_at = self.opened().await?.footer.offset();
         let footer = self.read(footer_at..self.meta.len).await?;
         check_footer(&footer, footer_at, &self.meta).map_err(|fault| Error::in_file(&self.path, fault))?;
         Ok(())
@@ -329,50 +325,10 @@ impl Segment {
 
     /// The statistics in the file.
     pub(super) async fn statistics(&self) -> Result<Statistics> {
-        let part = &self.footer.statistics;
+        let part = &self.opened().await?.footer.statistics;
         let bytes = self.part(part, "statistics").await?;
         Statistics::decode(&bytes, part.range.start).map_err(|damage| self.corrupt(damage))
     }
-}
-
-/// Compares the header with what the manifest and the database say.
-fn check_header(
-    bytes: &[u8],
-    meta: &SegmentMeta,
-    database: [u8; 16],
-    hash_seed: u64,
-) -> format::Result<Header, format::Fault> {
-    let header = Header::decode(bytes)?;
-    let wrong = |what: &str| Err(Damage::new(0, format!("header is that of another {what}")).into());
-    if header.database != database {
-        return wrong("database");
-    }
-    if header.id != meta.id {
-        return wrong("segment");
-    }
-    if header.hash_seed != hash_seed {
-        return wrong("hash seed");
-    }
-    if header.salt != meta.salt || header.base_seq != meta.base_seq {
-        return wrong("salt or base seq than the manifest's");
-    }
-    if (header.layout == Layout::Sorted) != meta.sorted {
-        return wrong("layout than the manifest's");
-    }
-    Ok(header)
-}
-
-/// Compares the footer with what the manifest says.
-fn check_footer(bytes: &[u8], offset: u64, meta: &SegmentMeta) -> format::Result<Footer, format::Fault> {
-    let (footer, digest) = Footer::decode(meta.salt, offset, bytes)?;
-    if digest != meta.digest {
-        let (expected, found) = (format_args!("{:#010x}", meta.digest), format_args!("{digest:#010x}"));
-        return Err(Damage::mismatch(offset, "digest", expected, found).into());
-    }
-    if (footer.layout == Layout::Sorted) != meta.sorted || footer.hint_count != meta.entries {
-        return Err(Damage::new(offset, "footer does not fit the manifest").into());
-    }
-    Ok(footer)
 }
 
 /// Decodes the record with which `bytes` begins, at `offset` of its segment, however long it is.
@@ -435,7 +391,7 @@ impl<'a> MappedRecord<'a> {
         self.record.expires_at
     }
 
-    fn to_owned(self) -> OwnedRecord {
+    pub(super) fn to_owned(self) -> OwnedRecord {
         let Record { seq, kind, expires_at, .. } = self.record;
         OwnedRecord { key: self.key_bytes(), value: self.value(), facts: Facts { seq, kind, expires_at } }
     }
@@ -444,9 +400,9 @@ impl<'a> MappedRecord<'a> {
 /// A record that was read, its checksum compared.
 #[derive(Clone, Debug)]
 pub(crate) struct OwnedRecord {
-    key: Bytes,
-    value: Value,
-    facts: Facts,
+    pub(super) key: Bytes,
+    pub(super) value: Value,
+    pub(super) facts: Facts,
 }
 
 impl OwnedRecord {
@@ -463,6 +419,11 @@ impl OwnedRecord {
     /// The value, shared.
     pub(crate) fn value(&self) -> Value {
         self.value.clone()
+    }
+
+    /// Bytes of key and value, as they are stored.
+    pub(crate) fn len(&self) -> u64 {
+        (self.key.len() + self.value.stored().0.len()) as u64
     }
 
     /// Its place in the commit order.

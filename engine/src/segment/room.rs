@@ -1,7 +1,7 @@
 //! How long the tail of a log can become at most: known while records come, so that room for it is set aside before
 //! they are taken, and a log can be sealed on a full disk too.
 
-use crate::format::filter::BLOCK_LEN as FILTER_BLOCK_LEN;
+use crate::format::filter::{BITS_MAX, BLOCK_LEN as FILTER_BLOCK_LEN};
 use crate::format::footer::FOOTER_LEN;
 use crate::format::varint;
 
@@ -14,8 +14,8 @@ const SHARE: u64 = 14;
 const ENTRY: u64 = 1 + 5 + 5 + 1;
 /// Of a hint: fingerprint, and a gap of marks. (A gap of superseded records takes what they were counted for.)
 const HINT: u64 = 5 + 2;
-/// Of the filter: 10.5 bits.
-const FILTER: u64 = 2;
+/// Of the filter.
+const FILTER: u64 = BITS_MAX as u64 / 8;
 /// Of a block that is not full, or of one key: its fence's lengths, restart points, checksum.
 const BLOCK: u64 = 8 + 12;
 /// Of the statistics, their keys left out.

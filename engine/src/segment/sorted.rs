@@ -68,6 +68,12 @@ impl SortedWriter {
         })
     }
 
+    /// Lets the filter pass no more than `share` of the absent keys: see [`filters`](crate::segment::filters).
+    pub(crate) fn let_pass(mut self, share: f64) -> SortedWriter {
+        self.index.let_pass(share);
+        self
+    }
+
     /// Adds a record. Keys come in order, each once; whether the record was the last of a batch is forgotten. `value` may
     /// hold the record's value: a large one is not copied then.
     ///
@@ -129,6 +135,11 @@ impl SortedWriter {
     /// About how long the file would be if it were finished now.
     pub(crate) fn len(&self) -> u64 {
         self.at + self.index.len()
+    }
+
+    /// Memory that it takes for what will stand behind the records, in bytes.
+    pub(crate) fn memory(&self) -> u64 {
+        self.index.len() + (self.hashes.len() * size_of::<u64>()) as u64
     }
 
     /// Makes the segment appear, whole and durable. Where it fails the segment may exist, but nothing names it.

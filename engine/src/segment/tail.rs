@@ -54,6 +54,12 @@ impl TailBuilder {
         TailBuilder { id: header.id, index: IndexBuilder::new(header.stream(), Layout::Dense), hints: 0 }
     }
 
+    /// Lets the filter pass no more than `share` of the absent keys: see [`filters`](crate::segment::filters).
+    pub(crate) fn let_pass(mut self, share: f64) -> TailBuilder {
+        self.index.let_pass(share);
+        self
+    }
+
     /// Adds the newest record of `key`. Keys come in order, all before the first [`hint`](TailBuilder::hint).
     ///
     /// # Panics

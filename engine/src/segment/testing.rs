@@ -1,6 +1,9 @@
 //! Test support: segments of both layouts, and backends that do not map.
 #![allow(clippy::unwrap_used)]
 
+use super::frames::{FrameStep, Frames};
+use super::lookup::{InBlock, Located};
+use super::opened::Opened;
 use super::*;
 use crate::Seq;
 use crate::format::block::Facts;
@@ -169,8 +172,50 @@ pub(crate) async fn write_run(
     metas
 }
 
+/// The segment, opened.
 pub(crate) async fn open(backend: &dyn Backend, meta: &SegmentMeta) -> crate::Result<Arc<Segment>> {
-    Segment::open(backend, meta, meta.id.number as u32, DATABASE, HASH_SEED).await
+    open_as(backend, meta, DATABASE, HASH_SEED).await
+}
+
+/// The segment, opened as one of the database and hash seed given.
+pub(crate) async fn open_as(
+    backend: &dyn Backend,
+    meta: &SegmentMeta,
+    database: [u8; 16],
+    hash_seed: u64,
+) -> crate::Result<Arc<Segment>> {
+    // Opened already, it never asks the backend that all segments share.
+    let files = Files::new(Arc::new(Memory::new()), database, hash_seed, 1 << 20);
+    let segment = Segment::new(&Arc::new(files), meta);
+    let opened = Opened::open(backend, segment.path(), meta, database, hash_seed).await?;
+    segment.opened.set(opened).unwrap();
+    Ok(segment)
+}
+
+impl Segment {
+    /// Where the newest record of `key` lies, and what the index tells of it.
+    pub(crate) async fn locate(&self, key: &[u8]) -> crate::Result<Option<Located>> {
+        let fences = self.fences().await?;
+        let block = fences.block(fences.find(key));
+        let bytes = self.read(block.clone()).await?;
+        let chunk = match self.search_block(block.start, bytes, key)? {
+            InBlock::Nothing => return Ok(None),
+            InBlock::At(located) => return Ok(Some(located)),
+            InBlock::Chunk(chunk) => chunk,
+        };
+        let mut frames = Frames::nothing(self.stream());
+        frames.restart(chunk.clone());
+        frames.hold(chunk.start, self.read(chunk.clone()).await?);
+        let mut offset = chunk.start;
+        while let FrameStep::Ready = frames.advance().map_err(|damage| self.corrupt(damage))? {
+            if frames.key() == key {
+                let len = (frames.end() - offset) as u32;
+                return Ok(Some(Located { offset: offset as u32, len, facts: *frames.facts() }));
+            }
+            offset = frames.end();
+        }
+        Ok(None)
+    }
 }
 
 /// The whole file of a segment.

@@ -109,15 +109,34 @@ async fn check(segment: &Arc<Segment>, records: &[TestRecord], dice: &mut Dice) 
         assert!(segment.may_contain(hash(HASH_SEED, key)).await.unwrap());
         let located = segment.locate(key).await.unwrap().unwrap();
         assert_eq!(located.facts, record.facts());
+        check_lookup(segment, key, Some(record)).await;
         assert_eq!(segment.read_record(located.offset, located.len).await.unwrap().key(), key);
     }
     for _ in 0..100 {
         let key = any_key(dice);
         assert_eq!(segment.locate(&key).await.unwrap().is_some(), model.contains_key(&key));
+        check_lookup(segment, &key, model.get(&key)).await;
     }
     let findings = segment.verify().await.unwrap();
     assert!(findings.damage.is_empty(), "{:?}", findings.damage);
     assert_eq!(findings.records, segment.meta.records);
+}
+
+/// Asks for `key` by filter and index, waiting and not.
+async fn check_lookup(segment: &Segment, key: &[u8], expected: Option<&TestRecord>) {
+    let hash = hash(HASH_SEED, key);
+    let waiting = segment.find(hash, key).await.unwrap();
+    for lookup in [waiting, segment.look_up(hash, key).unwrap()] {
+        match lookup {
+            Lookup::Found(record) => {
+                let expected = expected.unwrap();
+                assert_eq!((record.key(), record.seq()), (&expected.key[..], expected.seq));
+                assert_eq!(record.value().stored().0, expected.value.as_deref().unwrap_or_default());
+            }
+            Lookup::Filtered | Lookup::Absent => assert!(expected.is_none()),
+            Lookup::NeedsRead => assert!(segment.mapped(0..1).is_none()),
+        }
+    }
 }
 
 fn check_meta(meta: &SegmentMeta, records: &[TestRecord], model: &BTreeMap<Vec<u8>, TestRecord>) {
@@ -231,7 +250,7 @@ async fn what_the_manifest_does_not_mean_is_refused() {
     let meta = write_sorted(&memory, 1, &records).await;
     let other = write_sorted(&memory, 2, &records).await;
     let refused = async |meta: &SegmentMeta, database, seed| {
-        let error = Segment::open(&memory, meta, 0, database, seed).await.unwrap_err();
+        let error = open_as(&memory, meta, database, seed).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corruption);
         assert_eq!(error.place().unwrap().0, Name::Segment(meta.id).path().as_str());
         error.to_string()

@@ -37,6 +37,10 @@ impl Segment {
     /// Where the backend fails. Damage is no error here.
     pub(crate) async fn verify(&self) -> Result<Findings> {
         let mut verification = Verification::new(self);
+        let opened = self.open().await;
+        if verification.note(opened)?.is_none() {
+            return Ok(verification.findings);
+        }
         let rechecked = self.recheck().await;
         verification.note(rechecked)?;
         verification.read_index().await?;

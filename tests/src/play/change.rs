@@ -75,8 +75,7 @@ impl Player<'_> {
         let transaction = db.begin();
         let mut state = self.world.expected();
         for number in reads {
-            let got = ends("get", transaction.get(key(*number))).await;
-            let got = self.settle_read("get", got)?;
+            let got = self.read("get", || transaction.get(key(*number))).await?;
             if got.as_ref() != state.get(&key(*number)) {
                 let got = got.map_or("nothing".to_owned(), |value| shown(&value));
                 return Err(Stop::Wrong(format!("the transaction finds {got} at key {number}")));
@@ -96,12 +95,11 @@ impl Player<'_> {
                 None => state.remove(key),
             };
         }
-        let scan = transaction.scan(..).map_ok(|entry| (entry.key.to_vec(), entry.value)).try_collect();
-        let found = ends("scan", scan).await;
-        compare(&state, &self.settle_read("scan", found)?)?;
+        let scan = || transaction.scan(..).map_ok(|entry| (entry.key.to_vec(), entry.value)).try_collect();
+        compare(&state, &self.read("scan", scan).await?)?;
         if ops.is_empty() {
             let committed = ends("commit", transaction.commit()).await;
-            return self.settle_read("a commit of nothing", committed);
+            return self.settle("a commit of nothing", committed);
         }
         self.world.history.enter(writes);
         let committed = ends("a transaction", transaction.commit_with(level)).await;
@@ -110,8 +108,7 @@ impl Player<'_> {
 
     /// Compares a key's time to live with the model's.
     pub(super) async fn lifetime(&mut self, db: &Db, key: &[u8], is_there: bool) -> Step {
-        let found = ends("ttl", db.ttl(key)).await;
-        let found = self.settle_read("ttl", found)?;
+        let found = self.read("ttl", || db.ttl(key)).await?;
         let now = self.world.clock.millis();
         let expected = is_there.then(|| match self.world.history.expiry(key) {
             Some(at) => Ttl::Remaining(Duration::from_millis(at - now)),

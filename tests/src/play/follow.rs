@@ -42,7 +42,8 @@ impl Player<'_> {
     fn settle_io<T>(&mut self, what: &str, may_fail: bool, outcome: Result<halite::Result<T>, String>) -> Step<T> {
         match outcome {
             Ok(Err(_)) if may_fail && matches!(self.policy, Policy::Faulty { .. }) => Err(Stop::Expected),
-            outcome => self.settle_read(what, outcome),
+            Ok(Err(error)) if !may_fail => Err(Stop::Wrong(format!("{what} failed without a fault: {error:?}"))),
+            outcome => self.settle(what, outcome),
         }
     }
 

@@ -24,7 +24,7 @@ impl Bench {
         let active = new_draft(Prior { number: 0, len: 0, last_seq: 0, next_seq: 1 });
         versions.begin_memtable(active.memtable.clone());
         let files = vec![(active.header, active.header.encode().to_vec())];
-        let queue = Queue::new(options, HASH_SEED, grows, active, 1);
+        let queue = Queue::new(options, &Budget::of(1 << 30, options), HASH_SEED, grows, active, 1);
         Bench { queue, versions, visible: AtomicU64::new(0), files, ended: 0 }
     }
 

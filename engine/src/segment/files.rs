@@ -1,0 +1,106 @@
+//! What all segments of a database have in common: whose they are, where they are read from, and what of them is kept.
+
+use super::cache::Cache;
+use halite_backends::Backend;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// The segments' backend and cache.
+#[derive(Debug)]
+pub(crate) struct Files {
+    // Constant after construction.
+    pub(super) backend: Arc<dyn Backend>,
+    pub(super) database: [u8; 16],
+    pub(super) hash_seed: u64,
+
+    // Each guards itself.
+    pub(crate) cache: Cache,
+    pub(crate) filters: FilterCounts,
+    /// Memory of the fences that are kept, in bytes.
+    kept: AtomicU64,
+    /// Bytes of the filters that have been read and are mapped.
+    mapped_filters: AtomicU64,
+    /// A segment was met that the backend does not map.
+    unmapped: AtomicBool,
+    serials: AtomicU64,
+}
+
+/// How often filters were asked, and how often in vain.
+#[derive(Debug, Default)]
+pub(crate) struct FilterCounts {
+    probes: AtomicU64,
+    false_positives: AtomicU64,
+}
+
+impl Files {
+    /// The segments of `database` on `backend`, with `cache_bytes` for what is read of them where it is not mapped.
+    pub(crate) fn new(backend: Arc<dyn Backend>, database: [u8; 16], hash_seed: u64, cache_bytes: u64) -> Files {
+        Files {
+            backend,
+            database,
+            hash_seed,
+            cache: Cache::new(cache_bytes),
+            filters: FilterCounts::default(),
+            kept: AtomicU64::new(0),
+            mapped_filters: AtomicU64::new(0),
+            unmapped: AtomicBool::new(false),
+            serials: AtomicU64::new(0),
+        }
+    }
+
+    /// Tells a segment from all others in the cache.
+    pub(super) fn serial(&self) -> u64 {
+        self.serials.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Whether a segment was met that the backend does not map, so that the cache is of use.
+    pub(crate) fn unmapped(&self) -> bool {
+        self.unmapped.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn note_unmapped(&self) {
+        self.unmapped.store(true, Ordering::Relaxed);
+    }
+
+    /// Memory of the fences that are kept, in bytes.
+    pub(crate) fn kept(&self) -> u64 {
+        self.kept.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn keep(&self, bytes: u64) {
+        self.kept.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes of the filters that have been read and are mapped.
+    pub(crate) fn mapped_filters(&self) -> u64 {
+        self.mapped_filters.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn keep_mapped_filter(&self, bytes: u64) {
+        self.mapped_filters.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// A segment is let go, which kept so much.
+    pub(super) fn let_go(&self, kept: u64, mapped_filter: u64) {
+        self.kept.fetch_sub(kept, Ordering::Relaxed);
+        self.mapped_filters.fetch_sub(mapped_filter, Ordering::Relaxed);
+    }
+}
+
+impl FilterCounts {
+    /// Counts what one lookup has asked.
+    pub(crate) fn add(&self, probes: u32, false_positives: u32) {
+        self.probes.fetch_add(u64::from(probes), Ordering::Relaxed);
+        if false_positives > 0 {
+            self.false_positives.fetch_add(u64::from(false_positives), Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn probes(&self) -> u64 {
+        self.probes.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn false_positives(&self) -> u64 {
+        self.false_positives.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,143 @@
+//! Opening a segment: header and footer are read and compared with the manifest, and its parts are at hand from then on.
+
+use crate::format::fences::Fences;
+use crate::format::filter::Filter;
+use crate::format::footer::{FOOTER_LEN, Footer};
+use crate::format::header::{HEADER_LEN, Header, Layout};
+use crate::format::manifest::SegmentMeta;
+use crate::format::{self, Damage};
+use crate::{Error, Result};
+use bytes::Bytes;
+use halite_backends::{self as backends, Backend, Object, Path};
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
+
+/// What an opened segment is read through.
+#[derive(Debug)]
+pub(super) struct Opened {
+    // Constant after construction.
+    pub(super) footer: Footer,
+    pub(super) object: Arc<dyn Object>,
+    pub(super) map: Option<Map>,
+
+    // Set once, when first needed. The filter only where it is mapped: else it is in the cache.
+    pub(super) fences: OnceLock<Fences>,
+    pub(super) filter: OnceLock<Filter>,
+}
+
+/// The whole file in memory, as several owners: a value that is handed out counts as a user of one of them. With one
+/// counter for the file, threads that read different records would fight for its cache line.
+#[derive(Debug)]
+pub(super) struct Map {
+    pub(super) whole: Bytes,
+    shares: [Bytes; SHARES],
+}
+
+/// Owners of a map.
+const SHARES: usize = 32;
+/// Records whose offsets differ in nothing above these bits have one owner.
+const SHARE_BITS: u32 = 8;
+
+impl Map {
+    fn new(whole: Bytes) -> Map {
+        Map { shares: std::array::from_fn(|_| Bytes::from_owner(whole.clone())), whole }
+    }
+
+    /// The whole file, for handing out what lies at `offset`.
+    #[inline]
+    pub(super) fn share(&self, offset: u32) -> &Bytes {
+        &self.shares[(offset >> SHARE_BITS) as usize % SHARES]
+    }
+}
+
+impl Opened {
+    /// Opens the segment that a manifest calls `meta`, of the database and hash seed given.
+    ///
+    /// # Errors
+    /// Corruption where the file is missing or not what the manifest says; `NotAStore` where it is of a newer format.
+    pub(super) async fn open(
+        backend: &dyn Backend,
+        path: &Path,
+        meta: &SegmentMeta,
+        database: [u8; 16],
+        hash_seed: u64,
+    ) -> Result<Opened> {
+        let object = match backend.open(path).await {
+            Err(error) if error.kind() == backends::ErrorKind::NotFound => {
+                return Err(Error::corruption(path, 0, "a segment that the manifest names is missing"));
+            }
+            opened => opened?,
+        };
+        let mismatch = |offset, field, expected: u64, found: u64| {
+            Err(Error::corruption(path, offset, format!("{field} expected={expected} found={found}")))
+        };
+        if object.len() != meta.len {
+            return mismatch(object.len().min(meta.len), "length of the file", meta.len, object.len());
+        }
+        let Some(footer_at) = meta.len.checked_sub(FOOTER_LEN as u64).filter(|&at| at >= HEADER_LEN as u64) else {
+            return mismatch(0, "length of the file", (HEADER_LEN + FOOTER_LEN) as u64, meta.len);
+        };
+        let map = object.map().filter(|map| map.len() as u64 == meta.len);
+        let read = async |range: Range<u64>| match &map {
+            Some(map) => Ok(map.slice(range.start as usize..range.end as usize)),
+            None => object.read(range).await.map_err(Error::from),
+        };
+        check_header(&read(0..HEADER_LEN as u64).await?, meta, database, hash_seed)
+            .map_err(|fault| Error::in_file(path, fault))?;
+        let footer = check_footer(&read(footer_at..meta.len).await?, footer_at, meta)
+            .map_err(|fault| Error::in_file(path, fault))?;
+        let map = map.map(Map::new);
+        Ok(Opened { footer, object, map, fences: OnceLock::new(), filter: OnceLock::new() })
+    }
+
+    /// Memory that `fences` take, in bytes: where the file is mapped, their keys are in it.
+    pub(super) fn memory_of(&self, fences: &Fences) -> u64 {
+        let keys = if self.map.is_some() { 0 } else { fences.file_len() };
+        (fences.memory() + keys) as u64
+    }
+
+    /// Memory of what is kept here, in bytes.
+    pub(super) fn kept(&self) -> u64 {
+        self.fences.get().map_or(0, |fences| self.memory_of(fences))
+    }
+}
+
+/// Compares the header with what the manifest and the database say.
+pub(super) fn check_header(
+    bytes: &[u8],
+    meta: &SegmentMeta,
+    database: [u8; 16],
+    hash_seed: u64,
+) -> format::Result<Header, format::Fault> {
+    let header = Header::decode(bytes)?;
+    let wrong = |what: &str| Err(Damage::new(0, format!("header is that of another {what}")).into());
+    if header.database != database {
+        return wrong("database");
+    }
+    if header.id != meta.id {
+        return wrong("segment");
+    }
+    if header.hash_seed != hash_seed {
+        return wrong("hash seed");
+    }
+    if header.salt != meta.salt || header.base_seq != meta.base_seq {
+        return wrong("salt or base seq than the manifest's");
+    }
+    if (header.layout == Layout::Sorted) != meta.sorted {
+        return wrong("layout than the manifest's");
+    }
+    Ok(header)
+}
+
+/// Compares the footer with what the manifest says.
+pub(super) fn check_footer(bytes: &[u8], offset: u64, meta: &SegmentMeta) -> format::Result<Footer, format::Fault> {
+    let (footer, digest) = Footer::decode(meta.salt, offset, bytes)?;
+    if digest != meta.digest {
+        let (expected, found) = (format_args!("{:#010x}", meta.digest), format_args!("{digest:#010x}"));
+        return Err(Damage::mismatch(offset, "digest", expected, found).into());
+    }
+    if (footer.layout == Layout::Sorted) != meta.sorted || footer.hint_count != meta.entries {
+        return Err(Damage::new(offset, "footer does not fit the manifest").into());
+    }
+    Ok(footer)
+}
