@@ -41,6 +41,9 @@ pub(crate) struct Args {
     /// Memory that the store may take: 64MiB, 1GiB, 500000 [default: a quarter of what the machine or container has]
     #[arg(long, global = true, env = "HALITE_MEMORY", value_name = "SIZE", value_parser = size, display_order = 100)]
     pub(crate) memory: Option<u64>,
+    /// Newest part of the store that merges leave alone, so that `changes` reaches so far back: 64MiB, 1GiB [default: none]
+    #[arg(long, global = true, value_name = "SIZE", value_parser = size, display_order = 100)]
+    pub(crate) keep_changes: Option<u64>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -53,7 +56,7 @@ impl Args {
 
     /// How it is opened.
     pub(crate) fn settings(&self) -> Settings {
-        Settings { compression: self.compression.into(), memory: self.memory }
+        Settings { compression: self.compression.into(), memory: self.memory, history: self.keep_changes.unwrap_or(0) }
     }
 }
 
@@ -162,6 +165,20 @@ pub(crate) enum DataCommand {
     ///
     /// Without options, all records. Where --prefix is given beside --from or --to, records meet all of them.
     Scan(ScanArgs),
+    /// Write what was committed, in its order, as far back as that is kept
+    ///
+    /// Each commit with its sequence number. The past goes with merges, `compact` above all, but for what --keep-changes
+    /// keeps from them.
+    Changes {
+        /// What the keys begin with; all keys, if left out
+        prefix: Option<OsString>,
+        /// Begin with this sequence number; with the first that is still kept, if left out
+        #[arg(long, value_name = "SEQ")]
+        from: Option<u64>,
+        /// Stop after so many commits
+        #[arg(long, value_name = "N")]
+        limit: Option<usize>,
+    },
     /// Set KEY to NEW if its value is OLD, and say whether it was
     ///
     /// Where the key is to be absent before, `cas KEY --if-absent NEW`; where it is to be absent after,

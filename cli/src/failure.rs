@@ -212,6 +212,9 @@ fn meaning(kind: ErrorKind) -> (Exit, &'static str, &'static str) {
             "corruption",
             "run `halite verify` to list all damage; what is not damaged stays readable: `dump` it, or restore a backup",
         ),
+        ErrorKind::Gone => {
+            (Exit::NotFound, "gone", "leave out --from to see what is still kept, or begin anew with `dump`")
+        }
         ErrorKind::NoSpace => (Exit::Io, "no_space", "free some space and try again; nothing of this write happened"),
         ErrorKind::PermissionDenied => {
             (Exit::Io, "permission_denied", "check who owns the store and its mode, or run as its owner")

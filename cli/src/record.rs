@@ -43,12 +43,17 @@ pub(crate) struct Parsed {
 impl<'a> Record<'a> {
     pub(crate) fn of(entry: &'a Entry) -> Record<'a> {
         let mut record = Record::of_key(&entry.key);
-        match std::str::from_utf8(&entry.value) {
-            Ok(text) => record.value = Some(text.into()),
-            Err(_) => record.value_base64 = Some(STANDARD.encode(&entry.value)),
-        }
-        record.expires_at = entry.expires_at;
+        record.set(&entry.value, entry.expires_at);
         record
+    }
+
+    /// Gives it a value, and an end.
+    pub(crate) fn set(&mut self, value: &'a [u8], expires_at: Option<u64>) {
+        match std::str::from_utf8(value) {
+            Ok(text) => self.value = Some(text.into()),
+            Err(_) => self.value_base64 = Some(STANDARD.encode(value)),
+        }
+        self.expires_at = expires_at;
     }
 
     /// A key alone.

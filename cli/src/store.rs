@@ -9,6 +9,8 @@ pub(crate) struct Settings {
     pub(crate) compression: Compression,
     /// Memory that it may take, in bytes.
     pub(crate) memory: Option<u64>,
+    /// Bytes that merges leave alone.
+    pub(crate) history: u64,
 }
 
 /// Opens the store at `uri`; one that is not there is created only if `create` says so, so that no question ever leaves
@@ -38,7 +40,13 @@ async fn try_open(uri: &str, create: bool, settings: Settings) -> halite::Result
     // A store in memory is always a new one.
     let create = create || uri.starts_with("mem:");
     let backend = halite::backends::open_uri(uri, create)?;
-    let Settings { compression, memory } = settings;
-    let options = Options { create_if_missing: create, compression, memory_budget: memory, ..Options::default() };
+    let Settings { compression, memory, history } = settings;
+    let options = Options {
+        create_if_missing: create,
+        compression,
+        memory_budget: memory,
+        history_bytes: history,
+        ..Options::default()
+    };
     Db::builder(backend).options(options).open().await
 }

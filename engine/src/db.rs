@@ -223,7 +223,8 @@ impl Db {
         self.core.log.flush().await
     }
 
-    /// Seals what is in memory and merges all segments into one sorted run, so that nothing dead remains.
+    /// Seals what is in memory and merges all segments into one sorted run, so that nothing dead remains, but in what
+    /// [`Options::history_bytes`](crate::Options::history_bytes) keeps.
     ///
     /// Needs room for a copy of the live data. Reads and writes go on meanwhile.
     ///

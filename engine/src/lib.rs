@@ -65,6 +65,7 @@ mod value;
 mod verify;
 mod version;
 mod versions;
+mod watch;
 
 pub use batch::WriteBatch;
 pub use builder::Builder;
@@ -84,6 +85,7 @@ pub use stats::{MemtableNode, RunNode, SegmentNode, Stats, Tree};
 pub use txn::{Isolation, Transaction, TransactionOptions, TransactionScan};
 pub use typed::{AsKey, Collection, Entries, Key, KeyBounds, KeyError, Keys, PrefixOf, Reader};
 pub use verify::{Damage, VerifyReport};
+pub use watch::{Change, Commit, Watch};
 
 /// The commit order of a record: one counter for the database, never reused, from 1.
 pub type Seq = u64;

@@ -105,6 +105,10 @@ pub struct Options {
     /// Files that are mapped into memory are not counted: the system takes their pages back when it needs them. Nor is
     /// what the caller holds: values that were read, scans, snapshots, transactions, and a batch larger than a segment.
     pub memory_budget: Option<u64>,
+    /// Bytes of newest segments that no merge takes, so that a [watch](crate::Db::watch) can begin in the past. Default 0.
+    /// They are given back later for it, or by `compact` once this is lower. Nothing is kept on backends without growing
+    /// files, where a seal drops what is superseded.
+    pub history_bytes: u64,
     /// Whether to create the store where there is none. Default true.
     pub create_if_missing: bool,
 }
@@ -133,6 +137,7 @@ impl Default for Options {
             compression: Compression::None,
             refresh_interval: Some(Duration::from_secs(1)),
             memory_budget: None,
+            history_bytes: 0,
             create_if_missing: true,
         }
     }

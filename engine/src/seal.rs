@@ -118,6 +118,9 @@ async fn publish(core: &Core, sealable: &Sealable, segment: &Arc<Segment>) -> Re
         dead::note(manifest, core.versions.load().segments().chain([segment]));
         manifest.log.first_segment = sealable.successor;
         manifest.log.last_sealed_seq = meta.max_seq;
+        if meta.sorted {
+            manifest.history_from = meta.max_seq + 1;
+        }
         manifest.log.next_seq = manifest.log.next_seq.max(meta.max_seq + 1);
         if let Source::Fragments(numbers) = &sealable.source {
             manifest.log.first_fragment = numbers.end;

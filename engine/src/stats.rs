@@ -18,6 +18,8 @@ pub struct Stats {
     pub manifest: u64,
     /// The last sequence number that readers see.
     pub visible_seq: Seq,
+    /// From this sequence number on a [watch](crate::Db::watch) can begin.
+    pub history_from: Seq,
     /// Sealed segments.
     pub segments: u64,
     /// Runs of sealed segments.
@@ -81,6 +83,8 @@ pub struct Stats {
     pub merge_records_dropped: u64,
     /// Transactions that have begun and not ended.
     pub transactions: u64,
+    /// Watches that have come to what is in memory.
+    pub watches: u64,
     /// Why writing has stopped, if it has.
     pub failure: Option<String>,
 }
@@ -96,6 +100,7 @@ pub(crate) fn stats(core: &Core) -> Stats {
         epoch: core.epoch.epoch,
         manifest: core.publisher.number(),
         visible_seq: core.log.visible(),
+        history_from: core.versions.history_from(),
         log_bytes,
         unwritten_bytes,
         keydir_entries: core.keydir.len() as u64,
@@ -114,7 +119,8 @@ pub(crate) fn stats(core: &Core) -> Stats {
         merges: core.compactor.merges.load(Ordering::Relaxed),
         merge_bytes_written: core.compactor.bytes_written.load(Ordering::Relaxed),
         merge_records_dropped: core.compactor.records_dropped.load(Ordering::Relaxed),
-        transactions: core.log.inspect(|queue| queue.window().open_count() as u64),
+        transactions: core.log.inspect(|queue| queue.window().open_count()).saturating_sub(core.log.followers()) as u64,
+        watches: core.log.followers() as u64,
         failure,
         ..of_version
     }

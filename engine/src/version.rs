@@ -40,6 +40,14 @@ impl Run {
         Run { segments, min_seq, max_seq }
     }
 
+    /// The segment, if it holds the log that this run was made of as it was, nothing left out.
+    pub(crate) fn as_log(&self) -> Option<&Arc<Segment>> {
+        match &self.segments[..] {
+            [segment] if !segment.meta.sorted => Some(segment),
+            _ => None,
+        }
+    }
+
     /// The number of the segment that `course` comes to first; `None` if no segment can hold a key of its range.
     pub(crate) fn first_on(&self, course: &Course) -> Option<usize> {
         let first = if course.is_backward() {

@@ -3,6 +3,7 @@
 //! Readers load it without a lock. Changes are made one at a time, each from the newest, so that none is lost. A
 //! version that readers still hold keeps alive whatever it names.
 
+use crate::Seq;
 use crate::memtable::Memtable;
 use crate::residency::Resident;
 use crate::segment::Segment;
@@ -10,18 +11,29 @@ use crate::version::{Run, Version};
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 #[derive(Debug)]
 pub(crate) struct Versions {
     current: ArcSwap<Version>,
+    /// From this seq on every record that was committed is still there, in the order in which it was.
+    history_from: AtomicU64,
     /// Held by whoever makes the next version from the current one. Never while awaiting.
     change: Mutex<()>,
 }
 
 impl Versions {
     /// Begins with `runs`, newest first, and no memtable.
-    pub(crate) fn new(runs: Vec<Arc<Run>>) -> Versions {
-        Versions { current: ArcSwap::from_pointee(Version::new(Vec::new(), runs)), change: Mutex::new(()) }
+    pub(crate) fn new(runs: Vec<Arc<Run>>, history_from: Seq) -> Versions {
+        let current = ArcSwap::from_pointee(Version::new(Vec::new(), runs));
+        Versions { current, history_from: AtomicU64::new(history_from), change: Mutex::new(()) }
+    }
+
+    /// From which seq on every record that was committed is still there, in the order in which it was.
+    ///
+    /// It rises before the version changes: asked for after a version was loaded, it is true of that version.
+    pub(crate) fn history_from(&self) -> Seq {
+        self.history_from.load(Ordering::Acquire)
     }
 
     /// The current version, for a short look.
@@ -55,6 +67,9 @@ impl Versions {
     /// A segment was sealed: `run` holds what `memtable` held, and is resident if `resident` says so.
     pub(crate) fn sealed(&self, memtable: &Arc<Memtable>, run: Arc<Run>, resident: Option<Arc<Resident>>) {
         self.change(|now| {
+            if run.as_log().is_none() {
+                self.history_from.fetch_max(run.max_seq + 1, Ordering::AcqRel);
+            }
             let memtables = now.memtables.iter().filter(|other| !Arc::ptr_eq(other, memtable)).cloned().collect();
             let mut runs = Vec::with_capacity(now.runs.len() + 1);
             runs.push(run);
@@ -73,6 +88,7 @@ impl Versions {
         residents: Vec<Arc<Resident>>,
     ) -> Arc<Version> {
         self.change(|now| {
+            self.history_from.fetch_max(history_after(inputs), Ordering::AcqRel);
             let is_input = |run: &Arc<Run>| inputs.iter().any(|input| Arc::ptr_eq(input, run));
             let place = now.runs.iter().position(is_input).unwrap_or(now.runs.len());
             let mut runs: Vec<_> = now.runs.iter().filter(|run| !is_input(run)).cloned().collect();
@@ -104,4 +120,9 @@ impl Versions {
             Version::with_residents(now.memtables.clone(), now.runs.clone(), &residents)
         });
     }
+}
+
+/// From which seq on nothing is missing once `runs` are merged.
+pub(crate) fn history_after(runs: &[Arc<Run>]) -> Seq {
+    runs.iter().map(|run| run.max_seq + 1).max().unwrap_or(1)
 }

@@ -21,6 +21,7 @@ fn figures(stats: &Stats) -> Vec<Figure> {
     add("epoch", "epoch", stats.epoch, text::count);
     add("manifest", "manifest", stats.manifest, text::count);
     add("visible_seq", "last sequence number", stats.visible_seq, text::count);
+    add("history_from", "changes are kept from", stats.history_from, text::count);
     add("segments", "sealed segments", stats.segments, text::count);
     add("runs", "runs", stats.runs, text::count);
     add("records", "records in them", stats.records, text::count);

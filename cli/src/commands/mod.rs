@@ -2,6 +2,7 @@
 
 mod bench;
 mod change;
+mod changes;
 mod inspect;
 mod records;
 pub(crate) mod transaction;
@@ -51,6 +52,9 @@ pub(crate) async fn data(db: &Db, command: &DataCommand, out: &mut Out) -> Resul
         DataCommand::Exists { key } => records::exists(db, key, out).await,
         DataCommand::List { prefix, limit, keys } => records::list(db, prefix.as_deref(), *limit, *keys, out).await,
         DataCommand::Scan(args) => records::scan(db, args, out).await,
+        DataCommand::Changes { prefix, from, limit } => {
+            changes::changes(db, prefix.as_deref(), *from, *limit, out).await
+        }
         DataCommand::Cas { key, old, new, if_absent, delete } => {
             change::cas(db, key, (old.as_deref(), new.as_deref()), (*if_absent, *delete), out).await
         }

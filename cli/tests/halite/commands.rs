@@ -272,3 +272,27 @@ fn bench_measures_on_a_store_of_its_own() {
     let refusal = place.fails(2, &["--store", "kept", "bench", "--n", "10"]);
     assert!(refusal.contains("not empty"), "{refusal}");
 }
+
+#[test]
+fn changes_come_in_their_order_as_far_back_as_they_are_kept() {
+    let place = Place::new();
+    place.ok(&["put", "user:1", "Ada", "--keep-changes", "1MiB"]);
+    place.ok(&["put", "b", "two words", "--ttl", "1h", "--keep-changes", "1MiB"]);
+    place.ok(&["delete", "user:1", "--keep-changes", "1MiB"]);
+    let all = "1 put user:1 Ada\n2 put b \"two words\"\n3 delete user:1\n";
+    assert_eq!(place.ok(&["changes", "--keep-changes", "1MiB"]), all);
+    place.ok(&["compact", "--keep-changes", "1MiB"]);
+    assert_eq!(place.ok(&["changes", "--keep-changes", "1MiB"]), all);
+    assert_eq!(place.ok(&["changes", "user:", "--from", "2", "--keep-changes", "1MiB"]), "3 delete user:1\n");
+    let json = place.ok(&["changes", "--format", "json", "--limit", "2", "--from", "2", "--keep-changes", "1MiB"]);
+    let lines: Vec<serde_json::Value> = json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&lines[0]["seq"], &lines[0]["changes"][0]["value"]), (&json!(2), &json!("two words")));
+    assert!(lines[0]["changes"][0]["expires_at"].is_u64());
+    assert_eq!(lines[1], json!({ "seq": 3, "changes": [{ "key": "user:1", "deleted": true }] }));
+    place.ok(&["compact"]);
+    place.ok(&["put", "c", "3"]);
+    assert_eq!(place.ok(&["changes"]), "4 put c 3\n");
+    let gone = place.fails(1, &["changes", "--from", "1"]);
+    assert!(gone.contains("from seq 4 on they are"), "{gone}");
+    place.fails(2, &["changes", "--from", "9"]);
+}

@@ -27,13 +27,15 @@ mod collection;
 mod host;
 mod scan;
 mod snapshot;
+mod watch;
 
 pub use collection::{Collection, Entries, Keys};
 pub use scan::Scan;
 pub use snapshot::Snapshot;
+pub use watch::Watch;
 
 use crate::{
-    Builder, CompactReport, Entry, Key, KeyRange, Result, Stats, Tree, VerifyReport, WriteBatch, WriteOptions,
+    Builder, CompactReport, Entry, Key, KeyRange, Result, Seq, Stats, Tree, VerifyReport, WriteBatch, WriteOptions,
 };
 use bytes::Bytes;
 use host::Host;
@@ -204,6 +206,12 @@ impl Db {
     /// The entries whose keys begin with `prefix`, as they are at this call.
     pub fn prefix(&self, prefix: impl AsRef<[u8]>) -> Scan {
         self.scan(KeyRange::prefix(prefix))
+    }
+
+    /// The commits from `from_seq` on that change keys beginning with `prefix`: see
+    /// [`halite::Db::watch`](crate::Db::watch).
+    pub fn watch(&self, prefix: impl AsRef<[u8]>, from_seq: Seq) -> Watch {
+        Watch::new(self.as_async().watch(prefix, from_seq), self.inner.clone())
     }
 
     /// The database as it is now, for as long as it is held.

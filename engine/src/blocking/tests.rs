@@ -34,6 +34,8 @@ fn all_calls_do_what_the_async_ones_do() {
         assert_eq!(last, ["key:002", "key:001"]);
         let keys: Vec<_> = db.scan("key:005"..).keys_only().limit(3).map(|entry| entry.unwrap().key).collect();
         assert_eq!(keys, ["key:005", "key:006", "key:009"]);
+        let seqs: Vec<_> = db.watch("key:", 300).until(301).map(|commit| commit.unwrap().seq).collect();
+        assert_eq!(seqs, [300, 301]);
         db.compact().unwrap();
         assert!(db.verify().unwrap().damage.is_empty());
         assert_eq!(before.scan(..).count(), 300);

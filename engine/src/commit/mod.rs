@@ -14,6 +14,7 @@ mod committer;
 mod condition;
 mod conditional;
 mod driver;
+mod follow;
 mod line;
 mod queue;
 mod room;
@@ -24,6 +25,7 @@ mod work;
 pub(crate) use committer::run;
 pub(crate) use condition::{Condition, Footprint};
 pub(crate) use conditional::Opened;
+pub(crate) use follow::Following;
 pub(crate) use sink::{Sealable, Sink, Source};
 pub(crate) use work::Prior;
 
@@ -43,7 +45,7 @@ use driver::Driver;
 use parking_lot::Mutex;
 use queue::{Admission, Entered, Queue};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::Poll;
 use tokio::sync::Notify;
 use work::{Reached, Work};
@@ -80,6 +82,10 @@ pub(crate) struct Log {
     new_draft: NewDraft,
     /// Told whenever a writer that waits to enter should look again.
     progress: Notify,
+    /// Told when more has settled, or no more will.
+    settling: Notify,
+    /// Watches that follow it.
+    followers: AtomicUsize,
     /// Told when commits gather that only time will write, or sync.
     pub(crate) unwritten: Notify,
     pub(crate) unsynced: Notify,
@@ -106,6 +112,8 @@ impl Log {
             versions,
             new_draft,
             progress: Notify::new(),
+            settling: Notify::new(),
+            followers: AtomicUsize::new(0),
             unwritten: Notify::new(),
             unsynced: Notify::new(),
         }
@@ -296,6 +304,7 @@ impl Log {
         let answers = self.queue.lock().fail(cause);
         answers.send();
         self.progress.notify_waiters();
+        self.settling.notify_waiters();
     }
 
     pub(crate) fn want_write(&self) {
@@ -410,6 +419,9 @@ impl Log {
         let answered = answers.len();
         answers.send();
         self.progress.notify_waiters();
+        if reached.synced {
+            self.settling.notify_waiters();
+        }
         answered
     }
 }

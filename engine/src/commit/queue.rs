@@ -288,6 +288,11 @@ impl Queue {
         Ok(Entered::Waits(self.line.wait(last, Durability::Synced)))
     }
 
+    /// The last sequence number that is durable.
+    pub(crate) fn synced(&self) -> Seq {
+        self.line.synced()
+    }
+
     /// Asks for everything that has entered to be handed to the operating system.
     pub(crate) fn want_write(&mut self) {
         self.write_wanted = true;
@@ -483,7 +488,7 @@ impl Queue {
         &self.window
     }
 
-    /// A transaction begins; its era is to be [closed](Window::close).
+    /// A transaction or a watch begins; its era is to be [closed](Window::close).
     pub(crate) fn open_window(&mut self) -> Era {
         self.window.open(&self.active.memtable)
     }

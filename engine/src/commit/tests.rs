@@ -26,7 +26,7 @@ pub(super) fn new_draft(prior: Prior) -> Arc<Draft> {
 #[tokio::test]
 async fn a_panic_of_the_committer_is_a_failure_like_others() {
     let (versions, prior) =
-        (Arc::new(Versions::new(Vec::new())), Prior { number: 0, len: 0, last_seq: 0, next_seq: 1 });
+        (Arc::new(Versions::new(Vec::new(), 1)), Prior { number: 0, len: 0, last_seq: 0, next_seq: 1 });
     let log = Arc::new(Log::new(
         &Options::default(),
         &Budget::of(1 << 30, &Options::default()),

@@ -5,6 +5,8 @@
 //! when it began (its [`View`](crate::version::View) does); the window holds those that began since, also beyond their
 //! seal. While no transaction is open it holds nothing, and a write never looks at it.
 //!
+//! A [watch](super::follow) keeps in the same way what it has not come to yet.
+//!
 //! It is bounded: beyond `bytes_max` of records in full memtables the oldest is let go, and a transaction that would
 //! have to be compared with it is refused. The newest full one stays, as it mostly waits for its seal anyway: whatever
 //! the bound, a transaction outlasts the segment in which it began and the whole of the next one.
@@ -22,7 +24,7 @@ pub(crate) type Era = u64;
 #[derive(Debug)]
 struct Kept {
     memtable: Arc<Memtable>,
-    /// Open transactions that began in this era.
+    /// Open transactions and watches that began in this era.
     open: usize,
 }
 
@@ -34,7 +36,7 @@ pub(crate) struct Window {
     now: Era,
     /// The eras up to now, oldest first; none while no transaction is open.
     kept: VecDeque<Kept>,
-    /// Open transactions, also those of eras let go.
+    /// Open transactions and watches, also those of eras let go.
     open: usize,
 }
 
@@ -100,7 +102,7 @@ impl Window {
         self.kept.len().checked_sub(1 + (self.now - era) as usize)
     }
 
-    /// Open transactions.
+    /// Open transactions and watches.
     pub(crate) fn open_count(&self) -> usize {
         self.open
     }

@@ -21,7 +21,8 @@ use crate::seal;
 use crate::segment::{Segment, SortedWriter, filters};
 use crate::turn::Turn;
 use crate::version::{Run, Version};
-use crate::{Error, ErrorKind, Result, dead};
+use crate::versions::history_after;
+use crate::{Error, ErrorKind, Result, Seq, dead};
 use bytes::Bytes;
 use std::collections::HashMap;
 use std::ops::Range;
@@ -208,7 +209,8 @@ impl Merge<'_> {
         segments.extend(touched.iter().flat_map(|run| &run.segments).filter(stays).cloned());
         segments.sort_by(|a, b| a.meta.min_key.cmp(&b.meta.min_key));
         let run = (!segments.is_empty()).then(|| Arc::new(Run::new(segments)));
-        core.publish(|manifest| self.edit(manifest, run.as_deref())).await?;
+        let history_from = history_after(&touched);
+        core.publish(|manifest| self.edit(manifest, run.as_deref(), history_from)).await?;
         let after = core.versions.merged(&touched, run, residents);
         core.retiring.retire(&self.inputs);
         core.residency.look();
@@ -221,7 +223,8 @@ impl Merge<'_> {
         Ok(self.report)
     }
 
-    fn edit(&self, manifest: &mut Manifest, run: Option<&Run>) {
+    fn edit(&self, manifest: &mut Manifest, run: Option<&Run>, history_from: Seq) {
+        manifest.history_from = manifest.history_from.max(history_from);
         let is_input = |meta: &SegmentMeta| self.inputs.iter().any(|input| input.meta.id == meta.id);
         let is_touched = |run: &RunMeta| run.segments.iter().any(is_input);
         let place = manifest.runs.iter().position(is_touched).unwrap_or(manifest.runs.len());

@@ -156,14 +156,26 @@ async fn merge_next(core: &Core) -> Result<bool> {
     merged.map(|_| true)
 }
 
+/// How many of the newest runs stay as they are, for watches: those that are logs, and small enough together.
+fn history(core: &Core, version: &Version) -> usize {
+    let mut left = core.options.history_bytes;
+    let fits = |run: &&Arc<Run>| {
+        let len = run.as_log().map(|segment| segment.meta.len);
+        len.and_then(|len| left.checked_sub(len)).map(|rest| left = rest).is_some()
+    };
+    version.runs.iter().take_while(fits).count()
+}
+
 /// Neighbouring runs that are small and many.
 fn small(core: &Core, version: &Version) -> Option<Range<usize>> {
+    let history = history(core, version);
     let size = |run: &Arc<Run>| {
         let damaged = run.segments.iter().any(|segment| core.compactor.is_avoided(segment));
         if damaged { u64::MAX } else { run.segments.iter().map(|segment| segment.meta.len).sum() }
     };
-    let sizes: Vec<u64> = version.runs.iter().map(size).collect();
-    rules::pick_small(&sizes, core.options.segment_bytes_max)
+    let sizes: Vec<u64> = version.runs[history..].iter().map(size).collect();
+    let picked = rules::pick_small(&sizes, core.options.segment_bytes_max)?;
+    Some(picked.start + history..picked.end + history)
 }
 
 /// The segment that is deadest, if it is dead enough: its run's place, and its place in the run.
@@ -175,7 +187,8 @@ fn deadest(core: &Core, version: &Version) -> Option<(usize, usize)> {
 /// What the choice looks at of each segment, and where that is: its run's place, and its place in the run.
 fn candidates(core: &Core, version: &Version) -> Vec<((usize, usize), Candidate)> {
     let mut candidates = Vec::new();
-    for (run, segments) in version.runs.iter().map(|run| &run.segments).enumerate() {
+    let history = history(core, version);
+    for (run, segments) in version.runs.iter().map(|run| &run.segments).enumerate().skip(history) {
         for (place, segment) in segments.iter().enumerate().filter(|(_, segment)| !core.compactor.is_avoided(segment)) {
             let meta = &segment.meta;
             let candidate = Candidate {
@@ -201,7 +214,8 @@ pub(crate) async fn compact(core: Arc<Core>) -> Result<CompactReport> {
     core.compactor.check()?;
     core.log.check()?;
     let version = core.versions.get();
-    let report = if is_compact(&version, core.clock.now()) {
+    let history = history(&core, &version);
+    let report = if is_compact(&version.runs[history..], core.clock.now()) {
         let (bytes, segments) = size(&version);
         CompactReport {
             bytes_before: bytes,
@@ -211,8 +225,8 @@ pub(crate) async fn compact(core: Arc<Core>) -> Result<CompactReport> {
             ..CompactReport::default()
         }
     } else {
-        let inputs = version.segments().cloned().collect();
-        merge::merge(&core, &version, 0..version.runs.len(), inputs).await?
+        let inputs = version.runs[history..].iter().flat_map(|run| &run.segments).cloned().collect();
+        merge::merge(&core, &version, history..version.runs.len(), inputs).await?
     };
     drop(version);
     retire::reap(&core).await;
@@ -220,7 +234,7 @@ pub(crate) async fn compact(core: Arc<Core>) -> Result<CompactReport> {
 }
 
 /// Whether there is nothing to gain: one sorted run in which nothing is dead, deleted or expired.
-fn is_compact(version: &Version, now: u64) -> bool {
+fn is_compact(runs: &[Arc<Run>], now: u64) -> bool {
     let nothing_dead = |run: &Arc<Run>| {
         run.segments.iter().all(|segment| {
             let meta = &segment.meta;
@@ -228,7 +242,7 @@ fn is_compact(version: &Version, now: u64) -> bool {
             meta.sorted && meta.tombstones == 0 && !expired && segment.dead_bytes() == 0
         })
     };
-    version.runs.len() <= 1 && version.runs.iter().all(nothing_dead)
+    runs.len() <= 1 && runs.iter().all(nothing_dead)
 }
 
 /// Bytes and number of the version's segments.

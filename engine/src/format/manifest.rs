@@ -54,6 +54,8 @@ pub(crate) struct Manifest {
     pub(crate) log: Log,
     /// The sealed part of the database, newest first.
     pub(crate) runs: Vec<RunMeta>,
+    /// The seq from which on every record that was committed is still there, in the order in which it was; at least 1.
+    pub(crate) history_from: Seq,
     /// Files that have left the database and may still be there; what no checkpoint holds may be deleted.
     pub(crate) retired: Vec<Retired>,
     /// Versions kept by name, in the order in which they were taken.

@@ -1,9 +1,11 @@
 //! What has entered a memtable since a sequence number, in the order in which it came.
 //!
-//! A record is here from the moment it is ordered, visible or not: this is what transactions are checked against.
+//! A record is here from the moment it is ordered, visible or not: this is what transactions are checked against, and what watches read.
 
 use super::Memtable;
 use crate::Seq;
+use crate::format::frame::Record;
+use bytes::Bytes;
 use std::ops::Range;
 
 /// A record that has entered.
@@ -22,6 +24,16 @@ impl<'a> Change<'a> {
     #[inline]
     pub(crate) fn hash(&self) -> u64 {
         self.memtable.entries[self.entry as usize].hash
+    }
+
+    /// The record whole. Costs a look at the image.
+    pub(crate) fn record(&self) -> Record<'a> {
+        self.memtable.record(&self.memtable.entries[self.entry as usize])
+    }
+
+    /// The bytes that `part`, a slice of its record, lies in, shared.
+    pub(crate) fn share(&self, part: &[u8]) -> Bytes {
+        self.memtable.share(self.entry, part)
     }
 
     /// Its key. Costs a look at the image, unlike its hash.

@@ -28,7 +28,7 @@ use crate::segment::{Files, Segment};
 use crate::tasks::Tasks;
 use crate::version::Run;
 use crate::versions::Versions;
-use crate::{Error, ErrorKind, Options, Result, timers};
+use crate::{Error, ErrorKind, Options, Result, Seq, timers};
 use halite_backends::{Backend, Lock};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -74,6 +74,7 @@ pub(crate) async fn open(mut setup: Setup) -> Result<Arc<Core>> {
         .publish(|manifest| {
             manifest.runs.splice(0..0, replayed.runs.iter().cloned());
             replayed.retired.iter().for_each(|name| manifest.retire_log(name.clone()));
+            manifest.history_from = manifest.history_from.max(history_from(&replayed.runs));
             manifest.log.state = LogState::Open;
             manifest.log.epoch = epoch.epoch;
             manifest.log.nonce = epoch.nonce;
@@ -87,6 +88,12 @@ pub(crate) async fn open(mut setup: Setup) -> Result<Arc<Core>> {
     let retiring = Retiring::default();
     retire::collect_at_opening(&*setup.backend, &manifest, &retiring).await;
     assemble(setup, tasks, clock, epoch, numbers, publisher, retiring, manifest, replayed).await
+}
+
+/// From which seq on nothing is missing of what `runs`, newest first, were made of.
+fn history_from(runs: &[RunMeta]) -> Seq {
+    let merged = |run: &&RunMeta| run.segments.iter().any(|segment| segment.sorted);
+    runs.iter().find(merged).map_or(1, |run| run.max_seq() + 1)
 }
 
 /// Opens the store of `core` anew, in the same process.
@@ -125,7 +132,7 @@ async fn assemble(
     let residency = Residency::new(budget.slots(0, false), &retiring);
     let segment = |meta: &SegmentMeta| Segment::new(&files, meta);
     let run = |run: &RunMeta| Arc::new(Run::new(run.segments.iter().map(segment).collect()));
-    let versions = Arc::new(Versions::new(manifest.runs.iter().map(run).collect()));
+    let versions = Arc::new(Versions::new(manifest.runs.iter().map(run).collect(), manifest.history_from));
     let capabilities = setup.backend.capabilities();
     let new_draft = new_draft(epoch, numbers.clone(), setup.random.clone(), clock.clone());
     let prior = Prior { number: 0, len: 0, last_seq: replayed.last_seq, next_seq: replayed.next_seq };

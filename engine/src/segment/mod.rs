@@ -13,6 +13,7 @@
 //! | [`filters`] | how good filters are made |
 //! | [`cache`] | what lookups have read where nothing is mapped |
 //! | [`cursor`] | a range of keys |
+//! | [`log`] | all records in the order of the file |
 //! | [`verify`] | everything |
 //!
 //! # Guarantees
@@ -26,6 +27,7 @@ mod files;
 pub(crate) mod filters;
 mod frames;
 mod index;
+mod log;
 mod lookup;
 mod opened;
 mod reader;
@@ -33,6 +35,7 @@ mod room;
 mod sorted;
 mod tail;
 mod verify;
+mod window;
 
 #[cfg(test)]
 mod document;
@@ -43,6 +46,7 @@ mod tests;
 
 pub(crate) use cursor::{SegmentCursor, Step, ValueAt};
 pub(crate) use files::Files;
+pub(crate) use log::LogReader;
 pub(crate) use lookup::{FilterInHand, Lookup};
 pub(crate) use reader::{MappedRecord, OwnedRecord, Segment};
 pub(crate) use room::TailRoom;

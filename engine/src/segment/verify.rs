@@ -4,14 +4,13 @@
 //! damaged is reported, and the walk goes on where hints or index say that another record begins, so that every damaged
 //! place is found, not just the first.
 
-use super::BYTES_PER_TURN;
-use super::frames::CHECKED_AT_ONCE;
-use super::reader::{Segment, SegmentHints, check_record};
+use super::reader::{Segment, SegmentHints};
+use super::window::Window;
 use crate::format::Damage;
 use crate::format::block::{BlockCursor, Content, Facts, Span};
 use crate::format::compressed::Trouble;
 use crate::format::filter::Filter;
-use crate::format::frame::{Frame, RECORD_HEAD_LEN_MAX, Record, decode, peek_len};
+use crate::format::frame::{Frame, Record};
 use crate::format::header::HEADER_LEN;
 use crate::format::hints::Hint;
 use crate::format::statistics::Statistics;
@@ -203,18 +202,12 @@ impl<'a> Verification<'a> {
         let hints = self.segment.hints().await;
         self.hints = self.note(hints)?;
         self.step_hint()?;
-        let mut window = Window { segment: self.segment, bytes: Bytes::new(), at: 0 };
+        let mut window = Window::new();
         let mut at = HEADER_LEN as u64;
         let mut turn = Turn::default();
         while at < self.segment.footer().records_end() {
-            let bytes = window.frame_at(at).await?;
-            let decoded = match peek_len(bytes) {
-                Some(len) if len > CHECKED_AT_ONCE as u64 => {
-                    check_record(&self.segment.stream(), at, bytes, &mut turn).await.map(Frame::Record)
-                }
-                _ => decode(&self.segment.stream(), at, bytes),
-            };
-            match decoded {
+            window.load(self.segment, at).await?;
+            match window.decode(&self.segment.stream(), at, &mut turn).await {
                 Ok(frame) => {
                     let len = frame.len();
                     if let Frame::Record(record) = frame {
@@ -442,37 +435,4 @@ fn what_of(error: &Error) -> String {
     let text = error.to_string();
     let text = text.strip_prefix("corrupt data: ").unwrap_or(&text);
     text.split(" file=").next().unwrap_or(text).to_owned()
-}
-
-/// A part of the file that holds the next frame.
-struct Window<'a> {
-    segment: &'a Segment,
-    bytes: Bytes,
-    at: u64,
-}
-
-impl Window<'_> {
-    /// The bytes from `at` on, enough for the frame that begins there.
-    async fn frame_at(&mut self, at: u64) -> Result<&[u8]> {
-        let left = self.segment.footer().records_end() - at;
-        let head_len = left.min(RECORD_HEAD_LEN_MAX.max(crate::format::mark::END_LEN) as u64);
-        self.have(at, head_len).await?;
-        let start = (at - self.at) as usize;
-        if let Some(len) = peek_len(&self.bytes[start..]).filter(|&len| len <= left) {
-            self.have(at, len).await?;
-        }
-        let start = (at - self.at) as usize;
-        Ok(&self.bytes[start..])
-    }
-
-    /// Makes sure that `len` bytes from `at` on are there.
-    async fn have(&mut self, at: u64, len: u64) -> Result<()> {
-        let end = self.at + self.bytes.len() as u64;
-        if at < self.at || at + len > end {
-            let until = self.segment.footer().records_end().min(at + len.max(BYTES_PER_TURN as u64));
-            self.bytes = self.segment.read(at..until).await?;
-            self.at = at;
-        }
-        Ok(())
-    }
 }

@@ -20,7 +20,7 @@ struct Bench {
 
 impl Bench {
     fn new(grows: bool, options: &Options) -> Bench {
-        let versions = Versions::new(Vec::new());
+        let versions = Versions::new(Vec::new(), 1);
         let active = new_draft(Prior { number: 0, len: 0, last_seq: 0, next_seq: 1 });
         versions.begin_memtable(active.memtable.clone());
         let files = vec![(active.header, active.header.encode().to_vec())];

@@ -13,6 +13,7 @@
 //!    at most the manifest's number.
 //! 7. Checkpoints have different names of 1 to 255 bytes, and were taken by different manifests, in order, numbered from
 //!    1 and up to the manifest's own; each shows nothing above `last_sealed_seq`.
+//! 8. `1 <= history_from <= next_seq`, and a run with a seq of `history_from` or above is one segment in log order.
 
 use super::{CheckpointMeta, Manifest, Retired, RunMeta, SegmentMeta};
 use crate::format::header::HEADER_LEN;
@@ -25,7 +26,8 @@ pub(super) fn check(manifest: &Manifest) -> Result<(), String> {
     numbers(manifest)?;
     runs(manifest)?;
     retired(manifest)?;
-    checkpoints(manifest)
+    checkpoints(manifest)?;
+    history(manifest)
 }
 
 fn require(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), String> {
@@ -139,4 +141,15 @@ fn checkpoints(manifest: &Manifest) -> Result<(), String> {
         last = *number;
     }
     Ok(())
+}
+
+/// Rule 8.
+fn history(manifest: &Manifest) -> Result<(), String> {
+    let (from, next) = (manifest.history_from, manifest.log.next_seq);
+    require((1..=next).contains(&from), || format!("history begins nowhere history_from={from} next_seq={next}"))?;
+    let in_order = |run: &RunMeta| matches!(&run.segments[..], [segment] if !segment.sorted);
+    let merged = manifest.runs.iter().find(|run| run.max_seq() >= from && !in_order(run));
+    merged.map_or(Ok(()), |run| {
+        Err(format!("history begins before what was merged history_from={from} max_seq={}", run.max_seq()))
+    })
 }

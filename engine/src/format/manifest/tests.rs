@@ -51,6 +51,7 @@ pub(in crate::format) fn sample() -> Manifest {
             RunMeta { segments: vec![segment(3, (41, 60), ("a", "z"))] },
             RunMeta { segments: vec![segment(1, (1, 38), ("", "g")), segment(2, (2, 40), ("h", "t"))] },
         ],
+        history_from: 41,
         retired: vec![Retired {
             name: "segments/0000000000000001-000000000000beef-0000000000000009".into(),
             born: 2,
@@ -88,7 +89,16 @@ fn what_comes_and_goes_is_noted() {
 
 fn empty() -> Manifest {
     let log = Log { last_sealed_seq: 0, next_seq: 1, ..sample().log };
-    Manifest { log, runs: vec![], retired: vec![], checkpoints: vec![], kept_claims: vec![], proof: None, ..sample() }
+    Manifest {
+        log,
+        runs: vec![],
+        history_from: 1,
+        retired: vec![],
+        checkpoints: vec![],
+        kept_claims: vec![],
+        proof: None,
+        ..sample()
+    }
 }
 
 #[test]
@@ -162,6 +172,10 @@ fn every_rule_is_kept_by_encoder_and_decoder() {
     check("checkpoint does not fit", |m| m.checkpoints.swap(0, 1));
     check("checkpoint does not fit", |m| m.checkpoints[1].manifest = 10);
     check("what is not sealed", |m| m.checkpoints[1].seq = 61);
+    check("history begins nowhere", |m| m.history_from = 0);
+    check("history begins nowhere", |m| m.history_from = 62);
+    check("history begins before what was merged", |m| m.history_from = 40);
+    check("history begins before what was merged", |m| m.runs[0].segments[0].sorted = true);
 }
 
 /// A manifest with a right checksum that nobody checked.
