@@ -238,7 +238,11 @@ pub(crate) enum DataCommand {
     /// Read every byte and list every damaged place
     Verify,
     /// Rewrite the store so that nothing dead remains in it
-    Compact,
+    Compact {
+        /// Bytes it may write a second: 500KiB, 64MiB [default: as fast as it goes]
+        #[arg(long, value_name = "SIZE", value_parser = size)]
+        rate: Option<u64>,
+    },
 }
 
 #[derive(Debug, clap::Args)]

@@ -212,6 +212,7 @@ fn meaning(kind: ErrorKind) -> (Exit, &'static str, &'static str) {
             "corruption",
             "run `halite verify` to list all damage; what is not damaged stays readable: `dump` it, or restore a backup",
         ),
+        ErrorKind::Cancelled => (Exit::Interrupted, "cancelled", "nothing has changed"),
         ErrorKind::Gone => {
             (Exit::NotFound, "gone", "leave out --from to see what is still kept, or begin anew with `dump`")
         }

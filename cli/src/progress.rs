@@ -16,15 +16,23 @@ mod bar {
     impl Progress {
         /// Of `total` bytes where that is known. Hidden unless standard error is a terminal.
         pub(crate) fn new(total: Option<u64>, hidden: bool) -> Progress {
-            let target = if hidden { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
             let template = match total {
                 Some(_) => "{bar:30} {percent}% of {total_bytes}, {msg}, {eta} left",
                 None => "{spinner} {bytes}, {msg}, {elapsed}",
             };
+            Progress::with(template, total, hidden)
+        }
+
+        /// Of `total` records. Hidden unless standard error is a terminal.
+        pub(crate) fn of_records(total: u64, hidden: bool) -> Progress {
+            Progress::with("{bar:30} {percent}%, {msg}, {eta} left", Some(total), hidden)
+        }
+
+        fn with(template: &str, total: Option<u64>, hidden: bool) -> Progress {
+            let target = if hidden { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
             let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-            Progress(
-                ProgressBar::with_draw_target(total, target).with_style(style).with_finish(ProgressFinish::AndClear),
-            )
+            let bar = ProgressBar::with_draw_target(total, target);
+            Progress(bar.with_style(style).with_finish(ProgressFinish::AndClear))
         }
 
         /// So many bytes and records in all by now.
@@ -48,6 +56,10 @@ mod none {
 
     impl Progress {
         pub(crate) fn new(_total: Option<u64>, _hidden: bool) -> Progress {
+            Progress
+        }
+
+        pub(crate) fn of_records(_total: u64, _hidden: bool) -> Progress {
             Progress
         }
 

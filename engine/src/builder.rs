@@ -150,5 +150,11 @@ fn check(options: &Options) -> Result<()> {
     if !(options.merge_dead_share > 0.0 && options.merge_dead_share <= 1.0) {
         return refuse(format!("merge_dead_share must lie above 0 and up to 1 given={}", options.merge_dead_share));
     }
+    if options.space_amplification.is_nan() || options.space_amplification < 1.0 {
+        return refuse(format!("space_amplification must be at least 1 given={}", options.space_amplification));
+    }
+    if options.runs_max == 0 {
+        return refuse("runs_max must be at least 1".to_owned());
+    }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use crate::batch::{Write, check_lens};
 use crate::builder::Builder;
 use crate::checkpoint::{self, Checkpoint};
-use crate::compaction::{self, CompactReport};
+use crate::compaction::{self, CompactOptions, CompactReport};
 use crate::core::Core;
 use crate::scan::{Entry, Scan};
 use crate::snapshot::Snapshot;
@@ -235,7 +235,27 @@ impl Db {
     /// Dropped, the compaction goes on in the background.
     pub async fn compact(&self) -> Result<CompactReport> {
         self.core.check_open()?;
-        self.core.carry_out("compact", compaction::compact(self.core.clone())).await
+        self.compact_with(CompactOptions::default()).await
+    }
+
+    /// As [`compact`](Db::compact), as `options` say.
+    ///
+    /// # Errors
+    /// As `compact`; `Cancelled` where [`cancel_compaction`](Db::cancel_compaction) was called meanwhile.
+    ///
+    /// # Cancel safety
+    /// Dropped, the compaction goes on in the background.
+    pub async fn compact_with(&self, options: CompactOptions) -> Result<CompactReport> {
+        self.core.check_open()?;
+        self.core.carry_out("compact", compaction::compact(self.core.clone(), options)).await
+    }
+
+    /// Gives up the merge that is under way, be it in the background or for [`compact`](Db::compact), which then fails with
+    /// `Cancelled`: what it wrote is removed, and nothing has changed. How far it is [`stats`](Db::stats) tell.
+    ///
+    /// The background begins its next merge some time later.
+    pub fn cancel_compaction(&self) {
+        self.core.compactor.cancel();
     }
 
     /// Keeps the database as it is now by that name (1 to 255 bytes of UTF-8), so that it outlives this process: see

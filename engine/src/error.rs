@@ -43,6 +43,8 @@ pub enum ErrorKind {
     Poisoned,
     /// The database has been closed. Open it again.
     Closed,
+    /// You have cancelled it. Nothing has changed.
+    Cancelled,
     /// The past that was asked for is not kept any more: the message says from where on it is. Begin anew from a snapshot.
     Gone,
     /// What a transaction rests on was changed by another commit, or more was written since it began than is kept to

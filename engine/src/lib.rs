@@ -71,7 +71,7 @@ pub use batch::WriteBatch;
 pub use builder::Builder;
 pub use checkpoint::Checkpoint;
 pub use clock::{Clock, SystemClock};
-pub use compaction::CompactReport;
+pub use compaction::{CompactOptions, CompactReport, MergeProgress};
 pub use db::Db;
 pub use error::{Error, ErrorKind, Result};
 pub use halite_backends as backends;

@@ -1,6 +1,7 @@
 //! Settings as plain data: each with its unit, default and effect.
 
 use crate::format::compressed::Codec;
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 const KIB: u64 = 1 << 10;
@@ -81,6 +82,14 @@ pub struct Options {
     /// Share of a segment's bytes that must be dead (overwritten, deleted or expired, as far as is known) for a merge to
     /// rewrite it: above 0, at most 1. Default 0.5.
     pub merge_dead_share: f64,
+    /// How many times the bytes of keys and values that are alive the sealed segments may take together, as far as is
+    /// known: above that, segments are rewritten of which less is dead, down to a tenth. At least 1. Default 1.5. (64 KiB more are allowed, so that small stores are left in peace.)
+    pub space_amplification: f64,
+    /// How many runs there may be before neighbouring ones are merged, the cheapest first. At least 1. Default 64.
+    pub runs_max: usize,
+    /// Bytes a second that a merge in the background may write, on average since its beginning. Default `None`: as fast as
+    /// it goes beside reads and writes.
+    pub merge_bytes_per_second: Option<NonZeroU64>,
     /// Bytes of unwritten `Deferred` commits at which the log is written at once. Default 1 MiB.
     pub write_buffer_bytes: u64,
     /// Bytes of records in full memtables that are kept for open transactions to be compared with. Default 64 MiB; an
@@ -132,6 +141,9 @@ impl Default for Options {
             unsealed_max: 2,
             merge_in_background: true,
             merge_dead_share: 0.5,
+            space_amplification: 1.5,
+            runs_max: 64,
+            merge_bytes_per_second: None,
             write_buffer_bytes: MIB,
             transaction_window_bytes: 64 * MIB,
             compression: Compression::None,

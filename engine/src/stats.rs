@@ -1,5 +1,6 @@
 //! What the database holds and does, in numbers.
 
+use crate::compaction::MergeProgress;
 use crate::core::Core;
 use crate::format::manifest::SegmentMeta;
 use crate::version::Version;
@@ -75,6 +76,8 @@ pub struct Stats {
     pub memory_bytes: u64,
     /// The memory budget: [`Options::memory_budget`](crate::Options::memory_budget), or what stands for it.
     pub memory_budget: u64,
+    /// The merge under way.
+    pub merging: Option<MergeProgress>,
     /// Merges since the opening.
     pub merges: u64,
     /// Bytes that merges have written since the opening.
@@ -116,6 +119,7 @@ pub(crate) fn stats(core: &Core) -> Stats {
         filter_false_positives: files.filters.false_positives(),
         memory_bytes: of_version.memtable_bytes + keydir_bytes + fences_bytes + cache_bytes,
         memory_budget: core.budget.total,
+        merging: core.compactor.progress.lock().as_ref().map(|progress| progress.tell()),
         merges: core.compactor.merges.load(Ordering::Relaxed),
         merge_bytes_written: core.compactor.bytes_written.load(Ordering::Relaxed),
         merge_records_dropped: core.compactor.records_dropped.load(Ordering::Relaxed),

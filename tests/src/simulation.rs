@@ -57,6 +57,8 @@ impl Setup {
             unsealed_max: random.pick(&[1, 1, 2, 3]),
             merge_in_background: random.chance(70),
             merge_dead_share: random.pick(&[0.1, 0.4, 0.9]),
+            space_amplification: random.pick(&[1.0, 1.5, 10.0]),
+            runs_max: random.pick(&[1, 4, 64]),
             write_buffer_bytes: random.pick(&[1, 512, 1 << 20]),
             // No draw of its own, so that seeds go on to mean what they did.
             compression: if seed.is_multiple_of(3) { Compression::Lz4 } else { Compression::None },

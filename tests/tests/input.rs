@@ -99,13 +99,16 @@ fn a_lifetime_belongs_to_puts_without_an_expiry_of_their_own() {
 
 #[test]
 fn options_out_of_bounds_are_refused() {
-    let wrong: [fn(&mut Options); 6] = [
+    let wrong: [fn(&mut Options); 9] = [
         |options| options.segment_bytes_max = 4095,
         |options| options.segment_bytes_max = u64::MAX,
         |options| options.segment_fragments_max = 0,
         |options| options.unsealed_max = 0,
         |options| options.merge_dead_share = f64::NAN,
         |options| options.merge_dead_share = 1.5,
+        |options| options.space_amplification = 0.9,
+        |options| options.space_amplification = f64::NAN,
+        |options| options.runs_max = 0,
     ];
     for wrong in wrong {
         let mut options = Options::default();

@@ -47,12 +47,16 @@ async fn sizes(db: &Db) -> (u64, u64) {
     (live, db.stats().segment_bytes)
 }
 
-/// A segment may be half dead before it is rewritten, records and index take a third more than keys and values, and
-/// runs that are small wait for seven others: three times what is alive, and some segments.
+/// One and a half times what is alive, as `space_amplification` says by default. What is dead is an estimate, and runs
+/// that are small wait for seven others: some segments more, and what small stores are allowed.
 async fn assert_bounded(db: &Db) {
     settle().await;
     let (live, on_disk) = sizes(db).await;
-    assert!(on_disk <= 3 * live + 6 * SEGMENT, "{on_disk} bytes on disk, {live} alive: {:?}", db.stats());
+    assert!(
+        on_disk <= live + live / 2 + (64 << 10) + 2 * SEGMENT,
+        "{on_disk} bytes on disk, {live} alive: {:?}",
+        db.stats()
+    );
     assert_sound(db).await;
 }
 

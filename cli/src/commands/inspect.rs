@@ -2,10 +2,17 @@
 
 use crate::failure::{Exit, Result};
 use crate::output::Out;
+use crate::progress::Progress;
 use crate::text;
-use halite::{CompactReport, Db, Stats, VerifyReport};
+use halite::{CompactOptions, CompactReport, Db, Stats, VerifyReport};
 use serde_json::{Value, json};
 use std::fmt::Write;
+use std::num::NonZeroU64;
+use std::pin::pin;
+use std::time::Duration;
+
+/// How often progress is shown.
+const PROGRESS: Duration = Duration::from_millis(100);
 
 /// One number of the store: its name in JSON, what people read, and how it is written for them.
 struct Figure {
@@ -106,8 +113,21 @@ fn verified(report: &VerifyReport) -> String {
     text
 }
 
-pub(super) async fn compact(db: &Db, out: &mut Out) -> Result<Exit> {
-    let report = db.compact().await?;
+pub(super) async fn compact(db: &Db, rate: Option<u64>, out: &mut Out) -> Result<Exit> {
+    let options = CompactOptions { bytes_per_second: rate.and_then(NonZeroU64::new) };
+    let mut compacting = pin!(db.compact_with(options));
+    let mut shown = None;
+    let report = loop {
+        match tokio::time::timeout(PROGRESS, &mut compacting).await {
+            Ok(report) => break report?,
+            Err(_) => {
+                let Some(merging) = db.stats().merging else { continue };
+                let progress = shown.get_or_insert_with(|| Progress::of_records(merging.records_total, out.is_shell()));
+                progress.at(merging.records_done, merging.records_done);
+            }
+        }
+    };
+    drop(shown);
     let document = json!({
         "bytes_before": report.bytes_before,
         "bytes_after": report.bytes_after,

@@ -66,6 +66,6 @@ pub(crate) async fn data(db: &Db, command: &DataCommand, out: &mut Out) -> Resul
         DataCommand::Stats => inspect::stats(db, out),
         DataCommand::Tree => tree::tree(db, out).await,
         DataCommand::Verify => inspect::verify(db, out).await,
-        DataCommand::Compact => inspect::compact(db, out).await,
+        DataCommand::Compact { rate } => inspect::compact(db, *rate, out).await,
     }
 }

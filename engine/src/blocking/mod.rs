@@ -35,7 +35,8 @@ pub use snapshot::Snapshot;
 pub use watch::Watch;
 
 use crate::{
-    Builder, CompactReport, Entry, Key, KeyRange, Result, Seq, Stats, Tree, VerifyReport, WriteBatch, WriteOptions,
+    Builder, CompactOptions, CompactReport, Entry, Key, KeyRange, Result, Seq, Stats, Tree, VerifyReport, WriteBatch,
+    WriteOptions,
 };
 use bytes::Bytes;
 use host::Host;
@@ -232,6 +233,16 @@ impl Db {
     /// Merges all segments into one sorted run: see [`halite::Db::compact`](crate::Db::compact).
     pub fn compact(&self) -> Result<CompactReport> {
         self.inner.run(self.as_async().compact())
+    }
+
+    /// As [`compact`](Db::compact), as `options` say: see [`halite::Db::compact_with`](crate::Db::compact_with).
+    pub fn compact_with(&self, options: CompactOptions) -> Result<CompactReport> {
+        self.inner.run(self.as_async().compact_with(options))
+    }
+
+    /// Gives up the merge that is under way: see [`halite::Db::cancel_compaction`](crate::Db::cancel_compaction).
+    pub fn cancel_compaction(&self) {
+        self.as_async().cancel_compaction();
     }
 
     /// Reads and checks every byte of every sealed segment: see [`halite::Db::verify`](crate::Db::verify).

@@ -9,6 +9,7 @@
 //! 4. A merge that is given up leaves nothing behind, but where the storage fails, or the manifest may name its outputs.
 
 use super::outside::Outside;
+use super::pace::{Pace, Running};
 use super::rules::{Facts, Fate, fate};
 use super::{CompactReport, size};
 use crate::core::Core;
@@ -35,12 +36,14 @@ const WRITER_MEMORY_MIN: u64 = 256 << 10;
 /// Merges `inputs`, segments of the version's `runs` (neighbours, newest first), and publishes the result in place.
 ///
 /// The inputs are either all segments of those runs, or some of one run.
-pub(super) async fn merge(
-    core: &Core,
-    version: &Arc<Version>,
+pub(super) async fn merge<'a>(
+    core: &'a Core,
+    version: &'a Arc<Version>,
     runs: Range<usize>,
     inputs: Vec<Arc<Segment>>,
+    pace: Pace<'a>,
 ) -> Result<CompactReport> {
+    let records = inputs.iter().map(|input| input.meta.entries).sum();
     let mut merge = Merge {
         len_max: len_max(core),
         memory_max: core.budget.work.max(WRITER_MEMORY_MIN),
@@ -51,6 +54,7 @@ pub(super) async fn merge(
         runs,
         inputs,
         report: CompactReport::default(),
+        running: pace.begin(records),
         open: None,
         begun: Vec::new(),
         written: Vec::new(),
@@ -96,6 +100,7 @@ struct Merge<'a> {
 
     outside: Outside<'a>,
     report: CompactReport,
+    running: Running<'a>,
     /// The output that is being written.
     open: Option<SortedWriter>,
     /// Outputs that were begun, those of them that are written, and those of these that are open.
@@ -115,9 +120,10 @@ impl Merge<'_> {
         while let Some(record) = records.next().await? {
             if turn.take(record.record().len).await {
                 // Short merges are not given up: where a store is only ever open for a moment, none would be done.
-                self.core.compactor.check()?;
+                self.running.check()?;
             }
             self.report.records_in += 1;
+            self.running.read();
             if record.superseded() {
                 self.report.dropped_superseded += 1;
                 continue;
@@ -143,6 +149,7 @@ impl Merge<'_> {
     async fn write(&mut self, record: &Record<'_>, value: &Bytes, now: u64) -> Result<()> {
         let core = self.core;
         self.report.records_out += 1;
+        self.running.wrote(record.len).await?;
         let len = record.len as u64;
         if self.open.as_ref().is_some_and(|open| open.len() + len > self.len_max || open.memory() > self.memory_max) {
             self.finish_open().await?;

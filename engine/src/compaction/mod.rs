@@ -1,12 +1,15 @@
 //! Compaction: gives back the space of what is dead.
 //!
 //! A background task rewrites, in its place, the segment that is deadest, once enough of it is dead (overwritten, deleted
-//! or expired), and merges neighbouring runs that are small and many; `compact` merges everything into one sorted run.
-//! Both run beside reads and writes, and may be killed at any moment: until the manifest that names a merge's output is
-//! durable its inputs stand, and what it wrote is removed at the next opening.
+//! or expired) or the store as a whole takes too much room, and merges neighbouring runs that are small or many
+//! ([`choice`]); `compact` merges everything into one sorted run. Both run beside reads and writes, at a [limited
+//! rate](pace), and may be killed at any moment: until the manifest that names a merge's output is durable its inputs
+//! stand, and what it wrote is removed at the next opening.
 
+mod choice;
 mod merge;
 mod outside;
+mod pace;
 pub(crate) mod rules;
 
 use crate::core::Core;
@@ -14,10 +17,11 @@ use crate::format::names::SegmentId;
 use crate::segment::Segment;
 use crate::version::{Run, Version};
 use crate::{Error, ErrorKind, Result, retire};
+use choice::Chosen;
+pub use pace::{CompactOptions, MergeProgress};
+use pace::{Pace, Progress};
 use parking_lot::Mutex as SyncMutex;
-use rules::Candidate;
 use std::collections::HashSet;
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -25,9 +29,10 @@ use tokio::sync::{Mutex, MutexGuard, Notify};
 
 /// How long the background waits after a merge that failed before it looks again.
 const RETRY: Duration = Duration::from_secs(10);
-/// How long it waits at least, and at most, where a segment will be dead enough by time alone. (The clock may be set.)
+/// How long it waits at least, and at most, where segments die by time alone. (The clock may be set, and many may do so
+/// little by little.)
 const EXPIRY_WAIT_MIN: Duration = Duration::from_secs(1);
-const EXPIRY_WAIT_MAX: Duration = Duration::from_secs(3600);
+const EXPIRY_WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// What merges have in common: only one runs at a time.
 #[derive(Debug, Default)]
@@ -35,6 +40,10 @@ pub(crate) struct Compactor {
     running: Mutex<()>,
     wake: Notify,
     stopping: AtomicBool,
+    /// How often merges were to be given up.
+    cancels: AtomicU64,
+    /// The merge under way.
+    pub(crate) progress: SyncMutex<Option<Arc<Progress>>>,
     /// Segments in which a merge has found damage. The background leaves them alone until the next opening: it would
     /// fail again, and again before it came to any other.
     damaged: SyncMutex<HashSet<SegmentId>>,
@@ -94,6 +103,20 @@ impl Compactor {
         self.damaged.lock().contains(&segment.meta.id)
     }
 
+    /// Gives up the merge under way.
+    pub(crate) fn cancel(&self) {
+        self.cancels.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Whether a merge may go on that began after so many [`cancels`](Compactor::cancels).
+    fn check_since(&self, cancels: u64) -> Result<()> {
+        self.check()?;
+        if self.cancels.load(Ordering::Acquire) != cancels {
+            return Err(Error::new(ErrorKind::Cancelled, "the merge was cancelled; nothing has changed"));
+        }
+        Ok(())
+    }
+
     fn check(&self) -> Result<()> {
         if self.stopping.load(Ordering::Acquire) {
             return Err(Error::new(ErrorKind::Closed, "the database is closing, so the merge was given up"));
@@ -124,12 +147,7 @@ pub(crate) async fn run(core: Arc<Core>) {
 /// Waits until something has changed, or enough has expired.
 async fn wait(core: &Core) {
     let woken = core.compactor.wake.notified();
-    let due = {
-        let version = core.versions.load();
-        let candidates = candidates(core, &version).into_iter().map(|(_, candidate)| candidate);
-        rules::next_due(candidates, core.options.merge_dead_share)
-    };
-    let Some(due) = due else { return woken.await };
+    let Some(due) = choice::next_due(core) else { return woken.await };
     let left = Duration::from_millis(due.saturating_sub(core.clock.now()));
     // Whichever comes first.
     let _ = tokio::time::timeout(left.clamp(EXPIRY_WAIT_MIN, EXPIRY_WAIT_MAX), woken).await;
@@ -140,14 +158,9 @@ async fn merge_next(core: &Core) -> Result<bool> {
     let _running = core.compactor.running.lock().await;
     core.compactor.check()?;
     let version = core.versions.get();
-    let (runs, inputs) = if let Some((run, segment)) = deadest(core, &version) {
-        (run..run + 1, vec![version.runs[run].segments[segment].clone()])
-    } else if let Some(runs) = small(core, &version) {
-        (runs.clone(), version.runs[runs].iter().flat_map(|run| &run.segments).cloned().collect())
-    } else {
-        return Ok(false);
-    };
-    let merged = merge::merge(core, &version, runs, inputs.clone()).await;
+    let Some(Chosen { runs, inputs }) = choice::choose(core, &version) else { return Ok(false) };
+    let rate = core.options.merge_bytes_per_second;
+    let merged = merge::merge(core, &version, runs, inputs.clone(), Pace::new(core, rate)).await;
     if let Err(error) = &merged
         && error.kind() == ErrorKind::Corruption
     {
@@ -156,65 +169,17 @@ async fn merge_next(core: &Core) -> Result<bool> {
     merged.map(|_| true)
 }
 
-/// How many of the newest runs stay as they are, for watches: those that are logs, and small enough together.
-fn history(core: &Core, version: &Version) -> usize {
-    let mut left = core.options.history_bytes;
-    let fits = |run: &&Arc<Run>| {
-        let len = run.as_log().map(|segment| segment.meta.len);
-        len.and_then(|len| left.checked_sub(len)).map(|rest| left = rest).is_some()
-    };
-    version.runs.iter().take_while(fits).count()
-}
-
-/// Neighbouring runs that are small and many.
-fn small(core: &Core, version: &Version) -> Option<Range<usize>> {
-    let history = history(core, version);
-    let size = |run: &Arc<Run>| {
-        let damaged = run.segments.iter().any(|segment| core.compactor.is_avoided(segment));
-        if damaged { u64::MAX } else { run.segments.iter().map(|segment| segment.meta.len).sum() }
-    };
-    let sizes: Vec<u64> = version.runs[history..].iter().map(size).collect();
-    let picked = rules::pick_small(&sizes, core.options.segment_bytes_max)?;
-    Some(picked.start + history..picked.end + history)
-}
-
-/// The segment that is deadest, if it is dead enough: its run's place, and its place in the run.
-fn deadest(core: &Core, version: &Version) -> Option<(usize, usize)> {
-    let (places, candidates): (Vec<_>, Vec<_>) = candidates(core, version).into_iter().unzip();
-    rules::pick(candidates.into_iter(), core.options.merge_dead_share, core.clock.now()).map(|picked| places[picked])
-}
-
-/// What the choice looks at of each segment, and where that is: its run's place, and its place in the run.
-fn candidates(core: &Core, version: &Version) -> Vec<((usize, usize), Candidate)> {
-    let mut candidates = Vec::new();
-    let history = history(core, version);
-    for (run, segments) in version.runs.iter().map(|run| &run.segments).enumerate().skip(history) {
-        for (place, segment) in segments.iter().enumerate().filter(|(_, segment)| !core.compactor.is_avoided(segment)) {
-            let meta = &segment.meta;
-            let candidate = Candidate {
-                record_bytes: meta.record_bytes,
-                dead_bytes: segment.dead_bytes() + meta.record_bytes.saturating_sub(meta.live_bytes),
-                records: meta.records,
-                tombstones: meta.tombstones,
-                expiring: meta.expiring,
-                expiries: meta.min_expiry.zip(meta.max_expiry),
-                oldest: run + 1 == version.runs.len(),
-            };
-            candidates.push(((run, place), candidate));
-        }
-    }
-    candidates
-}
-
 /// Seals what is in memory and merges everything into one run.
-pub(crate) async fn compact(core: Arc<Core>) -> Result<CompactReport> {
+pub(crate) async fn compact(core: Arc<Core>, options: CompactOptions) -> Result<CompactReport> {
+    // From here on it can be cancelled, also while it waits.
+    let pace = Pace::new(&core, options.bytes_per_second);
     core.log.rotate()?;
     core.log.all_sealed().await?;
     let _running = core.compactor.running.lock().await;
-    core.compactor.check()?;
+    pace.check()?;
     core.log.check()?;
     let version = core.versions.get();
-    let history = history(&core, &version);
+    let history = choice::history(&core, &version);
     let report = if is_compact(&version.runs[history..], core.clock.now()) {
         let (bytes, segments) = size(&version);
         CompactReport {
@@ -226,7 +191,7 @@ pub(crate) async fn compact(core: Arc<Core>) -> Result<CompactReport> {
         }
     } else {
         let inputs = version.runs[history..].iter().flat_map(|run| &run.segments).cloned().collect();
-        merge::merge(&core, &version, history..version.runs.len(), inputs).await?
+        merge::merge(&core, &version, history..version.runs.len(), inputs, pace).await?
     };
     drop(version);
     retire::reap(&core).await;
@@ -261,7 +226,7 @@ pub(crate) async fn merge_any(core: &Core, chance: u64) -> Result<()> {
     let start = chance as usize % count;
     let end = start + 1 + (chance >> 32) as usize % (count - start);
     let inputs = version.runs[start..end].iter().flat_map(|run| &run.segments).cloned().collect();
-    merge::merge(core, &version, start..end, inputs).await.map(|_| ())
+    merge::merge(core, &version, start..end, inputs, Pace::new(core, None)).await.map(|_| ())
 }
 
 #[cfg(test)]

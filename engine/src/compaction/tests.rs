@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use halite_backends::Memory;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 const RECORDS: usize = 4;
 /// Nothing, or one of three records of one of two keys.
@@ -109,7 +110,7 @@ impl Case {
         let version = db.core().versions.get();
         let inputs: Vec<_> = version.runs[runs.clone()].iter().flat_map(|run| &run.segments).cloned().collect();
         let inputs = place.map_or(inputs.clone(), |place| vec![inputs[place].clone()]);
-        merge::merge(db.core(), &version, runs, inputs).await.unwrap();
+        merge::merge(db.core(), &version, runs, inputs, Pace::new(db.core(), None)).await.unwrap();
     }
 
     async fn check(&self, db: &Db, when: &str) {

@@ -1,0 +1,85 @@
+//! Which merge comes next: looks at what there is, and asks the [`rules`].
+
+use super::rules::{self, Candidate, Thresholds};
+use crate::core::Core;
+use crate::segment::Segment;
+use crate::version::{Run, Version};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// A merge that is worth while: of these runs, all segments or some of one run.
+pub(super) struct Chosen {
+    pub(super) runs: Range<usize>,
+    pub(super) inputs: Vec<Arc<Segment>>,
+}
+
+/// The merge that is most worth while, if any is.
+pub(super) fn choose(core: &Core, version: &Version) -> Option<Chosen> {
+    if let Some((run, segment)) = deadest(core, version) {
+        return Some(Chosen { runs: run..run + 1, inputs: vec![version.runs[run].segments[segment].clone()] });
+    }
+    let runs = neighbours(core, version)?;
+    let inputs = version.runs[runs.clone()].iter().flat_map(|run| &run.segments).cloned().collect();
+    Some(Chosen { runs, inputs })
+}
+
+/// The engine time at which to look again, if nothing but time passes.
+pub(super) fn next_due(core: &Core) -> Option<u64> {
+    let version = core.versions.load();
+    let candidates: Vec<_> = candidates(core, &version).into_iter().map(|(_, candidate)| candidate).collect();
+    rules::next_due(&candidates, core.options.merge_dead_share, core.clock.now())
+}
+
+/// How many of the newest runs stay as they are, for watches: those that are logs, and small enough together.
+pub(super) fn history(core: &Core, version: &Version) -> usize {
+    let mut left = core.options.history_bytes;
+    let fits = |run: &&Arc<Run>| {
+        let len = run.as_log().map(|segment| segment.meta.len);
+        len.and_then(|len| left.checked_sub(len)).map(|rest| left = rest).is_some()
+    };
+    version.runs.iter().take_while(fits).count()
+}
+
+/// Neighbouring runs that are small, or of which there are too many.
+fn neighbours(core: &Core, version: &Version) -> Option<Range<usize>> {
+    let history = history(core, version);
+    let size = |run: &Arc<Run>| {
+        let damaged = run.segments.iter().any(|segment| core.compactor.is_avoided(segment));
+        (!damaged).then(|| run.segments.iter().map(|segment| segment.meta.len).sum())
+    };
+    let sizes: Vec<Option<u64>> = version.runs[history..].iter().map(size).collect();
+    let picked = rules::pick_small(&sizes, core.options.segment_bytes_max)
+        .or_else(|| rules::pick_many(&sizes, core.options.runs_max))?;
+    Some(picked.start + history..picked.end + history)
+}
+
+/// The segment that is deadest, if it is dead enough: its run's place, and its place in the run.
+fn deadest(core: &Core, version: &Version) -> Option<(usize, usize)> {
+    let (places, candidates): (Vec<_>, Vec<_>) = candidates(core, version).into_iter().unzip();
+    let options = &core.options;
+    let thresholds = Thresholds { dead_share: options.merge_dead_share, amplification: options.space_amplification };
+    rules::pick(&candidates, thresholds, core.clock.now()).map(|picked| places[picked])
+}
+
+/// What the choice looks at of each segment, and where that is: its run's place, and its place in the run.
+fn candidates(core: &Core, version: &Version) -> Vec<((usize, usize), Candidate)> {
+    let mut candidates = Vec::new();
+    let history = history(core, version);
+    for (run, segments) in version.runs.iter().map(|run| &run.segments).enumerate().skip(history) {
+        for (place, segment) in segments.iter().enumerate().filter(|(_, segment)| !core.compactor.is_avoided(segment)) {
+            let meta = &segment.meta;
+            let candidate = Candidate {
+                len: meta.len,
+                record_bytes: meta.record_bytes,
+                dead_bytes: segment.dead_bytes() + meta.record_bytes.saturating_sub(meta.live_bytes),
+                records: meta.records,
+                tombstones: meta.tombstones,
+                expiring: meta.expiring,
+                expiries: meta.min_expiry.zip(meta.max_expiry),
+                oldest: run + 1 == version.runs.len(),
+            };
+            candidates.push(((run, place), candidate));
+        }
+    }
+    candidates
+}
