@@ -109,6 +109,15 @@ pub(crate) enum Command {
     },
     /// Write all records as JSON Lines, which `load` reads
     Dump,
+    /// Bring what is whole of a damaged store into a new one, and list what is lost
+    ///
+    /// The damaged store is only read. A key whose newest record is lost shows an older value, or none, and one whose
+    /// delete is lost may come back: look at the list before the new store takes the old one's place. The exit code is 3
+    /// where anything was lost.
+    Repair {
+        /// The new store, which must not be there yet
+        target: OsString,
+    },
     /// Measure load, get, scan and put on a fresh temporary store (or the empty one that --store names)
     Bench(BenchArgs),
     /// Take commands line by line, from a person or a program

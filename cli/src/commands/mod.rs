@@ -5,6 +5,7 @@ mod change;
 mod changes;
 mod inspect;
 mod records;
+mod repair;
 pub(crate) mod transaction;
 mod transfer;
 mod tree;
@@ -21,13 +22,16 @@ pub(crate) async fn run(args: Args, out: &mut Out) -> Result<Exit> {
     if let Command::Bench(bench) = &args.command {
         return bench::run(bench, named.then_some(uri), args.settings(), out).await;
     }
+    if let Command::Repair { target } = &args.command {
+        return repair::run(uri, target, out).await;
+    }
     let db = store::open(uri, creates(&args.command), args.settings()).await?;
     let done = match &args.command {
         Command::Data(command) => data(&db, command, out).await,
         Command::Load { file, lines } => transfer::load(&db, file, *lines, out).await,
         Command::Dump => transfer::dump(&db, out).await,
         Command::Shell => shell::run(&db, out).await,
-        Command::Bench(_) => unreachable!("it has a store of its own"),
+        Command::Bench(_) | Command::Repair { .. } => unreachable!("it opens its stores itself"),
     };
     // Results are out before the store closes, so that nobody waits for more than they asked for.
     let done = done.and_then(|exit| out.flush().map(|()| exit));

@@ -263,3 +263,28 @@ fn keys_beyond_the_limit_are_refused() {
     assert_eq!(place.ok(&["put", &key[..65_536], "1"]), "OK\n");
     assert_eq!(place.ok(&["get", &key[..65_536]]), "1\n");
 }
+
+#[test]
+fn what_is_whole_of_a_damaged_store_is_brought_into_a_new_one() {
+    let place = with_records(&[("a", "first value"), ("b", "second value"), ("c", "third value")]);
+    assert_eq!(place.ok(&["repair", "copy"]), "brought over 3 keys, out of 3 records in 1 file; 0 B lost\n");
+    assert_eq!(place.ok(&["--store", "copy", "get", "a"]), "first value\n");
+    let said = place.fails(2, &["repair", "copy"]);
+    assert!(said.contains("/copy already: repair needs a new one"), "{said}");
+
+    let segment = files(&place.store().join("segments")).pop().unwrap();
+    let at = std::fs::read(&segment).unwrap().windows(5).position(|bytes| bytes == b"first").unwrap();
+    flip(&segment, at);
+    for manifest in files(&place.store().join("manifest")) {
+        std::fs::write(manifest, "nothing").unwrap();
+    }
+    place.fails(3, &["get", "b"]);
+    let outcome = place.run(&["repair", "new"]);
+    assert_eq!((outcome.code, outcome.err.as_str()), (Some(3), ""), "{outcome:?}");
+    assert!(outcome.out.starts_with("lost: ") && outcome.out.contains("brought over 2 keys"), "{outcome:?}");
+    assert_eq!(place.ok(&["--store", "new", "list"]), "b \"second value\"\nc \"third value\"\n");
+    let outcome = place.run(&["repair", "newer", "--format", "json"]);
+    let report = &documents(&outcome.out)[0];
+    assert!(report["keys"] == 2 && report["losses"].as_array().unwrap().len() > 1, "{outcome:?}");
+    assert!(place.fails(4, &["--store", "nowhere", "repair", "x"]).contains("cannot repair the store at nowhere"));
+}

@@ -172,7 +172,7 @@ impl Fragment {
     }
 
     /// The header with which `bytes` begins, and length and checksum that it gives for the payload.
-    fn decode_header(bytes: &[u8]) -> Result<(Fragment, u64, u32), Fault> {
+    pub(crate) fn decode_header(bytes: &[u8]) -> Result<(Fragment, u64, u32), Fault> {
         preamble::check(MAGIC_FRAGMENT, 0, bytes)?;
         let Some(bytes) = bytes.get(..FRAGMENT_HEADER_LEN) else {
             return Err(Damage::mismatch(0, "fragment header length", FRAGMENT_HEADER_LEN, bytes.len()).into());

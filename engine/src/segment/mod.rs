@@ -52,6 +52,7 @@ pub(crate) use reader::{MappedRecord, OwnedRecord, Segment};
 pub(crate) use room::TailRoom;
 pub(crate) use sorted::SortedWriter;
 pub(crate) use tail::{DenseEntry, Tail, TailBuilder};
+pub(crate) use window::decode_frame;
 
 /// Bytes that are checksummed or decoded before other tasks get their turn: well below a millisecond of work.
 const BYTES_PER_TURN: usize = 1 << 20;
