@@ -14,6 +14,7 @@ use crate::{Durability, KeyRange, Result, WriteBatch, WriteOptions, get, recover
 use bytes::Bytes;
 use halite_backends::Backend;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// An open database: a handle that is cheap to clone and may be used by many tasks at once.
 ///
@@ -354,6 +355,39 @@ impl Db {
     /// `Closed`; the failure that stopped writing, if any. A segment whose keys cannot be loaded is no error here.
     pub async fn loaded(&self) -> Result<()> {
         residency::idle(&self.core).await
+    }
+
+    /// Does what there is to do in the background, for `budget` at most: seals full segments, merges what is worth while
+    /// (also where [`merge_in_background`](crate::Options::merge_in_background) is off), loads what is to be resident, and
+    /// deletes files that are needed no more. Returns whether all of it is done.
+    ///
+    /// For hosts in which nothing runs between calls, as on WASI, or that choose themselves when merges run. The budget is
+    /// looked at whenever the work waits, or has computed for about a millisecond.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> halite::Result<()> {
+    /// # use std::time::Duration;
+    /// let db = halite::Db::open("mem:").await?;
+    /// db.put("key", "value").await?;
+    /// let all_done = db.maintain(Duration::from_millis(20)).await?;
+    /// # db.close().await
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// `Closed`; the failure that stopped writing, if any. `Corruption`: a merge met damage; it is left alone from then on.
+    /// `Cancelled`, `NoSpace`, `Io`: a merge was given up, and nothing has changed.
+    ///
+    /// # Cancel safety
+    /// Dropped, or out of budget, what was begun goes on when the runtime next runs.
+    pub async fn maintain(&self, budget: Duration) -> Result<bool> {
+        self.core.check_open()?;
+        let work = self.core.carry_out("maintain", compaction::maintain(self.core.clone()));
+        match tokio::time::timeout(budget, work).await {
+            Ok(done) => done.map(|()| true),
+            Err(_out_of_budget) => Ok(false),
+        }
     }
 
     /// Makes everything durable, seals it, and closes the database: the next opening replays nothing. Other handles get

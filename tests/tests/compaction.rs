@@ -138,3 +138,26 @@ fn there_are_never_too_many_runs_for_long() {
         });
     }
 }
+
+#[test]
+fn a_host_may_drive_the_background_itself() {
+    for mut world in worlds(quiet()) {
+        process(async {
+            let db = world.open().await.unwrap();
+            fill(&db, 6).await;
+            let before = (db.stats().segment_bytes, read_all(&db).await.unwrap());
+            assert!(!db.maintain(Duration::ZERO).await.unwrap(), "that was not enough");
+            while !db.maintain(Duration::from_millis(1)).await.unwrap() {}
+            let after = db.stats();
+            assert!(after.segment_bytes < before.0 / 2 && after.merges > 1, "{} then {after:?}", before.0);
+            assert_eq!(read_all(&db).await.unwrap(), before.1);
+            let files: Vec<_> = world.store.backend().list("segments").try_collect().await.unwrap();
+            assert!(files.len() as u64 <= after.segments + 1, "{files:?}");
+            let merges = after.merges;
+            assert!(db.maintain(Duration::from_secs(1)).await.unwrap());
+            assert_eq!(db.stats().merges, merges, "there was nothing left to do");
+            db.close().await.unwrap();
+            assert_eq!(db.maintain(Duration::from_secs(1)).await.unwrap_err().kind(), ErrorKind::Closed);
+        });
+    }
+}

@@ -41,6 +41,7 @@ use crate::{
 use bytes::Bytes;
 use host::Host;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// An open database for callers without async: a handle that is cheap to clone and may be used by many threads at once.
 ///
@@ -233,6 +234,11 @@ impl Db {
     /// Merges all segments into one sorted run: see [`halite::Db::compact`](crate::Db::compact).
     pub fn compact(&self) -> Result<CompactReport> {
         self.inner.run(self.as_async().compact())
+    }
+
+    /// Does what there is to do in the background, for `budget` at most: see [`halite::Db::maintain`](crate::Db::maintain).
+    pub fn maintain(&self, budget: Duration) -> Result<bool> {
+        self.inner.run(self.as_async().maintain(budget))
     }
 
     /// As [`compact`](Db::compact), as `options` say: see [`halite::Db::compact_with`](crate::Db::compact_with).

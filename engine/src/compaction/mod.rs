@@ -16,7 +16,7 @@ use crate::core::Core;
 use crate::format::names::SegmentId;
 use crate::segment::Segment;
 use crate::version::{Run, Version};
-use crate::{Error, ErrorKind, Result, retire};
+use crate::{Error, ErrorKind, Result, residency, retire};
 use choice::Chosen;
 pub use pace::{CompactOptions, MergeProgress};
 use pace::{Pace, Progress};
@@ -167,6 +167,15 @@ async fn merge_next(core: &Core) -> Result<bool> {
         core.compactor.avoid(&inputs, error);
     }
     merged.map(|_| true)
+}
+
+/// Does all that there is to do in the background.
+pub(crate) async fn maintain(core: Arc<Core>) -> Result<()> {
+    core.log.all_sealed().await?;
+    while merge_next(&core).await? {}
+    residency::idle(&core).await?;
+    retire::reap(&core).await;
+    Ok(())
 }
 
 /// Seals what is in memory and merges everything into one run.
