@@ -9,7 +9,7 @@ use crate::scan::{Entry, Scan};
 use crate::snapshot::Snapshot;
 use crate::stats::{self, Stats, Tree};
 use crate::tasks::Tasks;
-use crate::verify::{self, VerifyReport};
+use crate::verify::{self, VerifyProgress, VerifyReport};
 use crate::{Durability, KeyRange, Result, WriteBatch, WriteOptions, get, recovery, residency, shutdown};
 use bytes::Bytes;
 use halite_backends::Backend;
@@ -317,8 +317,27 @@ impl Db {
     /// # Errors
     /// `Io` where the storage fails; damage is not an error but in the report.
     pub async fn verify(&self) -> Result<VerifyReport> {
+        self.verify_with(|_| {}).await
+    }
+
+    /// As [`verify`](Db::verify), and tells `progress` how far it is: at first, about once for each MiB or thousand records,
+    /// and after each segment.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> halite::Result<()> {
+    /// let db = halite::Db::open("mem:").await?;
+    /// let mut share = 0.0;
+    /// db.verify_with(|at| share = at.bytes as f64 / at.bytes_total.max(1) as f64).await?;
+    /// # db.close().await
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    /// Dropped, it ends: it changes nothing.
+    pub async fn verify_with(&self, progress: impl FnMut(VerifyProgress) + Send) -> Result<VerifyReport> {
         self.core.check_open()?;
-        verify::verify(&self.core.versions.get()).await
+        verify::verify(&self.core.versions.get(), progress).await
     }
 
     /// What the database holds and does, in numbers.

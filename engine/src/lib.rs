@@ -42,6 +42,7 @@ mod hash;
 mod keydir;
 mod lifetime;
 mod memtable;
+mod meters;
 mod options;
 mod publish;
 mod random;
@@ -77,6 +78,7 @@ pub use db::Db;
 pub use error::{Error, ErrorKind, Result};
 pub use halite_backends as backends;
 pub use lifetime::Ttl;
+pub use meters::Latencies;
 pub use options::{Compression, Durability, Options, WriteOptions};
 pub use range::KeyRange;
 pub use reader::ReadOnly;
@@ -86,7 +88,7 @@ pub use snapshot::Snapshot;
 pub use stats::{MemtableNode, RunNode, SegmentNode, Stats, Tree};
 pub use txn::{Isolation, Transaction, TransactionOptions, TransactionScan};
 pub use typed::{AsKey, Collection, Entries, Key, KeyBounds, KeyError, Keys, PrefixOf, Reader};
-pub use verify::{Damage, VerifyReport};
+pub use verify::{Damage, VerifyProgress, VerifyReport};
 pub use watch::{Change, Commit, Watch};
 
 /// The commit order of a record: one counter for the database, never reused, from 1.

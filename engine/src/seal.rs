@@ -78,6 +78,12 @@ async fn seal(core: &Core, sealable: &mut Sealable) -> Result<()> {
         Some(sealed) => sealed.clone(),
         None => {
             let meta = write(core, sealable).await?;
+            let written = match &sealable.source {
+                Source::File { end, .. } => meta.len - end,
+                Source::Fragments(_) => meta.len,
+            };
+            core.log.meters.seals.add(1);
+            core.log.meters.seal_bytes.add(written);
             let segment = core.open_segment(&meta).await?;
             let resident = dead::settle(core, &segment).await?;
             sealable.sealed.insert((segment, resident)).clone()

@@ -3,11 +3,23 @@
 use crate::compaction::MergeProgress;
 use crate::core::Core;
 use crate::format::manifest::SegmentMeta;
+use crate::meters::Latencies;
 use crate::version::Version;
 use crate::{Result, Seq};
-use std::sync::atomic::Ordering;
 
 /// What the database holds and does. Byte counts are of the backend's files unless they say memory.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> halite::Result<()> {
+/// let db = halite::Db::open("mem:").await?;
+/// db.put("key", "value").await?;
+/// let stats = db.stats();
+/// assert_eq!((stats.commits, stats.committed_bytes, stats.commit_latencies.count), (1, 8, 1));
+/// assert!(stats.write_amplification() > Some(1.0));
+/// # db.close().await
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -78,6 +90,25 @@ pub struct Stats {
     pub memory_budget: u64,
     /// The merge under way.
     pub merging: Option<MergeProgress>,
+    /// Commits that have entered the log since the opening.
+    pub commits: u64,
+    /// Their records: puts and deletes.
+    pub committed_records: u64,
+    /// Bytes of the keys and values in these, as they are stored.
+    pub committed_bytes: u64,
+    /// How long commits took since the opening: from the call to its answer, waiting to be let in included. Those with
+    /// [`Deferred`](crate::Durability::Deferred) durability count only where they had to wait.
+    pub commit_latencies: Latencies,
+    /// Calls that wrote to the log since the opening.
+    pub log_writes: u64,
+    /// Calls that made the log durable since the opening.
+    pub log_syncs: u64,
+    /// Bytes written to the log since the opening.
+    pub log_bytes_written: u64,
+    /// Segments sealed since the opening.
+    pub seals: u64,
+    /// Bytes that seals have written since the opening: index and filter where the log grows, all of the segment elsewhere.
+    pub seal_bytes_written: u64,
     /// Merges since the opening.
     pub merges: u64,
     /// Bytes that merges have written since the opening.
@@ -92,12 +123,35 @@ pub struct Stats {
     pub failure: Option<String>,
 }
 
+impl Stats {
+    /// Bytes of records that are not known to be dead.
+    pub fn live_bytes(&self) -> u64 {
+        self.record_bytes.saturating_sub(self.dead_bytes)
+    }
+
+    /// Bytes written since the opening, to the log, by seals and by merges, for each byte of key or value that was committed;
+    /// `None` before the first.
+    ///
+    /// It counts what the engine writes, not what a file system or the zeros written ahead of the log add to it.
+    pub fn write_amplification(&self) -> Option<f64> {
+        let written = self.log_bytes_written + self.seal_bytes_written + self.merge_bytes_written;
+        (self.committed_bytes > 0).then(|| written as f64 / self.committed_bytes as f64)
+    }
+
+    /// Bytes of the sealed segments for each byte of a record in them that is not known to be dead; `None` where there is none.
+    pub fn space_amplification(&self) -> Option<f64> {
+        let live = self.live_bytes();
+        (live > 0).then(|| self.segment_bytes as f64 / live as f64)
+    }
+}
+
 pub(crate) fn stats(core: &Core) -> Stats {
     let (log_bytes, unwritten_bytes, failure) =
         core.log.inspect(|queue| (queue.active_len(), queue.unwritten(), queue.failure().map(ToString::to_string)));
     let of_version = of_version(&core.versions.get());
     let (keydir_bytes, files) = (core.keydir.bytes() as u64, &core.files);
     let (fences_bytes, cache_bytes) = (files.kept(), files.cache.len());
+    let meters = &core.log.meters;
     Stats {
         location: core.backend.location(),
         epoch: core.epoch.epoch,
@@ -120,11 +174,20 @@ pub(crate) fn stats(core: &Core) -> Stats {
         memory_bytes: of_version.memtable_bytes + keydir_bytes + fences_bytes + cache_bytes,
         memory_budget: core.budget.total,
         merging: core.compactor.progress.lock().as_ref().map(|progress| progress.tell()),
-        merges: core.compactor.merges.load(Ordering::Relaxed),
-        merge_bytes_written: core.compactor.bytes_written.load(Ordering::Relaxed),
-        merge_records_dropped: core.compactor.records_dropped.load(Ordering::Relaxed),
         transactions: core.log.inspect(|queue| queue.window().open_count()).saturating_sub(core.log.followers()) as u64,
         watches: core.log.followers() as u64,
+        commits: meters.commits.get(),
+        committed_records: meters.records.get(),
+        committed_bytes: meters.payload_bytes.get(),
+        commit_latencies: meters.commit_times.latencies(),
+        log_writes: meters.log_writes.get(),
+        log_syncs: meters.log_syncs.get(),
+        log_bytes_written: meters.log_bytes.get(),
+        seals: meters.seals.get(),
+        seal_bytes_written: meters.seal_bytes.get(),
+        merges: meters.merges.get(),
+        merge_bytes_written: meters.merge_bytes.get(),
+        merge_records_dropped: meters.merge_records_dropped.get(),
         failure,
         ..of_version
     }
@@ -253,3 +316,6 @@ pub(crate) async fn tree(version: &Version) -> Result<Tree> {
     });
     Ok(Tree { memtables: memtables.collect(), runs: runs.collect() })
 }
+
+#[cfg(test)]
+mod tests;

@@ -30,9 +30,40 @@ pub struct VerifyReport {
     pub damage: Vec<Damage>,
 }
 
-/// Verifies the sealed segments of `version`, one after the other.
-pub(crate) async fn verify(version: &Version) -> Result<VerifyReport> {
+/// How far a verification has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct VerifyProgress {
+    /// Segments that are done.
+    pub segments: u64,
+    /// Segments there are.
+    pub segments_total: u64,
+    /// Bytes that have been read.
+    pub bytes: u64,
+    /// Bytes there are.
+    pub bytes_total: u64,
+    /// Records that have been read.
+    pub records: u64,
+    /// Damaged places found in the segments that are done.
+    pub damage: u64,
+}
+
+/// Verifies the sealed segments of `version`, one after the other, and tells `progress` now and then how far it is.
+pub(crate) async fn verify(version: &Version, mut progress: impl FnMut(VerifyProgress) + Send) -> Result<VerifyReport> {
     let mut report = VerifyReport::default();
+    let total = version.segments().fold(VerifyProgress::default(), |total, segment| VerifyProgress {
+        segments_total: total.segments_total + 1,
+        bytes_total: total.bytes_total + segment.meta.len,
+        ..total
+    });
+    let at = |report: &VerifyReport, bytes, records| VerifyProgress {
+        segments: report.segments,
+        bytes: report.bytes + bytes,
+        records: report.records + records,
+        damage: report.damage.len() as u64,
+        ..total
+    };
+    progress(total);
     let mut seen = HashSet::new();
     for segment in version.segments() {
         if !seen.insert(segment.meta.id) {
@@ -41,7 +72,7 @@ pub(crate) async fn verify(version: &Version) -> Result<VerifyReport> {
                 format!("segment {} stands in the version twice", segment.meta.id),
             ));
         }
-        let findings = segment.verify().await?;
+        let findings = segment.verify(&mut |bytes, records| progress(at(&report, bytes, records))).await?;
         report.segments += 1;
         report.records += findings.records;
         report.bytes += segment.meta.len;
@@ -51,6 +82,7 @@ pub(crate) async fn verify(version: &Version) -> Result<VerifyReport> {
             what: damage.what,
         };
         report.damage.extend(findings.damage.into_iter().map(place));
+        progress(at(&report, 0, 0));
     }
     Ok(report)
 }

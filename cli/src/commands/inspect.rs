@@ -4,7 +4,7 @@ use crate::failure::{Exit, Result};
 use crate::output::Out;
 use crate::progress::Progress;
 use crate::text;
-use halite::{CompactOptions, CompactReport, Db, Stats, VerifyReport};
+use halite::{CompactOptions, CompactReport, Db, Latencies, Stats, VerifyReport};
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::num::NonZeroU64;
@@ -56,6 +56,15 @@ fn figures(stats: &Stats) -> Vec<Figure> {
     add("filter_false_positives", "of these in vain", stats.filter_false_positives, text::count);
     add("memory_bytes", "memory in all", stats.memory_bytes, text::bytes);
     add("memory_budget", "memory budget", stats.memory_budget, text::bytes);
+    add("live_bytes", "bytes of live records", stats.live_bytes(), text::bytes);
+    add("commits", "commits since opening", stats.commits, text::count);
+    add("committed_records", "records they wrote", stats.committed_records, text::count);
+    add("committed_bytes", "keys and values in them", stats.committed_bytes, text::bytes);
+    add("log_writes", "writes of the log", stats.log_writes, text::count);
+    add("log_syncs", "syncs of the log", stats.log_syncs, text::count);
+    add("log_bytes_written", "bytes written to the log", stats.log_bytes_written, text::bytes);
+    add("seals", "seals since opening", stats.seals, text::count);
+    add("seal_bytes_written", "bytes they wrote", stats.seal_bytes_written, text::bytes);
     add("merges", "merges since opening", stats.merges, text::count);
     add("merge_bytes_written", "bytes they wrote", stats.merge_bytes_written, text::bytes);
     add("merge_records_dropped", "records they dropped", stats.merge_records_dropped, text::count);
@@ -69,12 +78,26 @@ pub(super) fn stats(db: &Db, out: &mut Out) -> Result<Exit> {
     for figure in &figures {
         document[figure.name] = figure.number.into();
     }
+    document["space_amplification"] = stats.space_amplification().map_or(Value::Null, Value::from);
+    document["write_amplification"] = stats.write_amplification().map_or(Value::Null, Value::from);
+    document["commit_latencies"] = latencies(&stats.commit_latencies);
     document["failure"] = stats.failure.as_deref().map_or(Value::Null, Value::from);
     out.document(&document, || {
         let mut text = format!("{:<26}{}\n", "store", stats.location);
         for figure in &figures {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "{:<26}{}", figure.label, (figure.write)(figure.number));
+        }
+        for (label, amplification) in
+            [("space amplification", stats.space_amplification()), ("write amplification", stats.write_amplification())]
+        {
+            if let Some(amplification) = amplification {
+                let _ = writeln!(text, "{label:<26}{amplification:.2}");
+            }
+        }
+        let Latencies { count, p50, p99, max, .. } = stats.commit_latencies;
+        if count > 0 {
+            let _ = writeln!(text, "{:<26}{p50:?} median, {p99:?} 99%, {max:?} longest", "commits took");
         }
         if let Some(failure) = &stats.failure {
             let _ = writeln!(text, "{:<26}{failure}", "writing has stopped");
@@ -84,8 +107,25 @@ pub(super) fn stats(db: &Db, out: &mut Out) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
+/// In microseconds.
+fn latencies(latencies: &Latencies) -> Value {
+    let micros = |time: Duration| time.as_micros() as u64;
+    let Latencies { count, mean, p50, p90, p99, p999, max, .. } = *latencies;
+    json!({
+        "count": count,
+        "mean_us": micros(mean),
+        "p50_us": micros(p50),
+        "p90_us": micros(p90),
+        "p99_us": micros(p99),
+        "p999_us": micros(p999),
+        "max_us": micros(max),
+    })
+}
+
 pub(super) async fn verify(db: &Db, out: &mut Out) -> Result<Exit> {
-    let report = db.verify().await?;
+    let progress = Progress::new(Some(db.stats().segment_bytes), out.is_shell());
+    let report = db.verify_with(|at| progress.at(at.bytes, at.records)).await?;
+    progress.end();
     let damage =
         report.damage.iter().map(|damage| json!({ "file": damage.file, "offset": damage.offset, "what": damage.what }));
     let document = json!({

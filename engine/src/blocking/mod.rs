@@ -21,7 +21,7 @@
 //!
 //! # What has no method here
 //! [`Db::as_async`] is the async handle of the same database, and [`Db::run`] runs any future of it:
-//! `db.run(db.as_async().verify())??`.
+//! `db.run(db.as_async().verify_with(|at| show(at)))??`.
 
 mod collection;
 mod host;

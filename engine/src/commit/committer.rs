@@ -53,6 +53,7 @@ async fn step(core: &Core, sink: &mut Sink, work: Work) -> Result<usize> {
         }
         Work::Sync => {
             sink.sync().await?;
+            core.log.meters.log_syncs.add(1);
             core.check_newest().await?;
             let answered = core.log.reached(Reached { written: 0, synced: true, bytes: 0 });
             if let Some(draft) = sink.draft() {

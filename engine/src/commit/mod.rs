@@ -36,6 +36,7 @@ use crate::format::frame::{Kind, NewRecord, Stream};
 use crate::format::header::Header;
 use crate::format::names::SegmentId;
 use crate::memtable::Memtable;
+use crate::meters::Meters;
 use crate::segment::TailRoom;
 use crate::turn::Turn;
 use crate::value::{self, Prepared};
@@ -48,6 +49,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::Poll;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use work::{Reached, Work};
 
 /// A segment that is being filled, or waits for its seal: who it is, and its memtable.
@@ -80,6 +82,7 @@ pub(crate) struct Log {
     visible: AtomicU64,
     versions: Arc<Versions>,
     new_draft: NewDraft,
+    pub(crate) meters: Meters,
     /// Told whenever a writer that waits to enter should look again.
     progress: Notify,
     /// Told when more has settled, or no more will.
@@ -111,6 +114,7 @@ impl Log {
             visible: AtomicU64::new(prior.next_seq - 1),
             versions,
             new_draft,
+            meters: Meters::default(),
             progress: Notify::new(),
             settling: Notify::new(),
             followers: AtomicUsize::new(0),
@@ -158,6 +162,7 @@ impl Log {
     {
         let deletes_only = writes.clone().all(|write| write.value.is_none());
         let mut since = None;
+        let mut began = (level != Durability::Deferred).then(Instant::now);
         let entered = loop {
             let progress = self.progress.notified();
             tokio::pin!(progress);
@@ -170,12 +175,17 @@ impl Log {
                     if let Some(entered) = again {
                         break entered;
                     }
+                    began.get_or_insert_with(Instant::now);
                     self.driver.drive();
                     progress.await;
                 }
             }
         };
-        self.answer(entered).await
+        self.answer(entered).await?;
+        if let Some(began) = began {
+            self.meters.commit_times.add(began.elapsed());
+        }
+        Ok(())
     }
 
     fn try_enter<'a, W>(
@@ -203,6 +213,9 @@ impl Log {
                 let was_idle = !queue.is_unsynced();
                 let was_written = !queue.has_unwritten();
                 let entered = queue.enter(writes, size, level, &self.visible);
+                self.meters.commits.add(1);
+                self.meters.records.add(size.records);
+                self.meters.payload_bytes.add(size.payload);
                 if level == Durability::Deferred && was_written {
                     self.unwritten.notify_one();
                 }
@@ -477,6 +490,9 @@ pub(crate) struct Size {
     len: u64,
     /// Of that, the large values, which are not copied.
     large: u64,
+    /// Keys and values alone, and how many records.
+    payload: u64,
+    records: u64,
     /// Behind it, once it is sealed.
     tail: TailRoom,
 }
@@ -490,6 +506,8 @@ impl Size {
             let len = record.encoded_len(stream);
             size.len += len as u64;
             size.large += write.large.map_or(0, |large| large.bytes.len() as u64);
+            size.payload += (record.key.len() + record.value.len()) as u64;
+            size.records += 1;
             size.tail.add(record.key.len(), len, record.expires_at);
             seq += 1;
         }

@@ -186,6 +186,10 @@ impl Growing {
         let mut data = Vec::with_capacity(1 + group.pieces.len());
         data.push(mark(core, &draft, group.start, file.durable));
         data.append(&mut group.pieces);
+        let meters = &core.log.meters;
+        meters.log_writes.add(1);
+        meters.log_bytes.add(group.end - group.start);
+        meters.log_syncs.add(sync.into());
         file.appender.append(data, sync).await?;
         if sync {
             file.durable = group.end;
@@ -204,6 +208,7 @@ impl Growing {
     async fn mark(&mut self, core: &Core, offset: u64) -> Result<()> {
         if let Some(file) = &mut self.file {
             let mark = mark(core, &file.draft, offset, file.durable);
+            core.log.meters.log_bytes.add(mark.len() as u64);
             file.appender.append(vec![mark], false).await?;
         }
         Ok(())
@@ -266,7 +271,12 @@ impl Fragments {
         let id = FragmentId { epoch: core.epoch.epoch, nonce: core.epoch.nonce, number: self.next };
         let (write_nonce, time, kind) = (core.random.next(), core.clock.now(), FragmentKind::Data(slice));
         let fragment = Fragment { database: core.epoch.database, id, write_nonce, time, kind };
-        self.create(core, write_nonce, encode(&fragment, &group.pieces).await).await?;
+        let bytes = encode(&fragment, &group.pieces).await;
+        let meters = &core.log.meters;
+        meters.log_writes.add(1);
+        meters.log_syncs.add(1);
+        meters.log_bytes.add(bytes.len() as u64);
+        self.create(core, write_nonce, bytes).await?;
         self.next += 1;
         if self.next - self.first >= u64::from(core.options.segment_fragments_max) {
             core.log.fill_up(&draft);

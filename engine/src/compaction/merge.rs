@@ -28,7 +28,6 @@ use bytes::Bytes;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// Memory that a segment being written may always take for what will stand behind its records.
 const WRITER_MEMORY_MIN: u64 = 256 << 10;
@@ -224,9 +223,10 @@ impl Merge<'_> {
         self.count_dead(&after).await;
         (self.report.bytes_before, self.report.segments_before) = size(self.version);
         (self.report.bytes_after, self.report.segments_after) = size(&core.versions.load());
-        core.compactor.merges.fetch_add(1, Ordering::Relaxed);
-        core.compactor.bytes_written.fetch_add(self.written.iter().map(|meta| meta.len).sum(), Ordering::Relaxed);
-        core.compactor.records_dropped.fetch_add(dropped, Ordering::Relaxed);
+        let meters = &core.log.meters;
+        meters.merges.add(1);
+        meters.merge_bytes.add(self.written.iter().map(|meta| meta.len).sum());
+        meters.merge_records_dropped.add(dropped);
         Ok(self.report)
     }
 

@@ -47,10 +47,6 @@ pub(crate) struct Compactor {
     /// Segments in which a merge has found damage. The background leaves them alone until the next opening: it would
     /// fail again, and again before it came to any other.
     damaged: SyncMutex<HashSet<SegmentId>>,
-    /// What merges have done since the opening.
-    pub(crate) merges: AtomicU64,
-    pub(crate) bytes_written: AtomicU64,
-    pub(crate) records_dropped: AtomicU64,
 }
 
 /// What a compaction has done.

@@ -27,7 +27,7 @@ use crate::segment::Files;
 use crate::stats::{self, Stats, Tree};
 use crate::tasks::Tasks;
 use crate::value::Value;
-use crate::verify::{self, VerifyReport};
+use crate::verify::{self, VerifyProgress, VerifyReport};
 use crate::version::{Version, View};
 use crate::{Error, ErrorKind, KeyRange, Result, Seq};
 use arc_swap::ArcSwapOption;
@@ -285,7 +285,13 @@ impl ReadOnly {
     /// # Errors
     /// `Io` where the storage fails; damage is not an error but in the report.
     pub async fn verify(&self) -> Result<VerifyReport> {
-        verify::verify(&self.state()?.version).await
+        self.verify_with(|_| {}).await
+    }
+
+    /// As [`verify`](ReadOnly::verify), and tells `progress` how far it is: as
+    /// [`Db::verify_with`](crate::Db::verify_with) does.
+    pub async fn verify_with(&self, progress: impl FnMut(VerifyProgress) + Send) -> Result<VerifyReport> {
+        verify::verify(&self.state()?.version, progress).await
     }
 
     /// What is shown, in numbers. What only a writer has is zero.

@@ -30,11 +30,12 @@ pub(crate) struct Findings {
 }
 
 impl Segment {
-    /// Reads everything and reports every damaged place.
+    /// Reads everything and reports every damaged place. Now and then `progress` hears how many bytes and records have been
+    /// read.
     ///
     /// # Errors
     /// Where the backend fails. Damage is no error here.
-    pub(crate) async fn verify(&self) -> Result<Findings> {
+    pub(crate) async fn verify(&self, progress: &mut (dyn FnMut(u64, u64) + Send)) -> Result<Findings> {
         let mut verification = Verification::new(self);
         let opened = self.open().await;
         if verification.note(opened)?.is_none() {
@@ -44,7 +45,7 @@ impl Segment {
         verification.note(rechecked)?;
         verification.read_index().await?;
         verification.read_filter().await?;
-        verification.walk().await?;
+        verification.walk(progress).await?;
         verification.compare_statistics().await?;
         Ok(verification.findings)
     }
@@ -198,7 +199,7 @@ impl<'a> Verification<'a> {
     }
 
     /// Walks the frames beside hints and entries.
-    async fn walk(&mut self) -> Result<()> {
+    async fn walk(&mut self, progress: &mut (dyn FnMut(u64, u64) + Send)) -> Result<()> {
         let hints = self.segment.hints().await;
         self.hints = self.note(hints)?;
         self.step_hint()?;
@@ -217,7 +218,9 @@ impl<'a> Verification<'a> {
                         self.report(at, "a mark in a sorted segment");
                     }
                     at += len as u64;
-                    turn.take(len).await;
+                    if turn.take(len).await {
+                        progress(at, self.findings.records);
+                    }
                 }
                 Err(damage) => {
                     self.findings.damage.push(damage);

@@ -1,0 +1,175 @@
+//! What the engine counts and times while it runs: for [`Stats`](crate::Stats), and, with the feature `metrics`, for
+//! whatever recorder the process has installed.
+//!
+//! Nothing here is on the way of a point read. A commit counts under the lock that it takes anyway, and looks at the clock
+//! twice if it waits; all else happens once per write of the log, seal or merge.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Counters and times of one opening.
+#[derive(Debug, Default)]
+pub(crate) struct Meters {
+    /// Commits that have entered the log, their records, and the bytes of keys and values in these, as they are stored.
+    pub(crate) commits: Counter,
+    pub(crate) records: Counter,
+    pub(crate) payload_bytes: Counter,
+    /// Calls that wrote to the log, those of them that synced, and bytes they wrote.
+    pub(crate) log_writes: Counter,
+    pub(crate) log_syncs: Counter,
+    pub(crate) log_bytes: Counter,
+    /// Segments sealed, and bytes written for it.
+    pub(crate) seals: Counter,
+    pub(crate) seal_bytes: Counter,
+    /// Merges, bytes they have written, and records they have dropped.
+    pub(crate) merges: Counter,
+    pub(crate) merge_bytes: Counter,
+    pub(crate) merge_records_dropped: Counter,
+    /// How long commits took that had to wait.
+    pub(crate) commit_times: Times,
+}
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self, more: u64) {
+        self.0.fetch_add(more, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Times below 2^3 microseconds have a class each; above, each power of two has 2^3 classes: a class is at most an eighth
+/// wide.
+const FINE_BITS: u32 = 3;
+const FINE: u64 = 1 << FINE_BITS;
+/// Longer times, of 19 hours and more, count as this: 2^36 microseconds.
+const MICROS_MAX: u64 = (1 << 36) - 1;
+const CLASSES: usize = class_of(MICROS_MAX) + 1;
+
+/// The class of a time in microseconds.
+const fn class_of(micros: u64) -> usize {
+    if micros < FINE {
+        return micros as usize;
+    }
+    let shift = micros.ilog2() - FINE_BITS;
+    (((shift as u64 + 1) << FINE_BITS) + (micros >> shift) - FINE) as usize
+}
+
+/// The longest time of a class, in microseconds.
+const fn longest_of(class: usize) -> u64 {
+    let class = class as u64;
+    if class < FINE {
+        return class;
+    }
+    let shift = (class >> FINE_BITS) - 1;
+    (((class & (FINE - 1)) + FINE + 1) << shift) - 1
+}
+
+/// How often something took how long.
+#[derive(Debug)]
+pub(crate) struct Times {
+    classes: Box<[AtomicU64; CLASSES]>,
+    micros: AtomicU64,
+    longest: AtomicU64,
+}
+
+impl Default for Times {
+    fn default() -> Times {
+        let classes = Box::new(std::array::from_fn(|_| AtomicU64::new(0)));
+        Times { classes, micros: AtomicU64::new(0), longest: AtomicU64::new(0) }
+    }
+}
+
+impl Times {
+    pub(crate) fn add(&self, took: Duration) {
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX).min(MICROS_MAX);
+        self.classes[class_of(micros)].fetch_add(1, Ordering::Relaxed);
+        self.micros.fetch_add(micros, Ordering::Relaxed);
+        if micros > self.longest.load(Ordering::Relaxed) {
+            self.longest.fetch_max(micros, Ordering::Relaxed);
+        }
+    }
+
+    /// What has been added so far.
+    pub(crate) fn latencies(&self) -> Latencies {
+        let counts: Vec<u64> = self.classes.iter().map(|class| class.load(Ordering::Relaxed)).collect();
+        let count: u64 = counts.iter().sum();
+        let longest = self.longest.load(Ordering::Relaxed);
+        let at = |share: f64| {
+            let rank = ((count as f64 * share).ceil() as u64).max(1);
+            let mut passed = 0;
+            let class = counts.iter().position(|&here| {
+                passed += here;
+                passed >= rank
+            });
+            Duration::from_micros(class.map_or(0, longest_of).min(longest))
+        };
+        Latencies {
+            count,
+            mean: Duration::from_micros(self.micros.load(Ordering::Relaxed).checked_div(count).unwrap_or(0)),
+            p50: at(0.5),
+            p90: at(0.9),
+            p99: at(0.99),
+            p999: at(0.999),
+            max: Duration::from_micros(longest),
+        }
+    }
+}
+
+/// How long something took, in microseconds: percentiles are those of a histogram, at most an eighth too long.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Latencies {
+    /// How often it was measured.
+    pub count: u64,
+    /// The mean.
+    pub mean: Duration,
+    /// Half took no longer.
+    pub p50: Duration,
+    /// Nine of ten took no longer.
+    pub p90: Duration,
+    /// 99 of 100 took no longer.
+    pub p99: Duration,
+    /// 999 of 1000 took no longer.
+    pub p999: Duration,
+    /// The longest.
+    pub max: Duration,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_are_dense_and_narrow() {
+        let mut next = 0;
+        for class in 0..CLASSES {
+            let longest = longest_of(class);
+            assert!(longest >= next, "classes ascend");
+            assert_eq!((class_of(next), class_of(longest)), (class, class), "from {next} to {longest}");
+            assert!((longest - next) * 8 <= next, "{next} to {longest} is wider than an eighth");
+            next = longest + 1;
+        }
+        assert_eq!(next, MICROS_MAX + 1);
+    }
+
+    #[test]
+    fn percentiles_are_those_of_what_was_added() {
+        let times = Times::default();
+        assert_eq!(times.latencies(), Latencies::default());
+        (1..=1000).for_each(|micros| times.add(Duration::from_micros(micros)));
+        let Latencies { count, mean, p50, p90, p99, p999, max } = times.latencies();
+        assert_eq!((count, mean.as_micros(), max.as_micros()), (1000, 500, 1000));
+        for (found, right) in [(p50, 500), (p90, 900), (p99, 990), (p999, 999)] {
+            let found = found.as_micros();
+            assert!((right..=right * 9 / 8).contains(&found), "{found} instead of {right}");
+        }
+        times.add(Duration::MAX);
+        assert_eq!(times.latencies().max, Duration::from_micros(MICROS_MAX));
+    }
+}
