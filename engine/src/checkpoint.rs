@@ -36,6 +36,7 @@ impl From<&CheckpointMeta> for Checkpoint {
 }
 
 /// Seals what has entered, and publishes a manifest that keeps itself by that name.
+#[tracing::instrument(name = "checkpoint", target = "halite", level = "info", skip_all, fields(name))]
 pub(crate) async fn create(core: Arc<Core>, name: String) -> Result<Checkpoint> {
     check_name(&name)?;
     // Before the work of sealing, too.

@@ -340,9 +340,12 @@ impl Db {
         verify::verify(&self.core.versions.get(), progress).await
     }
 
-    /// What the database holds and does, in numbers.
+    /// What the database holds and does, in numbers. With the feature `metrics`, a recorder hears of them too.
     pub fn stats(&self) -> Stats {
-        stats::stats(&self.core)
+        let stats = stats::stats(&self.core);
+        #[cfg(feature = "metrics")]
+        crate::meters::emit::tell(&stats);
+        stats
     }
 
     /// The segments and memtables, as a tree. Opens the segments that nobody has read from yet.

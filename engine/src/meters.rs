@@ -1,8 +1,11 @@
 //! What the engine counts and times while it runs: for [`Stats`](crate::Stats), and, with the feature `metrics`, for
-//! whatever recorder the process has installed.
+//! whatever recorder the process has [installed](emit). OBSERVING.md lists the names for readers; a test compares.
 //!
 //! Nothing here is on the way of a point read. A commit counts under the lock that it takes anyway, and looks at the clock
 //! twice if it waits; all else happens once per write of the log, seal or merge.
+
+#[cfg(feature = "metrics")]
+pub(crate) mod emit;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -31,16 +34,95 @@ pub(crate) struct Meters {
 
 /// A number that only grows.
 #[derive(Debug, Default)]
-pub(crate) struct Counter(AtomicU64);
+pub(crate) struct Counter {
+    value: AtomicU64,
+    #[cfg(feature = "metrics")]
+    emitted: emit::CounterHandle,
+}
 
 impl Counter {
     pub(crate) fn add(&self, more: u64) {
-        self.0.fetch_add(more, Ordering::Relaxed);
+        self.value.fetch_add(more, Ordering::Relaxed);
+        #[cfg(feature = "metrics")]
+        self.emitted.add(more);
     }
 
     pub(crate) fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.value.load(Ordering::Relaxed)
     }
+}
+
+/// What a recorder, and OBSERVING.md, is told of a number.
+#[cfg(any(test, feature = "metrics"))]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Meter {
+    pub(crate) name: &'static str,
+    pub(crate) unit: &'static str,
+    pub(crate) meaning: &'static str,
+}
+
+#[cfg(any(test, feature = "metrics"))]
+const fn meter(name: &'static str, unit: &'static str, meaning: &'static str) -> Meter {
+    Meter { name, unit, meaning }
+}
+
+#[cfg(any(test, feature = "metrics"))]
+impl Meters {
+    /// All counters, and what is told of them.
+    #[rustfmt::skip]
+    fn counters(&self) -> [(&Counter, Meter); 11] {
+        [
+            (&self.commits, meter("halite_commits_total", "commits", "Commits that have entered the log.")),
+            (&self.records, meter("halite_committed_records_total", "records", "Puts and deletes in them.")),
+            (&self.payload_bytes, meter("halite_committed_bytes_total", "bytes", "Keys and values in them, as they are stored.")),
+            (&self.log_writes, meter("halite_log_writes_total", "calls", "Calls that wrote to the log.")),
+            (&self.log_syncs, meter("halite_log_syncs_total", "calls", "Calls that made the log durable.")),
+            (&self.log_bytes, meter("halite_log_bytes_total", "bytes", "Bytes written to the log.")),
+            (&self.seals, meter("halite_seals_total", "segments", "Segments that were sealed.")),
+            (&self.seal_bytes, meter("halite_seal_bytes_total", "bytes", "Bytes written by seals.")),
+            (&self.merges, meter("halite_merges_total", "merges", "Merges that were published.")),
+            (&self.merge_bytes, meter("halite_merge_bytes_total", "bytes", "Bytes written by merges.")),
+            (&self.merge_records_dropped, meter("halite_merge_dropped_records_total", "records", "Records that merges left out.")),
+        ]
+    }
+}
+
+/// What is told of the commits' times.
+#[cfg(any(test, feature = "metrics"))]
+const COMMIT_SECONDS: Meter =
+    meter("halite_commit_seconds", "seconds", "How long a commit took that had to wait, from the call to its answer.");
+
+/// What a version change tells anew.
+#[cfg(any(test, feature = "metrics"))]
+#[rustfmt::skip]
+fn gauges(stats: &crate::Stats) -> [(u64, Meter); 13] {
+    [
+        (stats.segments, meter("halite_segments", "segments", "Sealed segments.")),
+        (stats.runs, meter("halite_runs", "runs", "Runs of sealed segments.")),
+        (stats.segment_bytes, meter("halite_segment_bytes", "bytes", "Bytes of the sealed segments.")),
+        (stats.live_bytes(), meter("halite_live_bytes", "bytes", "Bytes of records in them that are not known to be dead.")),
+        (stats.dead_bytes, meter("halite_dead_bytes", "bytes", "Bytes of records in them that are dead, an estimate.")),
+        (stats.memtable_bytes, meter("halite_memtable_bytes", "bytes", "Memory of the memtables.")),
+        (stats.keydir_entries, meter("halite_keydir_entries", "slots", "Slots in the keydir.")),
+        (stats.keydir_bytes, meter("halite_keydir_bytes", "bytes", "Memory of the keydir.")),
+        (stats.resident_segments, meter("halite_resident_segments", "segments", "Segments each of whose keys has a slot in the keydir.")),
+        (stats.fences_bytes, meter("halite_fences_bytes", "bytes", "Memory of fences.")),
+        (stats.cache_bytes, meter("halite_cache_bytes", "bytes", "Memory of the cache.")),
+        (stats.memory_bytes, meter("halite_memory_bytes", "bytes", "Memory of all these parts together.")),
+        (stats.memory_budget, meter("halite_memory_budget_bytes", "bytes", "The memory budget.")),
+    ]
+}
+
+/// What reads have counted, told with the gauges.
+#[cfg(any(test, feature = "metrics"))]
+#[rustfmt::skip]
+fn counted_by_reads(stats: &crate::Stats) -> [(u64, Meter); 4] {
+    [
+        (stats.cache_hits, meter("halite_cache_hits_total", "lookups", "Lookups in the cache that found what they looked for.")),
+        (stats.cache_misses, meter("halite_cache_misses_total", "lookups", "Lookups in the cache that did not.")),
+        (stats.filter_probes, meter("halite_filter_probes_total", "lookups", "Filters that reads have asked.")),
+        (stats.filter_false_positives, meter("halite_filter_false_positives_total", "lookups", "Filters that let an absent key pass.")),
+    ]
 }
 
 /// Times below 2^3 microseconds have a class each; above, each power of two has 2^3 classes: a class is at most an eighth
@@ -76,12 +158,20 @@ pub(crate) struct Times {
     classes: Box<[AtomicU64; CLASSES]>,
     micros: AtomicU64,
     longest: AtomicU64,
+    #[cfg(feature = "metrics")]
+    emitted: emit::HistogramHandle,
 }
 
 impl Default for Times {
     fn default() -> Times {
         let classes = Box::new(std::array::from_fn(|_| AtomicU64::new(0)));
-        Times { classes, micros: AtomicU64::new(0), longest: AtomicU64::new(0) }
+        Times {
+            classes,
+            micros: AtomicU64::new(0),
+            longest: AtomicU64::new(0),
+            #[cfg(feature = "metrics")]
+            emitted: emit::HistogramHandle::default(),
+        }
     }
 }
 
@@ -93,6 +183,8 @@ impl Times {
         if micros > self.longest.load(Ordering::Relaxed) {
             self.longest.fetch_max(micros, Ordering::Relaxed);
         }
+        #[cfg(feature = "metrics")]
+        self.emitted.record(took);
     }
 
     /// What has been added so far.
@@ -142,8 +234,23 @@ pub struct Latencies {
 }
 
 #[cfg(test)]
+mod spans;
+#[cfg(test)]
 mod tests {
     use super::*;
+
+    /// OBSERVING.md tells of just what there is.
+    #[test]
+    fn the_page_lists_all_numbers() {
+        let page = include_str!("../../OBSERVING.md");
+        let row = |kind: &str, of: Meter| format!("| `{}` | {kind} | {} | {} |", of.name, of.unit, of.meaning);
+        let mut rows: Vec<String> = Meters::default().counters().map(|(_, of)| row("counter", of)).to_vec();
+        rows.extend(counted_by_reads(&crate::Stats::default()).map(|(_, of)| row("counter", of)));
+        rows.push(row("histogram", COMMIT_SECONDS));
+        rows.extend(gauges(&crate::Stats::default()).map(|(_, of)| row("gauge", of)));
+        let found: Vec<&str> = page.lines().filter(|line| line.starts_with("| `halite_")).collect();
+        assert_eq!(found, rows, "OBSERVING.md should hold:\n{}\n", rows.join("\n"));
+    }
 
     #[test]
     fn classes_are_dense_and_narrow() {

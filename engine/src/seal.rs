@@ -72,6 +72,7 @@ pub(crate) async fn run(core: Arc<Core>) {
 }
 
 /// Seals one segment. After `NoSpace` it can be tried again.
+#[tracing::instrument(target = "halite", level = "debug", skip_all, fields(segment = %sealable.draft.id()))]
 async fn seal(core: &Core, sealable: &mut Sealable) -> Result<()> {
     let draft = sealable.draft.clone();
     let (segment, resident) = match &sealable.sealed {
@@ -93,6 +94,8 @@ async fn seal(core: &Core, sealable: &mut Sealable) -> Result<()> {
     tracing::debug!(segment = %segment.meta.id, records = segment.meta.records, bytes = segment.meta.len, "sealed");
     core.versions.sealed(&draft.memtable, Arc::new(Run::new(vec![segment])), resident);
     core.residency.look();
+    #[cfg(feature = "metrics")]
+    crate::meters::emit::sizes(core);
     if core.capabilities.durable_names {
         for path in sealable.fragments(core.epoch) {
             retire::delete(core, path.as_str()).await;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// Seals everything, publishes that the log is closed, and lets go of the store.
+#[tracing::instrument(target = "halite", level = "info", skip_all)]
 pub(crate) async fn close(core: Arc<Core>) -> Result<()> {
     let _closing = core.closing.lock().await;
     if core.closed.load(Ordering::Acquire) {

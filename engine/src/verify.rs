@@ -49,6 +49,7 @@ pub struct VerifyProgress {
 }
 
 /// Verifies the sealed segments of `version`, one after the other, and tells `progress` now and then how far it is.
+#[tracing::instrument(target = "halite", level = "info", skip_all)]
 pub(crate) async fn verify(version: &Version, mut progress: impl FnMut(VerifyProgress) + Send) -> Result<VerifyReport> {
     let mut report = VerifyReport::default();
     let total = version.segments().fold(VerifyProgress::default(), |total, segment| VerifyProgress {

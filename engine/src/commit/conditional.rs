@@ -2,7 +2,7 @@
 
 use super::condition::Condition;
 use super::window::Era;
-use super::{Log, applied};
+use super::{Log, applied, begin};
 use crate::batch::Write;
 use crate::{Durability, Result, Seq};
 use std::sync::Arc;
@@ -47,11 +47,12 @@ impl Log {
     where
         W: ExactSizeIterator<Item = Write<'a>> + Clone,
     {
+        let began = begin(level);
         let prepared = self.prepare(writes.clone()).await;
         self.catch_up(condition).await?;
         match prepared {
-            None => self.commit_prepared(Some(condition), writes, level).await,
-            Some(prepared) => self.commit_prepared(Some(condition), applied(writes, &prepared), level).await,
+            None => self.commit_prepared(Some(condition), writes, level, began).await,
+            Some(prepared) => self.commit_prepared(Some(condition), applied(writes, &prepared), level, began).await,
         }
     }
 

@@ -134,9 +134,10 @@ impl Log {
     where
         W: ExactSizeIterator<Item = Write<'a>> + Clone,
     {
+        let began = begin(level);
         match self.prepare(writes.clone()).await {
-            None => self.commit_prepared(None, writes, level).await,
-            Some(prepared) => self.commit_prepared(None, applied(writes, &prepared), level).await,
+            None => self.commit_prepared(None, writes, level, began).await,
+            Some(prepared) => self.commit_prepared(None, applied(writes, &prepared), level, began).await,
         }
     }
 
@@ -156,13 +157,19 @@ impl Log {
         Some(prepared)
     }
 
-    async fn commit_prepared<'a, W>(&self, mut on: Option<&mut Condition>, writes: W, level: Durability) -> Result<()>
+    /// Commits what is ready, and counts the time since it `began`, if that is known.
+    async fn commit_prepared<'a, W>(
+        &self,
+        mut on: Option<&mut Condition>,
+        writes: W,
+        level: Durability,
+        mut began: Option<Instant>,
+    ) -> Result<()>
     where
         W: ExactSizeIterator<Item = Write<'a>> + Clone,
     {
         let deletes_only = writes.clone().all(|write| write.value.is_none());
         let mut since = None;
-        let mut began = (level != Durability::Deferred).then(Instant::now);
         let entered = loop {
             let progress = self.progress.notified();
             tokio::pin!(progress);
@@ -465,6 +472,12 @@ impl std::fmt::Debug for Log {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Log").field("visible", &self.visible()).finish_non_exhaustive()
     }
+}
+
+/// When a commit of that level begins. A deferred one mostly takes less than a look at the clock: it counts from when it has
+/// to wait, if it has to.
+fn begin(level: Durability) -> Option<Instant> {
+    (level != Durability::Deferred).then(Instant::now)
 }
 
 /// `writes` with their values as they will be stored.

@@ -35,6 +35,7 @@ const WRITER_MEMORY_MIN: u64 = 256 << 10;
 /// Merges `inputs`, segments of the version's `runs` (neighbours, newest first), and publishes the result in place.
 ///
 /// The inputs are either all segments of those runs, or some of one run.
+#[tracing::instrument(target = "halite", level = "debug", skip_all, fields(segments = inputs.len(), bytes = inputs.iter().map(|input| input.meta.len).sum::<u64>()))]
 pub(super) async fn merge<'a>(
     core: &'a Core,
     version: &'a Arc<Version>,
@@ -227,6 +228,8 @@ impl Merge<'_> {
         meters.merges.add(1);
         meters.merge_bytes.add(self.written.iter().map(|meta| meta.len).sum());
         meters.merge_records_dropped.add(dropped);
+        #[cfg(feature = "metrics")]
+        crate::meters::emit::sizes(core);
         Ok(self.report)
     }
 

@@ -175,6 +175,7 @@ pub(crate) async fn maintain(core: Arc<Core>) -> Result<()> {
 }
 
 /// Seals what is in memory and merges everything into one run.
+#[tracing::instrument(target = "halite", level = "info", skip_all)]
 pub(crate) async fn compact(core: Arc<Core>, options: CompactOptions) -> Result<CompactReport> {
     // From here on it can be cancelled, also while it waits.
     let pace = Pace::new(&core, options.bytes_per_second);

@@ -157,6 +157,7 @@ struct State {
 }
 
 /// Opens the store, or a checkpoint of it, read-only.
+#[tracing::instrument(name = "open_read_only", target = "halite", level = "info", skip_all, fields(store = %setup.backend.location()))]
 pub(crate) async fn open(setup: Setup, at: Option<String>) -> Result<ReadOnly> {
     let tasks = Tasks::current()?;
     let clock = EngineClock::new(setup.clock);

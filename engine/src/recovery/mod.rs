@@ -53,6 +53,7 @@ pub(crate) struct Setup {
 const SEQ_SKIP: u64 = 1 << 32;
 
 /// Opens the database, creating it if need be.
+#[tracing::instrument(target = "halite", level = "info", skip_all, fields(store = %setup.backend.location()))]
 pub(crate) async fn open(mut setup: Setup) -> Result<Arc<Core>> {
     let tasks = Tasks::current()?;
     if setup.lock.is_none() && setup.backend.capabilities().lock {
@@ -162,6 +163,11 @@ async fn assemble(
         backend: setup.backend,
         options: setup.options,
     });
+    #[cfg(feature = "metrics")]
+    {
+        core.log.meters.announce(&core.backend.location());
+        crate::meters::emit::sizes(&core);
+    }
     let sink = Sink::new(capabilities.append);
     let committer = core.log.start(commit::run(core.clone(), sink));
     core.spawn("committer", committer);

@@ -46,6 +46,7 @@ pub(super) struct Replayed {
 }
 
 /// Replays the log that `claim` points to, unless it was closed cleanly.
+#[tracing::instrument(target = "halite", level = "info", skip_all)]
 pub(super) async fn replay(
     backend: &Arc<dyn Backend>,
     claim: &Manifest,
