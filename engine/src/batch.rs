@@ -1,7 +1,8 @@
 //! A batch: writes that commit together or not at all.
 
+use crate::format::frame::Kind;
 use crate::value::{LARGE_LEN, Large};
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, KeyRange, Result};
 use bytes::Bytes;
 
 /// The longest key, in bytes.
@@ -14,6 +15,7 @@ pub(crate) const VALUE_LEN_MAX: usize = 1 << 30;
 enum Op {
     Put { key: (usize, usize), value: Place, expires_at: Option<u64> },
     Delete { key: (usize, usize) },
+    DeleteRange { start: (usize, usize), end: (usize, usize) },
 }
 
 /// Where a value lies: in the batch's buffer, or, a large one, in memory of its own, which the log can take over.
@@ -73,6 +75,31 @@ impl WriteBatch {
         self
     }
 
+    /// Adds a delete of all keys in `range`, at the cost of one record: of those that were there before the batch, and of
+    /// those that it has put before. What is put later in the batch stays. An empty range adds nothing.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> halite::Result<()> {
+    /// let db = halite::Db::open("mem:").await?;
+    /// db.put("day/1", "old").await?;
+    /// db.write(halite::WriteBatch::new().delete_prefix("day/").put("day/2", "new")).await?;
+    /// assert!(!db.contains("day/1").await? && db.contains("day/2").await?);
+    /// # db.close().await
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn delete_range(mut self, range: impl Into<KeyRange>) -> WriteBatch {
+        self.push_delete_range(&range.into());
+        self
+    }
+
+    /// Adds a delete of all keys that begin with `prefix`. Otherwise as [`delete_range`](WriteBatch::delete_range).
+    #[must_use]
+    pub fn delete_prefix(self, prefix: impl AsRef<[u8]>) -> WriteBatch {
+        self.delete_range(KeyRange::prefix(prefix))
+    }
+
     /// Number of writes.
     pub fn len(&self) -> usize {
         self.ops.len()
@@ -87,6 +114,14 @@ impl WriteBatch {
         let key = self.push(key);
         self.key_len_max = self.key_len_max.max(key.1 - key.0);
         self.ops.push(Op::Delete { key });
+    }
+
+    pub(crate) fn push_delete_range(&mut self, range: &KeyRange) {
+        if let Some((start, end)) = range.half_open() {
+            let start = self.push(&start);
+            let end = self.push(end.as_deref().unwrap_or_default());
+            self.ops.push(Op::DeleteRange { start, end });
+        }
     }
 
     pub(crate) fn push_put(&mut self, key: &[u8], value: &[u8], expires_at: Option<u64>) {
@@ -114,14 +149,16 @@ impl WriteBatch {
 
     /// The writes, ready to be logged.
     pub(crate) fn writes(&self) -> impl ExactSizeIterator<Item = Write<'_>> + Clone {
-        self.ops.iter().map(|op| match op {
+        let part = |&(start, end): &(usize, usize)| &self.buffer[start..end];
+        self.ops.iter().map(move |op| match op {
             Op::Put { key, value: Place::Buffer(start, end), expires_at } => {
-                Write::new(&self.buffer[key.0..key.1], Some(&self.buffer[*start..*end]), *expires_at)
+                Write::new(part(key), Some(&self.buffer[*start..*end]), *expires_at)
             }
             Op::Put { key, value: Place::Own(value), expires_at } => {
-                Write::sharing(&self.buffer[key.0..key.1], Some(value), *expires_at)
+                Write::sharing(part(key), Some(value), *expires_at)
             }
-            Op::Delete { key } => Write::new(&self.buffer[key.0..key.1], None, None),
+            Op::Delete { key } => Write::new(part(key), None, None),
+            Op::DeleteRange { start, end } => Write::delete_range(part(start), part(end)),
         })
     }
 
@@ -146,11 +183,12 @@ impl From<Bytes> for Place {
     }
 }
 
-/// A single write: a put, or a delete where there is no value.
+/// A single write: what the record of it will hold.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Write<'a> {
+    pub(crate) kind: Kind,
     pub(crate) key: &'a [u8],
-    pub(crate) value: Option<&'a [u8]>,
+    pub(crate) value: &'a [u8],
     pub(crate) expires_at: Option<u64>,
     /// The memory that `value` lies in, where that can be kept instead of a copy.
     pub(crate) shared: Option<&'a Bytes>,
@@ -163,12 +201,29 @@ pub(crate) struct Write<'a> {
 impl<'a> Write<'a> {
     /// A put, or a delete where there is no value.
     pub(crate) fn new(key: &'a [u8], value: Option<&'a [u8]>, expires_at: Option<u64>) -> Write<'a> {
-        Write { key, value, expires_at, shared: None, compressed: false, large: None }
+        let kind = if value.is_some() { Kind::Put } else { Kind::Tombstone };
+        let expires_at = expires_at.filter(|_| value.is_some());
+        Write::of(kind, key, value.unwrap_or_default(), expires_at)
     }
 
     /// The same, where the value's memory can be kept.
     pub(crate) fn sharing(key: &'a [u8], value: Option<&'a Bytes>, expires_at: Option<u64>) -> Write<'a> {
         Write { shared: value, ..Write::new(key, value.map(|value| &value[..]), expires_at) }
+    }
+
+    fn of(kind: Kind, key: &'a [u8], value: &'a [u8], expires_at: Option<u64>) -> Write<'a> {
+        Write { kind, key, value, expires_at, shared: None, compressed: false, large: None }
+    }
+
+    /// A delete of the keys from `start` on, up to but without `end`, or of all from there on if that is empty. The two
+    /// are what [`KeyRange::half_open`] gives.
+    pub(crate) fn delete_range(start: &'a [u8], end: &'a [u8]) -> Write<'a> {
+        Write::of(Kind::RangeTombstone, start, end, None)
+    }
+
+    /// The same with the expiry that `expiry` makes of its own, if it is a put.
+    pub(crate) fn expiring(self, expiry: impl FnOnce(Option<u64>) -> Option<u64>) -> Write<'a> {
+        if self.kind == Kind::Put { Write { expires_at: expiry(self.expires_at), ..self } } else { self }
     }
 }
 

@@ -132,9 +132,47 @@ impl Db {
         self.write_one(Write::new(key.as_ref(), None, None), options.durability).await
     }
 
+    /// Deletes all keys in `range`, at the cost of one record, however many there are; no error where there is none. What
+    /// is put in the range later is there.
+    ///
+    /// What was deleted takes room until it is merged, which the background sees to, or [`compact`](Db::compact).
+    /// Otherwise as [`put`](Db::put).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> halite::Result<()> {
+    /// let db = halite::Db::open("mem:").await?;
+    /// db.write(halite::WriteBatch::new().put("2024-05-01", "…").put("2024-06-01", "…").put("2025-01-01", "…")).await?;
+    /// db.delete_range(.."2024-06").await?;
+    /// db.delete_prefix("2025-").await?;
+    /// assert!(!db.contains("2024-05-01").await? && db.contains("2024-06-01").await?);
+    /// db.clear().await?;
+    /// assert!(!db.contains("2024-06-01").await?);
+    /// # db.close().await
+    /// # }
+    /// ```
+    pub async fn delete_range(&self, range: impl Into<KeyRange>) -> Result<()> {
+        self.write(WriteBatch::new().delete_range(range)).await
+    }
+
+    /// Deletes all keys in `range` as `options` say. Otherwise as [`delete_range`](Db::delete_range).
+    pub async fn delete_range_with(&self, range: impl Into<KeyRange>, options: WriteOptions) -> Result<()> {
+        self.write_with(WriteBatch::new().delete_range(range), options).await
+    }
+
+    /// Deletes all keys that begin with `prefix`. Otherwise as [`delete_range`](Db::delete_range).
+    pub async fn delete_prefix(&self, prefix: impl AsRef<[u8]>) -> Result<()> {
+        self.delete_range(KeyRange::prefix(prefix)).await
+    }
+
+    /// Deletes all keys. Otherwise as [`delete_range`](Db::delete_range).
+    pub async fn clear(&self) -> Result<()> {
+        self.delete_range(..).await
+    }
+
     async fn write_one(&self, write: Write<'_>, level: Durability) -> Result<()> {
         self.core.check_open()?;
-        check_lens(write.key.len(), write.value.map_or(0, <[u8]>::len))?;
+        check_lens(write.key.len(), write.value.len())?;
         self.core.log.commit(std::iter::once(write), level).await
     }
 
@@ -152,10 +190,7 @@ impl Db {
             return self.core.log.check();
         }
         let expires_at = self.expiry(options.ttl);
-        let writes = batch.writes().map(|write| {
-            let expires_at = Db::expiry_in_batch(write.expires_at, expires_at);
-            Write { expires_at, ..write }
-        });
+        let writes = batch.writes().map(|write| write.expiring(|own| Db::expiry_in_batch(own, expires_at)));
         self.core.log.commit(writes, options.durability).await
     }
 

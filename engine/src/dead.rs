@@ -12,6 +12,7 @@
 //! anew with nothing dead, so no mistake is repeated.
 
 use crate::core::Core;
+use crate::cover::Cover;
 use crate::format::block::Facts;
 use crate::format::frame::Kind;
 use crate::format::manifest::Manifest;
@@ -200,6 +201,31 @@ fn newest(version: &Version, slots: impl Iterator<Item = Slot>, before: Seq) -> 
         .filter_map(|slot| version.segment(slot.kid).map(|segment| (segment, slot.len)))
         .filter(|(segment, _)| segment.meta.max_seq < before)
         .max_by_key(|(segment, _)| segment.meta.max_seq)
+}
+
+/// Counts what `newer`, range tombstones newer than all of the version's runs, cover in these, as far as the index blocks
+/// tell. What older ones cover too is counted again, which does no harm: there is no more than all.
+pub(crate) async fn covered(version: &Version, newer: &Cover) {
+    if newer.is_empty() {
+        return;
+    }
+    let cover = version.cover.with(newer);
+    let mut turn = Turn::default();
+    for segment in version.segments() {
+        let meta = &segment.meta;
+        if cover.covers_all_of(meta) {
+            segment.add_dead(meta.live_bytes);
+            continue;
+        }
+        for stretch in newer.between(&meta.min_key, &meta.max_key) {
+            match segment.share(&stretch.start, stretch.end.as_deref()).await {
+                Ok(share) => segment.add_dead((meta.live_bytes as f64 * share) as u64),
+                // Whoever reads it hears of it; an estimate can do without.
+                Err(error) => tracing::warn!(%error, segment = %meta.id, "what was deleted could not be counted"),
+            }
+            turn.take(0).await;
+        }
+    }
 }
 
 /// Brings the manifest's estimates up to date.

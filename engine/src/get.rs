@@ -36,6 +36,17 @@ impl<V> Newest<V> {
 }
 
 impl Newest<Value> {
+    /// What a range tombstone leaves of a key.
+    fn deleted(seq: Seq) -> Newest<Value> {
+        Newest { kind: Kind::Tombstone, seq, expires_at: None, value: Value::empty() }
+    }
+
+    /// Deleted by the range tombstone `seq`, if that is newer.
+    #[inline]
+    pub(crate) fn unless_covered(self, seq: Seq) -> Newest<Value> {
+        if seq > self.seq { Newest::deleted(seq) } else { self }
+    }
+
     /// With the value as it was written. Errors as [`Value::read`].
     #[inline]
     pub(crate) async fn read(self) -> Result<Newest> {
@@ -121,6 +132,14 @@ async fn stored_at(core: &Core, view: &View, key: &[u8]) -> Result<Option<Newest
 
 #[inline]
 fn look(core: &Core, version: &Version, at: Seq, hash: u64, key: &[u8]) -> Result<Look> {
+    Ok(match look_for_record(core, version, at, hash, key)? {
+        Look::Found(newest) => Look::Found(newest.unless_covered(version.cover.over(key))),
+        other => other,
+    })
+}
+
+#[inline]
+fn look_for_record(core: &Core, version: &Version, at: Seq, hash: u64, key: &[u8]) -> Result<Look> {
     if let Some(newest) = look_in_memory(version, at, hash, key) {
         return Ok(Look::Found(newest));
     }
@@ -153,11 +172,18 @@ fn look(core: &Core, version: &Version, at: Seq, hash: u64, key: &[u8]) -> Resul
 
 #[inline]
 pub(crate) fn look_in_memory(version: &Version, at: Seq, hash: u64, key: &[u8]) -> Option<Newest<Value>> {
-    version.memtables.iter().find_map(|memtable| memtable.get(hash, key, at)).map(|found| Newest {
-        kind: found.kind,
-        seq: found.seq,
-        expires_at: found.expires_at,
-        value: found.value,
+    version.memtables.iter().find_map(|memtable| {
+        let found = memtable.get(hash, key, at);
+        let newest = found.map(|found| Newest {
+            kind: found.kind,
+            seq: found.seq,
+            expires_at: found.expires_at,
+            value: found.value,
+        });
+        match memtable.covered(key, at) {
+            0 => newest,
+            seq => Some(newest.map_or_else(|| Newest::deleted(seq), |newest| newest.unless_covered(seq))),
+        }
     })
 }
 
@@ -268,6 +294,11 @@ fn next_candidate<'a>(core: &Core, version: &'a Version, hash: u64, below: (Seq,
 
 /// The same, reading what is not mapped.
 async fn read(core: &Core, version: &Version, at: Seq, hash: u64, key: &[u8]) -> Result<Option<Newest<Value>>> {
+    let newest = read_record(core, version, at, hash, key).await?;
+    Ok(newest.map(|newest| newest.unless_covered(version.cover.over(key))))
+}
+
+async fn read_record(core: &Core, version: &Version, at: Seq, hash: u64, key: &[u8]) -> Result<Option<Newest<Value>>> {
     if let Some(newest) = look_in_memory(version, at, hash, key) {
         return Ok(Some(newest));
     }

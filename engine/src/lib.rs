@@ -32,6 +32,7 @@ mod clock;
 mod commit;
 mod compaction;
 mod core;
+mod cover;
 mod cursor;
 mod db;
 mod dead;

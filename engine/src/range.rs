@@ -1,7 +1,9 @@
 //! Ranges of keys, as a user may write them: `"a".."m"`, `b"k".to_vec()..`, `..`, or a prefix; and the two ways to go
 //! over one.
 
-use bytes::Bytes;
+use crate::batch::KEY_LEN_MAX;
+use crate::cover::Interval;
+use bytes::{BufMut, Bytes, BytesMut};
 use std::cmp::Ordering;
 use std::ops::{Bound, Range, RangeFrom, RangeFull, RangeInclusive, RangeTo, RangeToInclusive};
 
@@ -30,6 +32,23 @@ impl KeyRange {
         KeyRange { start: Bound::Included(Bytes::copy_from_slice(prefix)), end }
     }
 
+    /// From the first key of the range up to but without the one behind its last, or to the end of all keys (`None`);
+    /// nothing where the range is empty. Both are as long as a key may be, and one byte more at most: what a user has
+    /// written may be longer, but no key is.
+    pub(crate) fn half_open(&self) -> Option<(Bytes, Option<Bytes>)> {
+        let start = match &self.start {
+            Bound::Included(start) => at_or_behind(start),
+            Bound::Excluded(start) => behind(start),
+            Bound::Unbounded => Bytes::new(),
+        };
+        let end = match &self.end {
+            Bound::Included(end) => Some(behind(end)),
+            Bound::Excluded(end) => Some(at_or_behind(end)),
+            Bound::Unbounded => None,
+        };
+        end.as_ref().is_none_or(|end| start < *end).then_some((start, end))
+    }
+
     /// Whether `key` lies in the range.
     pub fn contains(&self, key: &[u8]) -> bool {
         !self.is_below(key) && !self.is_above(key)
@@ -56,10 +75,25 @@ impl KeyRange {
     }
 }
 
+/// The first key that is not below `key`; for a key of any length one that is near enough.
+fn at_or_behind(key: &Bytes) -> Bytes {
+    if key.len() <= KEY_LEN_MAX { key.clone() } else { behind(key) }
+}
+
+/// What comes next after `key`. Of one longer than any key may be what comes after its first bytes: no key lies between.
+pub(crate) fn behind(key: &[u8]) -> Bytes {
+    let first = &key[..key.len().min(KEY_LEN_MAX)];
+    let mut next = BytesMut::with_capacity(first.len() + 1);
+    next.put_slice(first);
+    next.put_u8(0);
+    next.freeze()
+}
+
 /// Which way keys are gone over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Direction {
     /// In byte order.
+    #[default]
     Forward,
     /// Against it.
     Backward,
@@ -115,6 +149,17 @@ impl Course {
             Direction::Forward => self.range.is_above(key),
             Direction::Backward => self.range.is_below(key),
         }
+    }
+
+    /// What is left of it behind the keys of `passed`.
+    pub(crate) fn behind(&self, passed: &Interval) -> Course {
+        let mut range = self.range.clone();
+        match (self.direction, &passed.start, &passed.end) {
+            (Direction::Forward, _, Some(end)) => range.start = Bound::Included(end.clone()),
+            (Direction::Backward, Some(start), _) => range.end = Bound::Excluded(start.clone()),
+            _ => range = KeyRange { start: Bound::Unbounded, end: Bound::Excluded(Bytes::new()) },
+        }
+        Course { range, direction: self.direction }
     }
 
     /// The number that comes after `index`, of `count` things numbered in byte order of their keys.

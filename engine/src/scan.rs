@@ -9,6 +9,7 @@
 //! 2. After an error the stream ends: what comes before an error is right, and nothing comes after it.
 //! 3. A poll does not compute longer than about a millisecond: it lets other tasks have their turn.
 
+use crate::cover::{Cover, Hidden};
 use crate::cursor::{Merge, Move, Need, Source, twice};
 use crate::format::block::Facts;
 use crate::format::frame::Kind;
@@ -29,6 +30,8 @@ use std::task::{Context, Poll};
 const RECORDS_PER_TURN: usize = 1000;
 /// Bytes of a value that count as much as another record.
 const BYTES_PER_RECORD: usize = 4 << 10;
+/// Hidden records that are passed one by one before a search for the first that is not. A search costs as much as some.
+const PATIENCE: usize = 16;
 /// Keys that have no memory to share are copied into pieces of this length.
 const KEYS_PIECE_LEN: usize = 4 << 10;
 
@@ -64,6 +67,11 @@ pub struct Scan {
     load: Option<BoxFuture<'static, Result<Loaded>>>,
     /// The last key that was decided on, where more than one source may hold it.
     last: Option<(Vec<u8>, Seq)>,
+    /// What a transaction hides besides what range tombstones do.
+    own: Vec<Arc<Cover>>,
+    hidden: Hidden,
+    /// Hidden records that were passed one after the other.
+    passed: usize,
     keys: BytesMut,
 }
 
@@ -107,6 +115,9 @@ impl Scan {
             budget: RECORDS_PER_TURN,
             load: None,
             last: None,
+            own: Vec::new(),
+            hidden: Hidden::default(),
+            passed: 0,
             keys: BytesMut::new(),
         }
     }
@@ -134,6 +145,11 @@ impl Scan {
             self.direction = Direction::Backward;
         }
         self
+    }
+
+    /// Hides what `own`, newest first, cover: they are newer than all that the view shows.
+    pub(crate) fn hiding(self, own: Vec<Arc<Cover>>) -> Scan {
+        Scan { own, ..self }
     }
 
     /// Which way it goes.
@@ -208,6 +224,9 @@ impl Scan {
         let memtables = version.memtables.iter().filter_map(|memtable| Source::memory(memtable, self.at, &course));
         let runs = version.runs.iter().filter_map(|run| Source::run(run, &course, self.keys_only));
         let merge = Merge::new(memtables.chain(runs).collect(), self.direction);
+        let mut covers = std::mem::take(&mut self.own);
+        covers.extend(version.covers(self.at));
+        self.hidden = Hidden::new(covers, self.direction);
         self.state = State::Running(merge);
     }
 
@@ -222,6 +241,11 @@ impl Scan {
         if facts.seq > self.at {
             return Ok(None);
         }
+        if self.hidden.over(source.key()) > facts.seq {
+            self.pass_hidden();
+            return Ok(None);
+        }
+        self.passed = 0;
         if !merge.is_single() && is_older(source, &facts, &mut self.last)? {
             return Ok(None);
         }
@@ -246,6 +270,18 @@ impl Scan {
         };
         self.left -= 1;
         Ok(Some(Entry { key, value, seq: facts.seq, expires_at: facts.expires_at }))
+    }
+
+    /// Goes on behind a hidden record: from record to record at first, as most stretches are short; then by a leap.
+    fn pass_hidden(&mut self) {
+        let State::Running(merge) = &mut self.state else { return };
+        self.passed += 1;
+        if self.passed >= PATIENCE
+            && let Some(here) = self.hidden.here()
+        {
+            merge.leap(here);
+            self.passed = 0;
+        }
     }
 
     fn take_loaded(&mut self, loaded: Loaded) -> Result<Option<Entry>> {

@@ -8,13 +8,15 @@
 //! 1. Readers see each record throughout: in the memtable until the moment its segment takes over.
 //! 2. Fragments are deleted only after a manifest that no longer needs them is durable.
 
-use crate::commit::{Draft, Sealable, Source};
+use crate::commit::{Draft, Sealable, Sealed, Source};
 use crate::core::{Core, Epoch};
+use crate::cover::{self, Cover, Hidden};
 use crate::format::frame::{NewRecord, Record};
 use crate::format::header::{Header, Layout};
 use crate::format::manifest::{Manifest, RunMeta, SegmentMeta};
 use crate::format::names::SegmentId;
 use crate::memtable::{Item, Memtable};
+use crate::range::Direction;
 use crate::segment::{DenseEntry, Segment, SortedWriter, Tail, TailBuilder, filters};
 use crate::turn::Turn;
 use crate::value::LARGE_LEN;
@@ -75,101 +77,113 @@ pub(crate) async fn run(core: Arc<Core>) {
 #[tracing::instrument(target = "halite", level = "debug", skip_all, fields(segment = %sealable.draft.id()))]
 async fn seal(core: &Core, sealable: &mut Sealable) -> Result<()> {
     let draft = sealable.draft.clone();
-    let (segment, resident) = match &sealable.sealed {
+    let cover = draft.memtable.cover();
+    let sealed = match &sealable.sealed {
         Some(sealed) => sealed.clone(),
         None => {
-            let meta = write(core, sealable).await?;
-            let written = match &sealable.source {
-                Source::File { end, .. } => meta.len - end,
-                Source::Fragments(_) => meta.len,
+            let sealed = match write(core, sealable, &cover).await? {
+                Some(meta) => Some(settle(core, sealable, &meta).await?),
+                None => None,
             };
-            core.log.meters.seals.add(1);
-            core.log.meters.seal_bytes.add(written);
-            let segment = core.open_segment(&meta).await?;
-            let resident = dead::settle(core, &segment).await?;
-            sealable.sealed.insert((segment, resident)).clone()
+            dead::covered(&core.versions.get(), &cover).await;
+            sealable.sealed.insert(sealed).clone()
         }
     };
-    publish(core, sealable, &segment).await?;
-    tracing::debug!(segment = %segment.meta.id, records = segment.meta.records, bytes = segment.meta.len, "sealed");
-    core.versions.sealed(&draft.memtable, Arc::new(Run::new(vec![segment])), resident);
+    let (segment, resident) = sealed.unzip();
+    publish(core, sealable, segment.as_ref(), &cover).await?;
+    let is_empty = segment.is_none();
+    match &segment {
+        Some(segment) => {
+            let meta = &segment.meta;
+            tracing::debug!(segment = %meta.id, records = meta.records, bytes = meta.len, "sealed");
+        }
+        None => tracing::debug!(segment = %draft.id(), "nothing was left to be sealed"),
+    }
+    let run = segment.map(|segment| Arc::new(Run::new(vec![segment])));
+    core.versions.sealed(&draft.memtable, run, resident.flatten(), &cover);
     core.residency.look();
     #[cfg(feature = "metrics")]
     crate::meters::emit::sizes(core);
     if core.capabilities.durable_names {
-        for path in sealable.fragments(core.epoch) {
+        for path in sealable.done_with(core.epoch, is_empty) {
             retire::delete(core, path.as_str()).await;
         }
     }
     Ok(())
 }
 
-/// Writes the sealed form of a full segment.
-async fn write(core: &Core, sealable: &mut Sealable) -> Result<SegmentMeta> {
+/// Opens the segment that was just written, and brings its slots into the keydir.
+async fn settle(core: &Core, sealable: &Sealable, meta: &SegmentMeta) -> Result<Sealed> {
+    let written = match &sealable.source {
+        Source::File { end, .. } => meta.len - end,
+        Source::Fragments(_) => meta.len,
+    };
+    core.log.meters.seals.add(1);
+    core.log.meters.seal_bytes.add(written);
+    let segment = core.open_segment(meta).await?;
+    let resident = dead::settle(core, &segment).await?;
+    Ok((segment, resident))
+}
+
+/// Writes the sealed form of a full segment; `None` where its own range tombstones, which are `cover`, cover all of it.
+async fn write(core: &Core, sealable: &mut Sealable, cover: &Cover) -> Result<Option<SegmentMeta>> {
     let draft = sealable.draft.clone();
     let passing = filters::share_of_one(core.versions.load().runs.len() + 1);
     match &mut sealable.source {
-        Source::File { appender, end } => seal_in_place(&draft, appender, *end, passing).await,
+        Source::File { appender, end } => seal_in_place(&draft, cover, appender, *end, passing).await,
         Source::Fragments(_) => {
             let id = core.epoch.segment(core.numbers.next());
             let (salt, now) = (core.random.next(), core.clock.now());
-            write_sorted(&*core.backend, &core.epoch, &draft.memtable, id, salt, now).await
+            write_sorted(&*core.backend, &core.epoch, &draft.memtable, cover, id, salt, now).await
         }
     }
 }
 
-/// Publishes the sealed segment as the newest run, and the log as beginning behind it.
-async fn publish(core: &Core, sealable: &Sealable, segment: &Arc<Segment>) -> Result<()> {
-    let meta = &segment.meta;
-    let fragments = sealable.fragments(core.epoch);
+/// Publishes the sealed segment as the newest run, what its range tombstones cover, and the log as beginning behind it.
+async fn publish(core: &Core, sealable: &Sealable, segment: Option<&Arc<Segment>>, cover: &Cover) -> Result<()> {
+    let done_with = sealable.done_with(core.epoch, segment.is_none());
+    let last_seq = sealable.draft.memtable.max_seq();
     let edit = |manifest: &mut Manifest| {
-        manifest.runs.insert(0, RunMeta { segments: vec![meta.clone()] });
-        dead::note(manifest, core.versions.load().segments().chain([segment]));
-        manifest.log.first_segment = sealable.successor;
-        manifest.log.last_sealed_seq = meta.max_seq;
-        if meta.sorted {
-            manifest.history_from = meta.max_seq + 1;
+        if let Some(segment) = segment {
+            manifest.runs.insert(0, RunMeta { segments: vec![segment.meta.clone()] });
         }
-        manifest.log.next_seq = manifest.log.next_seq.max(meta.max_seq + 1);
+        cover::note(manifest, cover);
+        dead::note(manifest, core.versions.load().segments().chain(segment));
+        manifest.log.first_segment = sealable.successor;
+        manifest.log.last_sealed_seq = last_seq;
+        manifest.log.next_seq = manifest.log.next_seq.max(last_seq + 1);
+        // A log that was not kept as it is, or not at all, is no history any more.
+        if segment.is_none_or(|segment| segment.meta.sorted) {
+            manifest.history_from = last_seq + 1;
+        }
         if let Source::Fragments(numbers) = &sealable.source {
             manifest.log.first_fragment = numbers.end;
         }
-        fragments.iter().for_each(|path| manifest.retire_log(path.to_string()));
+        done_with.iter().for_each(|path| manifest.retire_log(path.to_string()));
     };
     core.publish(edit).await.map(|_| ())
 }
 
-/// Appends index, filter and footer to the segment's own file, and ends it.
+/// Appends index, filter and footer to the segment's own file, and ends it. Where `cover`, what its own range tombstones
+/// cover, leaves nothing for an index it only ends the file.
 async fn seal_in_place(
     draft: &Draft,
+    cover: &Cover,
     appender: &mut Option<Box<dyn Appender>>,
     end: u64,
     passing: f64,
-) -> Result<SegmentMeta> {
-    let memtable = &draft.memtable;
-    let ordered = memtable.ordered(true).await;
-    let mut tail = TailBuilder::new(&draft.header).let_pass(passing);
-    let mut newest = vec![false; memtable.len()];
-    let mut turn = Turn::default();
-    for (entry, Item { record, offset, .. }, is_newest) in memtable.in_order(&ordered) {
-        let Record { seq, kind, expires_at, len, .. } = record;
-        let dense = DenseEntry { offset, len: len as u32, seq, kind, expires_at };
-        if is_newest {
-            newest[entry as usize] = true;
-            tail.push(record.key, &dense);
-        } else {
-            tail.superseded(&dense);
-        }
-        turn.take(0).await;
-    }
-    for entry in (0..memtable.len()).filter(|&entry| newest[entry]) {
-        let item = memtable.at(entry as u32);
-        tail.hint(item.hash, item.offset, item.record.len as u32);
-        turn.take(0).await;
-    }
-    let Tail { parts, meta } = tail.finish(end).await;
+) -> Result<Option<SegmentMeta>> {
+    let tail = build_tail(draft, cover, end, passing).await;
     let Some(mut file) = appender.take() else {
         return Err(Error::new(ErrorKind::Poisoned, "a seal that has failed cannot be tried again"));
+    };
+    // Once it is written to, the file's end is unknown if anything fails, for want of space too: no seal can be tried
+    // again.
+    let torn =
+        |error: backends::Error| Error::caused_by(ErrorKind::Io, "a segment's seal failed half-way", error.into());
+    let Some(Tail { parts, meta }) = tail else {
+        file.finish().await.map_err(torn)?;
+        return Ok(None);
     };
     let len: u64 = parts.iter().map(|part| part.len() as u64).sum();
     if let Err(error) = file.reserve(end + len).await {
@@ -177,35 +191,81 @@ async fn seal_in_place(
         *appender = Some(file);
         return Err(error.into());
     }
-    // From here on the file's end is unknown if anything fails, for want of space too: no seal can be tried again.
-    let torn =
-        |error: backends::Error| Error::caused_by(ErrorKind::Io, "a segment's seal failed half-way", error.into());
     file.append(parts, false).await.map_err(torn)?;
     file.finish().await.map_err(torn)?;
-    Ok(meta)
+    Ok(Some(meta))
 }
 
-/// Writes the newest record of each key of `memtable` into a segment of its own, in key order.
+/// What is to stand behind a log that ends at `end`; `None` where no key is left.
+async fn build_tail(draft: &Draft, cover: &Cover, end: u64, passing: f64) -> Option<Tail> {
+    let memtable = &draft.memtable;
+    let ordered = memtable.ordered(true).await;
+    let mut tail = TailBuilder::new(&draft.header).let_pass(passing);
+    let mut hidden = Hidden::new(vec![Arc::new(cover.clone())], Direction::Forward);
+    let mut newest = vec![false; memtable.len()];
+    let mut keys = 0;
+    let mut turn = Turn::default();
+    for (entry, item, is_newest) in memtable.in_order(&ordered) {
+        if is_newest && hidden.over(item.record.key) < item.record.seq {
+            newest[entry as usize] = true;
+            keys += 1;
+            tail.push(item.record.key, &dense(&item));
+        } else {
+            tail.unindexed(&dense(&item));
+        }
+        turn.take(0).await;
+    }
+    if keys == 0 {
+        return None;
+    }
+    for (entry, is_newest) in (0..).zip(newest) {
+        if is_newest {
+            let item = memtable.at(entry);
+            tail.hint(item.hash, item.offset, item.record.len as u32);
+        } else if memtable.is_range(entry) {
+            tail.unindexed(&dense(&memtable.at(entry)));
+        }
+        turn.take(0).await;
+    }
+    Some(tail.finish(end).await)
+}
+
+fn dense(item: &Item<'_>) -> DenseEntry {
+    let Record { seq, kind, expires_at, len, .. } = item.record;
+    DenseEntry { offset: item.offset, len: len as u32, seq, kind, expires_at }
+}
+
+/// Writes the newest record of each key of `memtable` into a segment of its own, in key order, without those that its own
+/// range tombstones, which are `cover`, delete; `None` where none is left.
 pub(crate) async fn write_sorted(
     backend: &dyn Backend,
     epoch: &Epoch,
     memtable: &Memtable,
+    cover: &Cover,
     id: SegmentId,
     salt: u64,
     now: u64,
-) -> Result<SegmentMeta> {
+) -> Result<Option<SegmentMeta>> {
     let header = sorted_header(epoch, id, salt, memtable.base_seq(), now);
     let ordered = memtable.ordered(true).await;
-    let mut writer = SortedWriter::new(backend, &header).await?;
+    let mut hidden = Hidden::new(vec![Arc::new(cover.clone())], Direction::Forward);
+    let mut writer = None;
     let mut turn = Turn::default();
     for (entry, Item { record, .. }, is_newest) in memtable.in_order(&ordered) {
-        if is_newest {
+        if is_newest && hidden.over(record.key) < record.seq {
+            let writer = match &mut writer {
+                Some(writer) => writer,
+                None => writer.insert(SortedWriter::new(backend, &header).await?.swept(memtable.max_seq())),
+            };
             let large = (record.value.len() >= LARGE_LEN).then(|| memtable.share(entry, record.value));
             writer.push(rewritten(&record), large.as_ref()).await?;
         }
         turn.take(record.len).await;
     }
-    writer.finish().await
+    match writer {
+        Some(writer) => writer.finish().await.map(Some),
+        None => Ok(None),
+    }
 }
 
 /// `record` as a segment in key order holds it: batches mean nothing there.

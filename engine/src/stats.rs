@@ -41,6 +41,11 @@ pub struct Stats {
     pub records: u64,
     /// Tombstones in sealed segments.
     pub tombstones: u64,
+    /// Stretches of keys that range deletes have left and that something sealed may still lie under; they go when all that
+    /// is merged.
+    pub range_tombstones: u64,
+    /// Their memory, in bytes.
+    pub range_tombstone_bytes: u64,
     /// Bytes of the sealed segments, index and all.
     pub segment_bytes: u64,
     /// Bytes of the records in sealed segments.
@@ -171,7 +176,11 @@ pub(crate) fn stats(core: &Core) -> Stats {
         cache_misses: files.cache.misses(),
         filter_probes: files.filters.probes(),
         filter_false_positives: files.filters.false_positives(),
-        memory_bytes: of_version.memtable_bytes + keydir_bytes + fences_bytes + cache_bytes,
+        memory_bytes: of_version.memtable_bytes
+            + of_version.range_tombstone_bytes
+            + keydir_bytes
+            + fences_bytes
+            + cache_bytes,
         memory_budget: core.budget.total,
         merging: core.compactor.progress.lock().as_ref().map(|progress| progress.tell()),
         transactions: core.log.inspect(|queue| queue.window().open_count()).saturating_sub(core.log.followers()) as u64,
@@ -201,6 +210,8 @@ pub(crate) fn of_version(version: &Version) -> Stats {
         runs: version.runs.len() as u64,
         records: metas().map(|meta| meta.records).sum(),
         tombstones: metas().map(|meta| meta.tombstones).sum(),
+        range_tombstones: version.cover.len() as u64,
+        range_tombstone_bytes: version.cover.bytes() as u64,
         segment_bytes: metas().map(|meta| meta.len).sum(),
         record_bytes: metas().map(|meta| meta.record_bytes).sum(),
         dead_bytes: version.segments().map(|segment| dead_bytes(&segment.meta, segment.dead_bytes())).sum(),

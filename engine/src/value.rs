@@ -9,6 +9,7 @@
 
 use crate::batch::Write;
 use crate::format::compressed::{Codec, Compressing, PART_LEN, Parts, Trouble};
+use crate::format::frame::Kind;
 use crate::turn::{self, Turn};
 use crate::{Error, ErrorKind, Result};
 use bytes::Bytes;
@@ -157,9 +158,9 @@ impl Prepared {
     pub(crate) fn apply<'a>(&'a self, write: Write<'a>) -> Write<'a> {
         match self {
             Prepared::AsIs => write,
-            Prepared::Compressed(value) => Write { value: Some(value), compressed: true, ..write },
+            Prepared::Compressed(value) => Write { value, compressed: true, ..write },
             Prepared::Large { large, compressed } => {
-                Write { value: Some(&large.bytes), compressed: *compressed, large: Some(large), ..write }
+                Write { value: &large.bytes, compressed: *compressed, large: Some(large), ..write }
             }
         }
     }
@@ -167,12 +168,16 @@ impl Prepared {
 
 /// Whether `write` can be logged as it is.
 pub(crate) fn is_ready(codec: Option<Codec>, write: &Write<'_>) -> bool {
-    write.value.is_none_or(|value| value.len() < LARGE_LEN && (codec.is_none() || value.len() < LEN_MIN))
+    let len = write.value.len();
+    write.kind != Kind::Put || (len < LARGE_LEN && (codec.is_none() || len < LEN_MIN))
 }
 
 /// Makes the value of `write` ready to be logged.
 pub(crate) async fn prepare(codec: Option<Codec>, write: &Write<'_>, turn: &mut Turn) -> Prepared {
-    let Some(value) = write.value else { return Prepared::AsIs };
+    if write.kind != Kind::Put {
+        return Prepared::AsIs;
+    }
+    let value = write.value;
     let compressed = match codec {
         Some(codec) => compress(codec, value, turn).await,
         None => None,

@@ -7,6 +7,7 @@
 //! to oldest, memtables first, is the answer.
 
 use crate::Seq;
+use crate::cover::Cover;
 use crate::memtable::Memtable;
 use crate::range::Course;
 use crate::residency::Resident;
@@ -103,6 +104,8 @@ pub(crate) struct Version {
     pub(crate) memtables: Vec<Arc<Memtable>>,
     /// Sealed segments, newest first.
     pub(crate) runs: Vec<Arc<Run>>,
+    /// What range tombstones that are sealed may hide in the runs.
+    pub(crate) cover: Arc<Cover>,
     /// What has slots in the keydir: a read ignores those of all others.
     residents: Vec<Arc<Resident>>,
     /// The resident segments by their numbers there, which are small.
@@ -133,8 +136,14 @@ impl Version {
             let before = of_segment.insert(resident.segment.serial(), resident);
             assert!(before.is_none(), "a segment is resident once");
         }
-        let mut version =
-            Version { memtables, runs: Vec::new(), residents: Vec::new(), by_kid: Vec::new(), paged: Vec::new() };
+        let mut version = Version {
+            memtables,
+            runs: Vec::new(),
+            cover: Arc::default(),
+            residents: Vec::new(),
+            by_kid: Vec::new(),
+            paged: Vec::new(),
+        };
         for run in &runs {
             let mut paged = Vec::new();
             for segment in &run.segments {
@@ -151,6 +160,11 @@ impl Version {
         version
     }
 
+    /// The same with what range tombstones hide in the runs.
+    pub(crate) fn covered_by(self, cover: Arc<Cover>) -> Version {
+        Version { cover, ..self }
+    }
+
     fn add_resident(&mut self, resident: &Arc<Resident>) {
         let kid = resident.kid as usize;
         if self.by_kid.len() <= kid {
@@ -165,6 +179,16 @@ impl Version {
     #[inline]
     pub(crate) fn segment(&self, kid: u32) -> Option<&Arc<Segment>> {
         self.by_kid.get(kid as usize)?.as_ref()
+    }
+
+    /// All that range tombstones at or below `at` cover, newest first.
+    pub(crate) fn covers(&self, at: Seq) -> Vec<Arc<Cover>> {
+        let mut covers = Vec::new();
+        self.memtables.iter().for_each(|memtable| memtable.covers(at, &mut covers));
+        if !self.cover.is_empty() {
+            covers.push(self.cover.clone());
+        }
+        covers
     }
 
     /// What is resident.

@@ -4,6 +4,7 @@
 //! version that readers still hold keeps alive whatever it names.
 
 use crate::Seq;
+use crate::cover::Cover;
 use crate::memtable::Memtable;
 use crate::residency::Resident;
 use crate::segment::Segment;
@@ -23,9 +24,9 @@ pub(crate) struct Versions {
 }
 
 impl Versions {
-    /// Begins with `runs`, newest first, and no memtable.
-    pub(crate) fn new(runs: Vec<Arc<Run>>, history_from: Seq) -> Versions {
-        let current = ArcSwap::from_pointee(Version::new(Vec::new(), runs));
+    /// Begins with `runs`, newest first, what hides some of their records, and no memtable.
+    pub(crate) fn new(runs: Vec<Arc<Run>>, cover: Cover, history_from: Seq) -> Versions {
+        let current = ArcSwap::from_pointee(Version::new(Vec::new(), runs).covered_by(Arc::new(cover)));
         Versions { current, history_from: AtomicU64::new(history_from), change: Mutex::new(()) }
     }
 
@@ -47,16 +48,24 @@ impl Versions {
         self.current.load_full()
     }
 
-    fn change(&self, next: impl FnOnce(&Version) -> Version) -> Arc<Version> {
+    /// Makes the next version. Where runs change, `newer` range tombstones come to those that were sealed before, and those
+    /// go that hide nothing any more.
+    fn change(&self, newer: Option<&Cover>, next: impl FnOnce(&Version) -> Version) -> Arc<Version> {
         let _change = self.change.lock();
-        let next = Arc::new(next(&self.current.load()));
+        let now = self.current.load();
+        let next = next(&now);
+        let cover = match newer {
+            Some(newer) => needed(&now.cover, newer, &next.runs),
+            None => now.cover.clone(),
+        };
+        let next = Arc::new(next.covered_by(cover));
         self.current.store(next.clone());
         next
     }
 
     /// A new active segment begins: its memtable is the newest.
     pub(crate) fn begin_memtable(&self, memtable: Arc<Memtable>) {
-        self.change(|now| {
+        self.change(None, |now| {
             let mut memtables = Vec::with_capacity(now.memtables.len() + 1);
             memtables.push(memtable);
             memtables.extend(now.memtables.iter().cloned());
@@ -64,15 +73,23 @@ impl Versions {
         });
     }
 
-    /// A segment was sealed: `run` holds what `memtable` held, and is resident if `resident` says so.
-    pub(crate) fn sealed(&self, memtable: &Arc<Memtable>, run: Arc<Run>, resident: Option<Arc<Resident>>) {
-        self.change(|now| {
-            if run.as_log().is_none() {
-                self.history_from.fetch_max(run.max_seq + 1, Ordering::AcqRel);
+    /// A segment was sealed: `run` holds what `memtable` held, and is resident if `resident` says so; `cover` is what
+    /// its range tombstones cover.
+    pub(crate) fn sealed(
+        &self,
+        memtable: &Arc<Memtable>,
+        run: Option<Arc<Run>>,
+        resident: Option<Arc<Resident>>,
+        cover: &Cover,
+    ) {
+        self.change(Some(cover), |now| {
+            // A log that was not kept as it is, or not at all, is no history any more.
+            if run.as_ref().is_none_or(|run| run.as_log().is_none()) {
+                self.history_from.fetch_max(memtable.max_seq() + 1, Ordering::AcqRel);
             }
             let memtables = now.memtables.iter().filter(|other| !Arc::ptr_eq(other, memtable)).cloned().collect();
             let mut runs = Vec::with_capacity(now.runs.len() + 1);
-            runs.push(run);
+            runs.extend(run);
             runs.extend(now.runs.iter().cloned());
             let residents: Vec<_> = now.residents().iter().cloned().chain(resident).collect();
             Version::with_residents(memtables, runs, &residents)
@@ -87,7 +104,7 @@ impl Versions {
         output: Option<Arc<Run>>,
         residents: Vec<Arc<Resident>>,
     ) -> Arc<Version> {
-        self.change(|now| {
+        self.change(Some(&Cover::default()), |now| {
             self.history_from.fetch_max(history_after(inputs), Ordering::AcqRel);
             let is_input = |run: &Arc<Run>| inputs.iter().any(|input| Arc::ptr_eq(input, run));
             let place = now.runs.iter().position(is_input).unwrap_or(now.runs.len());
@@ -103,7 +120,7 @@ impl Versions {
     /// A segment's slots are all in the keydir. Where the segment has left the database or came in otherwise meanwhile,
     /// nothing changes, and `resident` ends.
     pub(crate) fn settled(&self, resident: Arc<Resident>) {
-        self.change(|now| {
+        self.change(None, |now| {
             let mut residents = now.residents().to_vec();
             if !now.is_resident(&resident.segment) {
                 residents.push(resident);
@@ -114,7 +131,7 @@ impl Versions {
 
     /// `segments` are resident no more. Their slots go when the last version that calls them so does.
     pub(crate) fn let_go(&self, segments: &[Arc<Segment>]) {
-        self.change(|now| {
+        self.change(None, |now| {
             let goes = |resident: &&Arc<Resident>| segments.iter().any(|other| Arc::ptr_eq(other, &resident.segment));
             let residents: Vec<_> = now.residents().iter().filter(|resident| !goes(resident)).cloned().collect();
             Version::with_residents(now.memtables.clone(), now.runs.clone(), &residents)
@@ -125,4 +142,13 @@ impl Versions {
 /// From which seq on nothing is missing once `runs` are merged.
 pub(crate) fn history_after(runs: &[Arc<Run>]) -> Seq {
     runs.iter().map(|run| run.max_seq + 1).max().unwrap_or(1)
+}
+
+/// What both cover, as far as it may hide something in `runs`.
+fn needed(cover: &Arc<Cover>, newer: &Cover, runs: &[Arc<Run>]) -> Arc<Cover> {
+    if cover.is_empty() && newer.is_empty() {
+        return cover.clone();
+    }
+    let segments = runs.iter().flat_map(|run| &run.segments).map(|segment| &segment.meta);
+    Arc::new(cover.with(newer).needed_by(segments))
 }

@@ -16,13 +16,14 @@ use crate::memtable::Memtable;
 use crate::segment::LogReader;
 use crate::turn::Turn;
 use crate::value::Value;
-use crate::{Error, ErrorKind, Result, Seq};
+use crate::{Error, ErrorKind, KeyRange, Result, Seq};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::{FutureExt, Stream};
 use halite_backends::Path;
 use std::collections::VecDeque;
 use std::fmt;
+use std::ops::Bound;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -44,8 +45,11 @@ pub struct Commit {
 pub struct Change {
     /// Its place in the commit order.
     pub seq: Seq,
-    /// The key. Like the value it may share the memory of its whole segment, which it then keeps alive.
+    /// The key; of a range delete, where its keys begin. Like the value it may share the memory of its whole segment, which
+    /// it then keeps alive.
     pub key: Bytes,
+    /// The keys that it deletes, if it is a range delete: of those the ones that begin with the watch's prefix.
+    pub range: Option<KeyRange>,
     /// What was put there; `None` for a delete.
     pub value: Option<Bytes>,
     /// When it counts as deleted, in milliseconds since the Unix epoch; never if `None`. That an expiry has come is no
@@ -232,8 +236,8 @@ impl Watcher {
         let (next, prefix) = (self.next, self.prefix.clone());
         let segment = reader.segment().clone();
         let take = |at: u64, record: &Record<'_>, share: &dyn Fn(&[u8]) -> Bytes| {
-            let is_wanted = record.seq >= next && record.key.starts_with(&prefix);
-            let found = is_wanted.then(|| Found::new(record, share, || Some((segment.path().clone(), at))));
+            let place = || Some((segment.path().clone(), at));
+            let found = if record.seq >= next { Found::new(record, &prefix, share, place) } else { None };
             (found, record.seq, record.len, record.last_of_batch)
         };
         while let Some((found, seq, len, is_last)) = reader.next(turn, take).await? {
@@ -251,9 +255,7 @@ impl Watcher {
         let mut changes = Vec::new();
         for entry in memtable.since(self.next - 1, settled) {
             let record = entry.record();
-            if record.key.starts_with(&self.prefix) {
-                changes.push(Found::new(&record, &|part| entry.share(part), || None));
-            }
+            changes.extend(Found::new(&record, &self.prefix, &|part| entry.share(part), || None));
             if record.last_of_batch && self.ends_commit(record.seq, &changes) {
                 return commit(record.seq, changes).await;
             }
@@ -338,11 +340,41 @@ struct Found {
 }
 
 impl Found {
-    fn new(record: &Record<'_>, share: &dyn Fn(&[u8]) -> Bytes, place: impl FnOnce() -> Option<(Path, u64)>) -> Found {
-        let value = (record.kind == Kind::Put).then(|| Value::new(share(record.value), record.compressed, place));
+    /// What `record` changes of the keys that begin with `prefix`, if anything.
+    fn new(
+        record: &Record<'_>,
+        prefix: &[u8],
+        share: &dyn Fn(&[u8]) -> Bytes,
+        place: impl FnOnce() -> Option<(Path, u64)>,
+    ) -> Option<Found> {
         let &Record { seq, expires_at, .. } = record;
-        Found { change: Change { seq, key: share(record.key), value: None, expires_at }, value }
+        if record.kind == Kind::RangeTombstone {
+            let range = of_prefix(record, prefix)?;
+            let key = Bytes::copy_from_slice(record.key.max(prefix));
+            let change = Change { seq, key, range: Some(range), value: None, expires_at };
+            return Some(Found { change, value: None });
+        }
+        if !record.key.starts_with(prefix) {
+            return None;
+        }
+        let value = (record.kind == Kind::Put).then(|| Value::new(share(record.value), record.compressed, place));
+        let change = Change { seq, key: share(record.key), range: None, value: None, expires_at };
+        Some(Found { change, value })
     }
+}
+
+/// The keys that begin with `prefix` of those that a range tombstone deletes, if there can be any.
+fn of_prefix(record: &Record<'_>, prefix: &[u8]) -> Option<KeyRange> {
+    let KeyRange { start: _, end } = KeyRange::prefix(prefix);
+    let start = Bytes::copy_from_slice(record.key.max(prefix));
+    let deleted_end = (!record.value.is_empty()).then(|| Bytes::copy_from_slice(record.value));
+    let end = match (end, deleted_end) {
+        (Bound::Excluded(a), Some(b)) => Bound::Excluded(a.min(b)),
+        (end, None) => end,
+        (_, Some(b)) => Bound::Excluded(b),
+    };
+    let range = KeyRange { start: Bound::Included(start), end };
+    range.half_open().map(|_| range)
 }
 
 /// The commit of what was found, if that is anything.

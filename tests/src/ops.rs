@@ -1,9 +1,10 @@
 //! What a run does: operations as plain data, so that they can be drawn from a seed, printed, and left out one by one.
 
 use crate::random::Random;
-use halite::Durability;
+use halite::{Durability, KeyRange};
 use std::collections::BTreeSet;
 use std::fmt;
+use std::ops::Bound;
 
 /// One write of an operation. Keys are numbers (see [`key`]); a value is its length, the bytes follow from the commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +15,20 @@ pub struct WriteOp {
     pub len: Option<u32>,
     /// How long it lives, in milliseconds.
     pub ttl: Option<u64>,
+    /// Where it is given: a delete of all keys from that key up to but without this one, or of all from there on if this
+    /// is [`NO_END`].
+    pub until: Option<u16>,
+}
+
+impl WriteOp {
+    /// The keys that it deletes, if it is a range delete.
+    pub fn range(self) -> Option<KeyRange> {
+        let start = Bound::Included(key(self.key));
+        self.until.map(|until| match until {
+            NO_END => (start, Bound::Unbounded).into(),
+            until => (start, Bound::Excluded(key(until))).into(),
+        })
+    }
 }
 
 /// A change of one key that depends on what it holds.
@@ -56,7 +71,7 @@ impl ChangeOp {
 /// One operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {
-    /// One put or delete.
+    /// One put, delete or range delete.
     Write(WriteOp, Durability),
     /// A batch.
     Batch(Vec<WriteOp>, Durability),
@@ -116,6 +131,12 @@ pub const KEYS: u16 = 48;
 
 /// Keys from this number on hold counters and nothing else.
 pub const COUNTER: u16 = 1000;
+
+/// Number of different counters.
+pub const COUNTERS: u16 = 4;
+
+/// The end of a range of keys that goes on to the last.
+pub const NO_END: u16 = u16::MAX;
 
 /// Number of different names of checkpoints.
 pub const CHECKPOINTS: u64 = 4;
@@ -179,8 +200,9 @@ struct Short(WriteOp);
 impl fmt::Display for Short {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            WriteOp { key, len: Some(len), ttl: Some(ttl) } => write!(f, "put_ttl({key}, {len}, {ttl})"),
-            WriteOp { key, len: Some(len), ttl: None } => write!(f, "put({key}, {len})"),
+            WriteOp { key, until: Some(until), .. } => write!(f, "delete_range({key}, {until})"),
+            WriteOp { key, len: Some(len), ttl: Some(ttl), .. } => write!(f, "put_ttl({key}, {len}, {ttl})"),
+            WriteOp { key, len: Some(len), ttl: None, .. } => write!(f, "put({key}, {len})"),
             WriteOp { key, len: None, .. } => write!(f, "delete({key})"),
         }
     }
@@ -188,17 +210,22 @@ impl fmt::Display for Short {
 
 /// A put.
 pub fn put(key: u16, len: u32) -> WriteOp {
-    WriteOp { key, len: Some(len), ttl: None }
+    WriteOp { key, len: Some(len), ttl: None, until: None }
 }
 
 /// A put of a value that expires.
 pub fn put_ttl(key: u16, len: u32, ttl: u64) -> WriteOp {
-    WriteOp { key, len: Some(len), ttl: Some(ttl) }
+    WriteOp { key, len: Some(len), ttl: Some(ttl), until: None }
 }
 
 /// A delete.
 pub fn delete(key: u16) -> WriteOp {
-    WriteOp { key, len: None, ttl: None }
+    WriteOp { key, len: None, ttl: None, until: None }
+}
+
+/// A delete of all keys from `key` up to but without `until`; see [`NO_END`].
+pub fn delete_range(key: u16, until: u16) -> WriteOp {
+    WriteOp { key, len: None, ttl: None, until: Some(until) }
 }
 
 /// How a workload is drawn. Each run has its own habits, so that rare mixtures are met too.
@@ -207,6 +234,7 @@ struct Habits {
     keys: u16,
     big_values: u64,
     deletes: u64,
+    ranges: u64,
     ttls: u64,
     level: Option<Durability>,
     crashes: u64,
@@ -218,6 +246,7 @@ pub fn workload(random: &mut Random, count: usize, crashes: bool) -> Vec<Op> {
         keys: random.pick(&[4, 12, KEYS]),
         big_values: random.pick(&[0, 5, 30]),
         deletes: random.pick(&[0, 15, 40]),
+        ranges: random.pick(&[0, 4, 20]),
         ttls: random.pick(&[0, 10, 40]),
         level: random.pick(&[None, None, Some(Durability::Synced), Some(Durability::Deferred)]),
         crashes: if crashes { random.pick(&[0, 2, 6]) } else { 0 },
@@ -231,14 +260,16 @@ impl Habits {
             return if random.chance(50) { Op::Kill } else { Op::PowerCut(random.number()) };
         }
         match random.below(100) {
-            0..35 => Op::Write(self.write(random), self.level(random)),
+            0..35 => Op::Write(self.write_or_range(random), self.level(random)),
             35..41 => Op::Change(self.change(random), self.level(random)),
             41..45 => {
                 let reads = (0..random.below(4)).map(|_| self.key(random)).collect();
-                let writes = (0..random.below(5)).map(|_| self.write(random)).collect();
+                let writes = (0..random.below(5)).map(|_| self.write_or_range(random)).collect();
                 Op::Transact(reads, writes, self.level(random))
             }
-            45..53 => Op::Batch((0..random.below(8)).map(|_| self.write(random)).collect(), self.level(random)),
+            45..53 => {
+                Op::Batch((0..random.below(8)).map(|_| self.write_or_range(random)).collect(), self.level(random))
+            }
             53..61 => {
                 let mut keys = BTreeSet::new();
                 let count = 1 + random.below(6);
@@ -282,12 +313,22 @@ impl Habits {
                 let len = (!random.chance(30)).then(|| random.below(300) as u32);
                 ChangeOp::Swap { key, right: random.chance(80), len }
             }
-            1 => ChangeOp::Increment { key: COUNTER + key % 4, delta: random.below(2000) as i64 - 1000 },
+            1 => ChangeOp::Increment { key: COUNTER + key % COUNTERS, delta: random.below(2000) as i64 - 1000 },
             _ => {
-                let key = if random.chance(30) { COUNTER + key % 4 } else { key };
+                let key = if random.chance(30) { COUNTER + key % COUNTERS } else { key };
                 ChangeOp::Expire { key, ttl: random.pick(&[None, Some(0), Some(1), Some(900), Some(30_000)]) }
             }
         }
+    }
+
+    fn write_or_range(&self, random: &mut Random) -> WriteOp {
+        if !random.chance(self.ranges) {
+            return self.write(random);
+        }
+        let (from, until) = (self.key(random), self.key(random));
+        // Mostly a range that holds something.
+        let (from, until) = if key(from) > key(until) && random.chance(90) { (until, from) } else { (from, until) };
+        delete_range(from, if random.chance(10) { NO_END } else { until })
     }
 
     fn write(&self, random: &mut Random) -> WriteOp {
@@ -302,6 +343,6 @@ impl Habits {
         // Some are large enough to be written from where they are.
         let len = if len > 200 && len.is_multiple_of(16) { 64 * 1024 + len } else { len };
         let ttl = random.chance(self.ttls).then(|| random.pick(&[0, 1, 40, 900, 30_000]));
-        WriteOp { key, len: Some(len as u32), ttl }
+        WriteOp { key, len: Some(len as u32), ttl, until: None }
     }
 }

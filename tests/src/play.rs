@@ -5,7 +5,7 @@ mod follow;
 
 use crate::history::{Loss, Value, Write, compare};
 use crate::kept;
-use crate::ops::{Op, WriteOp, key, shown, value};
+use crate::ops::{COUNTER, COUNTERS, KEYS, Op, WriteOp, key, shown, value};
 use crate::world::{World, bytes, ends, process, read_all, soundness};
 use futures::TryStreamExt;
 use futures::future::join_all;
@@ -372,14 +372,18 @@ impl Player<'_> {
     /// What an operation writes, as the commit with the next number.
     fn writes(&self, commit: usize, ops: &[WriteOp]) -> Vec<Write> {
         let now = self.world.clock.millis();
-        let write = |op: &WriteOp| {
+        let all = || (0..KEYS).chain(COUNTER..COUNTER + COUNTERS).map(key);
+        let writes = |op: &WriteOp| -> Vec<Write> {
+            if let Some(range) = op.range() {
+                return all().filter(|key| range.contains(key)).map(|key| (key, None)).collect();
+            }
             let value = op.len.map(|len| Value {
                 bytes: bytes(&value(commit, op.key, len)),
                 expires_at: op.ttl.map(|ttl| now + ttl),
             });
-            (key(op.key), value)
+            vec![(key(op.key), value)]
         };
-        ops.iter().map(write).collect()
+        ops.iter().flat_map(writes).collect()
     }
 
     async fn write(&mut self, op: WriteOp, level: Durability) -> Step {
@@ -387,23 +391,33 @@ impl Player<'_> {
         let writes = self.writes(commit, &[op]);
         self.world.history.enter(writes.clone());
         let db = self.db();
-        let written = ends("a write", write_one(&db, &writes[0], op.ttl, level)).await;
+        let written = match op.range() {
+            Some(range) => {
+                let options = WriteOptions { durability: level, ttl: None };
+                ends("a range delete", db.delete_range_with(range, options)).await
+            }
+            None => ends("a write", write_one(&db, &writes[0], op.ttl, level)).await,
+        };
+        // An empty range has no place in the order.
+        let level = if writes.is_empty() { Durability::Deferred } else { level };
         self.committed(commit, written, level)
     }
 
     async fn batch(&mut self, ops: &[WriteOp], level: Durability) -> Step {
         let commit = self.world.history.len();
         let writes = self.writes(commit, ops);
-        let batch = writes.iter().fold(WriteBatch::new(), |batch, (key, value)| match value {
-            Some(Value { bytes, expires_at: Some(at) }) => batch.put_expiring(key, bytes, *at),
-            Some(Value { bytes, expires_at: None }) => batch.put(key, bytes),
-            None => batch.delete(key),
-        });
+        let batch =
+            ops.iter().fold(WriteBatch::new(), |batch, op| match (op.range(), &self.writes(commit, &[*op])[..]) {
+                (Some(range), _) => batch.delete_range(range),
+                (None, [(key, Some(Value { bytes, expires_at: Some(at) }))]) => batch.put_expiring(key, bytes, *at),
+                (None, [(key, Some(Value { bytes, expires_at: None }))]) => batch.put(key, bytes),
+                (None, writes) => writes.iter().fold(batch, |batch, (key, _)| batch.delete(key)),
+            });
+        // An empty batch has no place in the order.
+        let level = if writes.is_empty() { Durability::Deferred } else { level };
         self.world.history.enter(writes);
         let options = WriteOptions { durability: level, ttl: None };
         let written = ends("a batch", self.db().write_with(batch, options)).await;
-        // An empty batch has no place in the order.
-        let level = if ops.is_empty() { Durability::Deferred } else { level };
         self.committed(commit, written, level)
     }
 

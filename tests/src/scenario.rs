@@ -2,7 +2,7 @@
 
 use crate::examine::examine;
 use crate::history::Loss;
-use crate::ops::{COUNTER, ChangeOp, Op, WriteOp, delete, put, put_ttl};
+use crate::ops::{COUNTER, ChangeOp, NO_END, Op, WriteOp, delete, delete_range, put, put_ttl};
 use crate::play::{Policy, play};
 use crate::random::mix;
 use crate::world::{Store, World, small_options};
@@ -264,6 +264,28 @@ pub fn delete_and_reopen() -> Scenario {
         Op::Batch((8..16).map(delete).collect(), Synced),
         Op::Compact,
         Op::Reopen,
+    ];
+    Scenario { before: garbage(), body }
+}
+
+/// Ranges are deleted, sealed and merged, with writes before and behind, and nothing comes back.
+pub fn range_deletes() -> Scenario {
+    let body = vec![
+        write(put(8, 30), Synced),
+        write(delete_range(8, 14), Synced),
+        write(put(9, 20), Written),
+        Op::Batch(vec![put(10, 10), delete_range(10, 12), put(11, 10)], Deferred),
+        Op::Transact(vec![15], vec![delete_range(14, 18), put(16, 10)], Synced),
+        Op::Reopen,
+        Op::Scan { from: 8, to: 20, limit: usize::MAX, rev: false, keys_only: false },
+        Op::Compact,
+        write(put(20, 700), Deferred),
+        write(put(21, 700), Deferred),
+        write(delete_range(0, NO_END), Written),
+        Op::Wait(500),
+        Op::Reopen,
+        write(put(12, 10), Synced),
+        Op::Compact,
     ];
     Scenario { before: garbage(), body }
 }

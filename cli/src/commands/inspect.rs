@@ -178,6 +178,7 @@ pub(super) async fn compact(db: &Db, rate: Option<u64>, out: &mut Out) -> Result
         "dropped_superseded": report.dropped_superseded,
         "dropped_deleted": report.dropped_deleted,
         "dropped_expired": report.dropped_expired,
+        "dropped_covered": report.dropped_covered,
     });
     out.document(&document, || gained(&report))?;
     Ok(Exit::Done)
@@ -193,7 +194,7 @@ fn gained(report: &CompactReport) -> String {
         None => format!("{} more", text::bytes(after - before)),
     };
     format!(
-        "{} in {} -> {} in {}: {gain}\ndropped {} superseded, {} deleted, {} expired\n",
+        "{} in {} -> {} in {}: {gain}\ndropped {} superseded, {} deleted, {} expired, {} in deleted ranges\n",
         text::bytes(before),
         text::counted(report.segments_before, "segment"),
         text::bytes(after),
@@ -201,5 +202,6 @@ fn gained(report: &CompactReport) -> String {
         text::count(report.dropped_superseded),
         text::count(report.dropped_deleted),
         text::count(report.dropped_expired),
+        text::count(report.dropped_covered),
     )
 }

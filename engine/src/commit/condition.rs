@@ -14,6 +14,8 @@ use crate::version::View;
 use crate::{Error, ErrorKind, Result, Seq};
 use bytes::Bytes;
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Records that are compared under the queue's lock at most, unless many come while the commit waits to be let in.
@@ -21,19 +23,24 @@ const AT_ONCE: u64 = 512;
 /// Records compared before other tasks get their turn.
 const PER_TURN: usize = 8192;
 
-/// What a transaction rests on: keys by their hashes, ranges, and what it has seen that will expire.
+/// What a transaction rests on: keys, ranges, and what it has seen that will expire.
 #[derive(Debug, Default)]
 pub(crate) struct Footprint {
     keys: HashTable<u64>,
+    /// The same keys themselves: ranges are deleted by keys, not by hashes.
+    names: Names,
     /// From the one, up to but without the other (no end: `None`). In order and apart once [`settled`](Self::settle).
     ranges: Vec<(Bytes, Option<Bytes>)>,
     lapses_at: Option<u64>,
 }
 
 impl Footprint {
-    /// The key of this hash.
-    pub(crate) fn add_key(&mut self, hash: u64) {
-        self.keys.entry(hash, |other| *other == hash, |hash| *hash).or_insert(hash);
+    /// A key and its hash.
+    pub(crate) fn add_key(&mut self, hash: u64, key: &[u8]) {
+        if let Entry::Vacant(place) = self.keys.entry(hash, |other| *other == hash, |hash| *hash) {
+            place.insert(hash);
+            self.names.push(key);
+        }
     }
 
     /// The keys from `start` on, up to but without `end`.
@@ -53,8 +60,9 @@ impl Footprint {
         self.keys.is_empty() && self.ranges.is_empty() && self.lapses_at.is_none()
     }
 
-    /// Puts the ranges in order, and makes one of those that meet.
+    /// Puts keys and ranges in order, and makes one range of those that meet.
     fn settle(&mut self) {
+        self.names.sort();
         self.ranges.retain(|(start, end)| end.as_ref().is_none_or(|end| start < end));
         self.ranges.sort();
         self.ranges.dedup_by(|(start, end), (_, last)| {
@@ -70,6 +78,9 @@ impl Footprint {
     }
 
     fn is_touched_by(&self, change: Change<'_>) -> bool {
+        if let Some(end) = change.range_end() {
+            return self.meets(change.key(), end);
+        }
         if !self.keys.is_empty() {
             let hash = change.hash();
             if self.keys.find(hash, |other| *other == hash).is_some() {
@@ -79,11 +90,45 @@ impl Footprint {
         !self.ranges.is_empty() && self.covers(change.key())
     }
 
+    /// Whether it rests on any of the keys from `start` on, up to but without `end`; on any from there on if that is empty.
+    fn meets(&self, start: &[u8], end: &[u8]) -> bool {
+        let ends_before = |key: &[u8]| !end.is_empty() && end <= key;
+        let next = self.ranges.partition_point(|(_, last)| last.as_ref().is_some_and(|last| last[..] <= *start));
+        let range = self.ranges.get(next).is_some_and(|(first, _)| !ends_before(first));
+        range || self.names.first_from(start).is_some_and(|key| !ends_before(key))
+    }
+
     fn covers(&self, key: &[u8]) -> bool {
         let Some(last) = self.ranges.partition_point(|(start, _)| &start[..] <= key).checked_sub(1) else {
             return false;
         };
         self.ranges[last].1.as_ref().is_none_or(|end| key < &end[..])
+    }
+}
+
+/// Keys, back to back in one piece of memory.
+#[derive(Debug, Default)]
+struct Names {
+    bytes: Vec<u8>,
+    places: Vec<Range<usize>>,
+}
+
+impl Names {
+    fn push(&mut self, key: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(key);
+        self.places.push(start..self.bytes.len());
+    }
+
+    fn sort(&mut self) {
+        let Names { bytes, places } = self;
+        places.sort_unstable_by(|a, b| bytes[a.clone()].cmp(&bytes[b.clone()]));
+    }
+
+    /// Once they are in order: the first that is not below `start`.
+    fn first_from(&self, start: &[u8]) -> Option<&[u8]> {
+        let first = self.places.partition_point(|place| self.bytes[place.clone()] < *start);
+        self.places.get(first).map(|place| &self.bytes[place.clone()])
     }
 }
 

@@ -26,7 +26,7 @@ pub(crate) use committer::run;
 pub(crate) use condition::{Condition, Footprint};
 pub(crate) use conditional::Opened;
 pub(crate) use follow::Following;
-pub(crate) use sink::{Sealable, Sink, Source};
+pub(crate) use sink::{Sealable, Sealed, Sink, Source};
 pub(crate) use work::Prior;
 
 use crate::batch::Write;
@@ -168,7 +168,7 @@ impl Log {
     where
         W: ExactSizeIterator<Item = Write<'a>> + Clone,
     {
-        let deletes_only = writes.clone().all(|write| write.value.is_none());
+        let deletes_only = writes.clone().all(|write| write.kind != Kind::Put);
         let mut since = None;
         let entered = loop {
             let progress = self.progress.notified();
@@ -490,10 +490,8 @@ where
 
 /// The record that `write` becomes.
 fn new_record<'a>(write: &Write<'a>, seq: Seq, last_of_batch: bool) -> NewRecord<'a> {
-    let kind = if write.value.is_some() { Kind::Put } else { Kind::Tombstone };
-    let expires_at = write.expires_at.filter(|_| write.value.is_some());
-    let Write { key, value, compressed, .. } = *write;
-    NewRecord { seq, kind, key, value: value.unwrap_or_default(), compressed, expires_at, last_of_batch }
+    let Write { kind, key, value, compressed, expires_at, .. } = *write;
+    NewRecord { seq, kind, key, value, compressed, expires_at, last_of_batch }
 }
 
 /// What the writes of one commit take.

@@ -37,6 +37,8 @@ const HEADER_LEN: u64 = header::HEADER_LEN as u64;
 const BUFFER_LEN: u64 = 1 << 20;
 /// Bytes that may wait to be written before writers wait too. They take no memory of their own: they are the memtable's.
 const UNWRITTEN_MAX: u64 = 32 << 20;
+/// Range tombstones that a segment takes before it counts as full: their memtable keeps some hundred bytes for each.
+const RANGES_MAX: usize = 16 << 10;
 /// A segment, index and all, must stay below 4 GiB: what its records may take at most.
 const SEGMENT_BYTES_LIMIT: u64 = 3 << 30;
 
@@ -216,6 +218,7 @@ impl Queue {
         }
         self.encode(writes, (size.len - size.large) as usize);
         self.tail = self.tail.and(size.tail);
+        self.full |= self.active.memtable.ranges_len() >= RANGES_MAX;
         self.unwritten += size.len;
         self.group.end = self.offset;
         self.group.level = self.group.level.max(Some(level));

@@ -24,9 +24,12 @@ pub(crate) struct Sealable {
     pub(crate) source: Source,
     /// Number of the segment that comes after it.
     pub(crate) successor: u64,
-    /// The sealed segment, and its slots if they are in the keydir, once it is written and waits to be published.
-    pub(crate) sealed: Option<(Arc<Segment>, Option<Arc<Resident>>)>,
+    /// What was sealed, once it is written and waits to be published; nothing, where nothing was left to write.
+    pub(crate) sealed: Option<Option<Sealed>>,
 }
+
+/// A sealed segment, and its slots if they are in the keydir.
+pub(crate) type Sealed = (Arc<Segment>, Option<Arc<Resident>>);
 
 /// What a full segment's log is kept in.
 #[derive(Debug)]
@@ -38,9 +41,11 @@ pub(crate) enum Source {
 }
 
 impl Sealable {
-    /// The fragments that are needed no more once the segment is sealed.
-    pub(crate) fn fragments(&self, epoch: Epoch) -> Vec<Path> {
+    /// The files of the log that are needed no more once the segment is sealed: its fragments; its own file only where
+    /// `is_empty`, as nothing was left to be sealed.
+    pub(crate) fn done_with(&self, epoch: Epoch, is_empty: bool) -> Vec<Path> {
         match &self.source {
+            Source::File { .. } if is_empty => vec![Name::Segment(self.draft.id()).path()],
             Source::File { .. } => Vec::new(),
             Source::Fragments(numbers) => numbers.clone().map(|number| fragment(epoch, number)).collect(),
         }

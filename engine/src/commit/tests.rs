@@ -25,8 +25,10 @@ pub(super) fn new_draft(prior: Prior) -> Arc<Draft> {
 /// The writer that drives the committer hears of its panic, and does not share it.
 #[tokio::test]
 async fn a_panic_of_the_committer_is_a_failure_like_others() {
-    let (versions, prior) =
-        (Arc::new(Versions::new(Vec::new(), 1)), Prior { number: 0, len: 0, last_seq: 0, next_seq: 1 });
+    let (versions, prior) = (
+        Arc::new(Versions::new(Vec::new(), Default::default(), 1)),
+        Prior { number: 0, len: 0, last_seq: 0, next_seq: 1 },
+    );
     let log = Arc::new(Log::new(
         &Options::default(),
         &Budget::of(1 << 30, &Options::default()),

@@ -7,6 +7,11 @@ use crate::version::{Run, Version};
 use std::ops::Range;
 use std::sync::Arc;
 
+/// Memory of range tombstones beyond which segments are merged to be rid of them: some ten thousand short ones.
+const COVER_BYTES_MAX: u64 = 1 << 20;
+/// The same as a share of the memory budget.
+const COVER_SHARE: u64 = 64;
+
 /// A merge that is worth while: of these runs, all segments or some of one run.
 pub(super) struct Chosen {
     pub(super) runs: Range<usize>,
@@ -16,6 +21,9 @@ pub(super) struct Chosen {
 /// The merge that is most worth while, if any is.
 pub(super) fn choose(core: &Core, version: &Version) -> Option<Chosen> {
     if let Some((run, segment)) = deadest(core, version) {
+        return Some(Chosen { runs: run..run + 1, inputs: vec![version.runs[run].segments[segment].clone()] });
+    }
+    if let Some((run, segment)) = unswept(core, version) {
         return Some(Chosen { runs: run..run + 1, inputs: vec![version.runs[run].segments[segment].clone()] });
     }
     let runs = neighbours(core, version)?;
@@ -38,6 +46,21 @@ pub(super) fn history(core: &Core, version: &Version) -> usize {
         len.and_then(|len| left.checked_sub(len)).map(|rest| left = rest).is_some()
     };
     version.runs.iter().take_while(fits).count()
+}
+
+/// Where range tombstones take too much memory: of the segments that need some, the one that was swept longest ago. Once
+/// all are swept the tombstones go.
+fn unswept(core: &Core, version: &Version) -> Option<(usize, usize)> {
+    let bytes_max = (core.budget.total / COVER_SHARE).min(COVER_BYTES_MAX);
+    if (version.cover.bytes() as u64) < bytes_max {
+        return None;
+    }
+    let runs = version.runs.iter().enumerate().skip(history(core, version));
+    let segments = runs.flat_map(|(run, r)| r.segments.iter().enumerate().map(move |(place, s)| ((run, place), s)));
+    let needing = segments
+        .filter(|(_, segment)| !core.compactor.is_avoided(segment))
+        .filter(|(_, segment)| version.cover.is_needed_by(&segment.meta));
+    needing.min_by_key(|(_, segment)| segment.meta.swept).map(|(place, _)| place)
 }
 
 /// Neighbouring runs that are small, or of which there are too many.

@@ -3,8 +3,8 @@
 //! # Guarantees
 //! 1. Every record that goes in comes out or is counted as dropped, by reason; a merge that does not add up is not
 //!    published. What comes out was read against its checksum: damage is not laundered.
-//! 2. Only records in sealed, published segments count as newer: what is only in the log may yet be lost, and the older
-//!    record must then still be there.
+//! 2. Only records in sealed, published segments count as newer, and range tombstones that a manifest names: what is only
+//!    in the log may yet be lost, and the older record must then still be there.
 //! 3. Inputs leave the manifest together, in the manifest that brings the output.
 //! 4. A merge that is given up leaves nothing behind, but where the storage fails, or the manifest may name its outputs.
 
@@ -13,6 +13,7 @@ use super::pace::{Pace, Running};
 use super::rules::{Facts, Fate, fate};
 use super::{CompactReport, size};
 use crate::core::Core;
+use crate::cover::{self, Cover};
 use crate::cursor::Merged;
 use crate::format::frame::{Kind, Record};
 use crate::format::manifest::{Manifest, RunMeta, SegmentMeta};
@@ -115,7 +116,12 @@ impl Merge<'_> {
     /// Reads the inputs and writes the outputs.
     async fn rewrite(&mut self) -> Result<()> {
         let now = self.core.clock.now();
-        let mut records = Merged::new(&self.inputs);
+        let (dead, inputs) = self.split();
+        for segment in dead {
+            self.report.records_in += segment.meta.entries;
+            self.report.dropped_covered += segment.meta.entries;
+        }
+        let mut records = Merged::new(&inputs, self.version.cover.clone());
         let mut turn = Turn::default();
         while let Some(record) = records.next().await? {
             if turn.take(record.record().len).await {
@@ -126,6 +132,10 @@ impl Merge<'_> {
             self.running.read();
             if record.superseded() {
                 self.report.dropped_superseded += 1;
+                continue;
+            }
+            if record.covered() {
+                self.report.dropped_covered += 1;
                 continue;
             }
             let value = record.value();
@@ -145,6 +155,17 @@ impl Merge<'_> {
         self.finish_open().await
     }
 
+    /// The inputs that range tombstones cover altogether, which need not be read, and the others.
+    fn split(&self) -> (Vec<Arc<Segment>>, Vec<Arc<Segment>>) {
+        self.inputs.iter().cloned().partition(|segment| self.version.cover.covers_all_of(&segment.meta))
+    }
+
+    /// Up to which range tombstone the outputs hold nothing that one of them covers.
+    fn swept(&self) -> Seq {
+        let before = self.inputs.iter().map(|input| input.meta.swept).min().unwrap_or(0);
+        self.version.cover.max_seq().max(before)
+    }
+
     /// Writes a record, whose value is `value` too, into the open output; begins that, or the next one, if need be.
     async fn write(&mut self, record: &Record<'_>, value: &Bytes, now: u64) -> Result<()> {
         let core = self.core;
@@ -161,7 +182,8 @@ impl Merge<'_> {
                 let base_seq = self.inputs.iter().map(|input| input.meta.min_seq).min().unwrap_or(1);
                 let header = seal::sorted_header(&core.epoch, id, core.random.next(), base_seq, now);
                 self.begun.push(id);
-                self.open.insert(SortedWriter::new(&*core.backend, &header).await?.let_pass(self.passing))
+                let writer = SortedWriter::new(&*core.backend, &header).await?;
+                self.open.insert(writer.let_pass(self.passing).swept(self.swept()))
             }
         };
         open.push(seal::rewritten(record), Some(value)).await
@@ -197,7 +219,8 @@ impl Merge<'_> {
     /// Puts the outputs in the place of the inputs: in the manifest, then in the version.
     async fn publish(&mut self) -> Result<CompactReport> {
         let report = &mut self.report;
-        let dropped = report.dropped_superseded + report.dropped_deleted + report.dropped_expired;
+        let of_keys = report.dropped_superseded + report.dropped_deleted + report.dropped_expired;
+        let dropped = of_keys + report.dropped_covered;
         let indexed: u64 = self.inputs.iter().map(|input| input.meta.entries).sum();
         if report.records_in != indexed || report.records_in != report.records_out + dropped {
             let message = format!("a merge does not add up, so it is not published: this is a bug {report:?}");
@@ -243,6 +266,7 @@ impl Merge<'_> {
             let segments = run.segments.iter().map(|segment| segment.meta.clone()).collect();
             manifest.runs.insert(place, RunMeta { segments });
         }
+        cover::note(manifest, &Cover::default());
         dead::note(manifest, self.version.segments());
     }
 

@@ -71,6 +71,8 @@ pub struct CompactReport {
     pub dropped_deleted: u64,
     /// Records dropped because they had expired.
     pub dropped_expired: u64,
+    /// Records dropped because a range delete covers them.
+    pub dropped_covered: u64,
 }
 
 impl Compactor {
@@ -186,7 +188,11 @@ pub(crate) async fn compact(core: Arc<Core>, options: CompactOptions) -> Result<
     core.log.check()?;
     let version = core.versions.get();
     let history = choice::history(&core, &version);
-    let report = if is_compact(&version.runs[history..], core.clock.now()) {
+    let is_covered = version.runs[history..]
+        .iter()
+        .flat_map(|run| &run.segments)
+        .any(|segment| version.cover.is_needed_by(&segment.meta));
+    let report = if !is_covered && is_compact(&version.runs[history..], core.clock.now()) {
         let (bytes, segments) = size(&version);
         CompactReport {
             bytes_before: bytes,

@@ -47,6 +47,8 @@ pub(crate) fn fate(facts: Facts) -> Fate {
         Facts { kind: Kind::Put, expired: true, older_possible: true, .. } => Fate::KeepAsTombstone,
         Facts { kind: Kind::Put, expired: true, .. } => Fate::DropExpired,
         Facts { kind: Kind::Put, .. } => Fate::Keep,
+        // None is in a sealed segment's index.
+        Facts { kind: Kind::RangeTombstone, .. } => Fate::Keep,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Every small case of a merge: all histories of up to four records over two keys, each record a put, a put that
-//! expires or a delete, spread over runs in every way, and every row of neighbouring runs merged, before the expiry and
-//! after it. Whatever is merged, readers see the same.
+//! expires, a delete or a range delete of one of them or both, spread over runs in every way, and every row of
+//! neighbouring runs merged, before the expiry and after it. Whatever is merged, readers see the same.
 #![allow(clippy::unwrap_used)]
 
 use super::*;
@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 const RECORDS: usize = 4;
-/// Nothing, or one of three records of one of two keys.
-const CHOICES: usize = 7;
+/// Nothing, or one of seven records.
+const CHOICES: usize = 8;
 const HISTORIES: usize = CHOICES.pow(RECORDS as u32);
 const EARLY: u64 = 1_000;
 const TTL: u64 = 1_000;
@@ -24,12 +24,15 @@ enum Deed {
     Put,
     PutExpiring,
     Delete,
+    /// Of that key, and of all behind it.
+    DeleteRange,
 }
 
 /// What happens at `step` of a history, and to which of its keys.
 fn deed(history: usize, step: usize) -> Option<(usize, Deed)> {
+    use Deed::*;
     let choice = (history / CHOICES.pow(step as u32) % CHOICES).checked_sub(1)?;
-    Some((choice % 2, [Deed::Put, Deed::PutExpiring, Deed::Delete][choice / 2]))
+    Some([(0, Put), (1, Put), (0, PutExpiring), (0, Delete), (1, Delete), (0, DeleteRange), (1, DeleteRange)][choice])
 }
 
 /// All histories happen in one database, each to keys of its own.
@@ -44,6 +47,10 @@ fn expected(now: u64) -> BTreeMap<Vec<u8>, Bytes> {
         for (step, (of, deed)) in (0..RECORDS).filter_map(|step| deed(history, step).map(|deed| (step, deed))) {
             match deed {
                 Deed::Delete => seen.remove(&key(history, of)),
+                Deed::DeleteRange => {
+                    (of..2).for_each(|of| drop(seen.remove(&key(history, of))));
+                    None
+                }
                 Deed::PutExpiring if now >= LATE => seen.remove(&key(history, of)),
                 _ => seen.insert(key(history, of), Bytes::from(vec![step as u8; 3])),
             };
@@ -92,6 +99,7 @@ impl Case {
                 match deed {
                     Deed::Put => batch = batch.put(key, value),
                     Deed::Delete => batch = batch.delete(key),
+                    Deed::DeleteRange => batch = batch.delete_range(key..self::key(history, 2)),
                     Deed::PutExpiring => expiring = expiring.put(key, value),
                 }
             }
@@ -172,6 +180,7 @@ async fn check_case(ends: usize, runs: Range<usize>, merged_at: u64, budget: u64
     db.compact().await.unwrap();
     case.check(&db, "after compact").await;
     assert_eq!(db.stats().records as usize, expected(LATE).len(), "{}: nothing dead remains", case.name);
+    assert_eq!(db.stats().range_tombstones, 0, "{}: nothing is left for them to hide", case.name);
     assert_eq!(db.verify().await.unwrap().damage, []);
     db.close().await.unwrap();
 }

@@ -2,6 +2,7 @@
 
 use super::merge::Move;
 use crate::Seq;
+use crate::cover::Interval;
 use crate::format::block::Facts;
 use crate::memtable::{Memtable, MemtableCursor, Progress};
 use crate::range::Course;
@@ -53,6 +54,14 @@ impl MemorySource {
         self.key.extend_from_slice(record.key);
         self.facts = Facts { seq: record.seq, kind: record.kind, expires_at: record.expires_at };
         Move::Ready
+    }
+
+    /// Goes on behind the keys of `passed`, if no record is newer than the tombstone over them.
+    pub(super) fn leap(&mut self, passed: &Interval) {
+        if self.memtable.max_seq() < passed.seq {
+            self.course = self.course.behind(passed);
+            self.cursor = None;
+        }
     }
 
     pub(super) fn key(&self) -> &[u8] {

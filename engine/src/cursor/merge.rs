@@ -4,6 +4,7 @@
 
 use super::memory::MemorySource;
 use super::run::RunCursor;
+use crate::cover::Interval;
 use crate::format::block::Facts;
 use crate::memtable::Memtable;
 use crate::range::{Course, Direction};
@@ -80,6 +81,13 @@ impl Source {
                     Move::Need
                 }
             }),
+        }
+    }
+
+    fn leap(&mut self, passed: &Interval) {
+        match self {
+            Source::Memory(source) => source.leap(passed),
+            Source::Run(run) => run.leap(passed),
         }
     }
 
@@ -189,6 +197,13 @@ impl Merge {
             (true, true) => Move::Again,
             (true, false) => Move::Ready,
         })
+    }
+
+    /// Has the source of the current record go on behind the keys of `passed`, in which that record lies, if all of its
+    /// records there are older than the tombstone over them.
+    pub(crate) fn leap(&mut self, passed: &Interval) {
+        let top = self.heap[0] as usize;
+        self.sources[top].leap(passed);
     }
 
     /// The bytes that the last step lacked.

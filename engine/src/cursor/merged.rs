@@ -1,6 +1,7 @@
 //! All records of some segments in the order of their keys, values read, for whoever rewrites them.
 
 use super::merge::{Merge, Move, Need, Source};
+use crate::cover::{Cover, Hidden};
 use crate::format::Damage;
 use crate::format::block::Facts;
 use crate::format::frame::{Kind, Record};
@@ -19,12 +20,18 @@ pub(crate) struct MergedRecord {
     value: Value,
     facts: Facts,
     superseded: bool,
+    covered: bool,
 }
 
 impl MergedRecord {
     /// Whether a newer record of the key came before it. Its value was not read then, and counts as empty.
     pub(crate) fn superseded(&self) -> bool {
         self.superseded
+    }
+
+    /// Whether a range tombstone covers it. Its value was not read then, and counts as empty.
+    pub(crate) fn covered(&self) -> bool {
+        self.covered
     }
 
     /// The value as it is stored, compressed or not, shared: what [`SortedWriter`](crate::segment::SortedWriter)
@@ -48,15 +55,17 @@ impl MergedRecord {
 pub(crate) struct Merged {
     merge: Merge,
     last: Option<(Bytes, Seq)>,
+    hidden: Hidden,
 }
 
 impl Merged {
-    /// Before the first record of `segments`, in whatever order these are.
-    pub(crate) fn new(segments: &[Arc<Segment>]) -> Merged {
+    /// Before the first record of `segments`, in whatever order these are, of which `cover` covers some.
+    pub(crate) fn new(segments: &[Arc<Segment>], cover: Arc<Cover>) -> Merged {
         let all = Course::all();
         let source = |segment: &Arc<Segment>| Source::run(&Arc::new(Run::new(vec![segment.clone()])), &all, false);
         let sources = segments.iter().filter_map(source).collect();
-        Merged { merge: Merge::new(sources, all.direction), last: None }
+        let hidden = Hidden::new(vec![cover], all.direction);
+        Merged { merge: Merge::new(sources, all.direction), last: None, hidden }
     }
 
     /// The next record; `None` behind the last. After an error there is no point in going on.
@@ -85,10 +94,12 @@ impl Merged {
             }
             _ => false,
         };
+        let covered = self.hidden.over(cursor.key()) > facts.seq;
+        let useless = superseded || covered;
         let (key, value) = match cursor.value() {
-            ValueAt::Here(_) if superseded => (cursor.shared_key(), Value::empty()),
+            ValueAt::Here(_) if useless => (cursor.shared_key(), Value::empty()),
             ValueAt::Here(value) => (cursor.shared_key(), value),
-            ValueAt::At { .. } if superseded || facts.kind == Kind::Tombstone => (None, Value::empty()),
+            ValueAt::At { .. } if useless || facts.kind == Kind::Tombstone => (None, Value::empty()),
             ValueAt::At { offset, len } => {
                 let record = cursor.segment().read_record(offset, len).await?;
                 cursor.check(record.key(), record.seq())?;
@@ -97,7 +108,7 @@ impl Merged {
         };
         let key = key.unwrap_or_else(|| Bytes::copy_from_slice(cursor.key()));
         self.last = Some((key.clone(), facts.seq));
-        Ok(Some(MergedRecord { key, value, facts, superseded }))
+        Ok(Some(MergedRecord { key, value, facts, superseded, covered }))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Walks a range of a run's keys: its segments one after the other, for they are disjoint.
 
 use crate::Result;
+use crate::cover::Interval;
 use crate::range::Course;
 use crate::segment::{SegmentCursor, Step};
 use crate::version::Run;
@@ -41,6 +42,19 @@ impl RunCursor {
         self.segment = SegmentCursor::new(self.run.segments[next].clone(), self.course.clone(), self.keys_only);
         self.index = next;
         true
+    }
+
+    /// Goes on behind the keys of `passed`, if no record is newer than the tombstone over them.
+    pub(super) fn leap(&mut self, passed: &Interval) {
+        if self.run.max_seq >= passed.seq {
+            return;
+        }
+        let course = self.course.behind(passed);
+        match RunCursor::new(self.run.clone(), course.clone(), self.keys_only) {
+            Some(cursor) => *self = cursor,
+            // The segment it is in has nothing there, and knows that.
+            None => self.segment = SegmentCursor::new(self.run.segments[self.index].clone(), course, self.keys_only),
+        }
     }
 
     /// The cursor of the segment that the current record is in.

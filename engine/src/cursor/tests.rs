@@ -30,7 +30,7 @@ async fn merged_segments_give_all_their_records() {
         }
         expected.sort_by(|a, b| a.key.cmp(&b.key).then(b.seq.cmp(&a.seq)));
 
-        let mut merged = Merged::new(&segments);
+        let mut merged = Merged::new(&segments, Arc::default());
         let mut last_key = None;
         for record in &expected {
             let found = merged.next().await.unwrap().unwrap();

@@ -172,6 +172,7 @@ fn put_span(span: &Span, base_seq: Seq, out: &mut BytesMut) {
                 (Kind::Put, Some(_)) => ONE_PUT | HAS_EXPIRY,
                 (Kind::Tombstone, None) => ONE_TOMBSTONE,
                 (Kind::Tombstone, Some(_)) => panic!("a tombstone holds a key only"),
+                (Kind::RangeTombstone, _) => panic!("no index holds a range tombstone"),
             };
             (flags, seq - base_seq, expires_at)
         }

@@ -7,7 +7,7 @@ use super::footer::FOOTER_LEN;
 use super::fragment::{FRAGMENT_HEADER_LEN, Fragment, FragmentKind, Slice};
 use super::frame::{Kind, NewRecord, Stream};
 use super::header::{HEADER_LEN, Header, Layout};
-use super::manifest::{CheckpointMeta, Log, LogState, Manifest, Proof, RunMeta, SegmentMeta};
+use super::manifest::{CheckpointMeta, Log, LogState, Manifest, Proof, RangeTombstone, RunMeta, SegmentMeta};
 use super::mark::{END_LEN, End, MARK_LEN, Mark};
 use super::names::{FragmentId, SegmentId};
 use super::preamble::PREAMBLE_LEN;
@@ -91,7 +91,7 @@ fn the_tables_fit_the_constants() {
 #[test]
 fn the_manifests_fields_stand_in_the_document() {
     let source = include_str!("manifest.rs");
-    for name in ["Manifest", "Log", "RunMeta", "SegmentMeta", "Retired", "CheckpointMeta", "Proof"] {
+    for name in ["Manifest", "Log", "RunMeta", "SegmentMeta", "RangeTombstone", "Retired", "CheckpointMeta", "Proof"] {
         document_holds(&fields_of(source, name));
     }
     document_holds(&fields_of(include_str!("names.rs"), "SegmentId"));
@@ -190,10 +190,13 @@ pub(crate) fn frames() -> (BytesMut, usize) {
     let durable = here(&out);
     Mark { durable, time: NOW + 7 }.encode(&STREAM, durable, &mut out);
     let offset = here(&out);
-    NewRecord { seq: 3, key: b"", value: b"empty key", expires_at: None, last_of_batch: true, ..put }
+    NewRecord { seq: 3, key: b"", value: b"empty key", expires_at: None, ..put }.encode(&STREAM, offset, &mut out);
+    let offset = here(&out);
+    let kind = Kind::RangeTombstone;
+    NewRecord { seq: 4, kind, key: b"b", value: b"d", expires_at: None, last_of_batch: true, ..put }
         .encode(&STREAM, offset, &mut out);
     let offset = here(&out);
-    End { len: offset + END_LEN as u64, records: 3, last_seq: 3, durable, time: NOW + 8 }
+    End { len: offset + END_LEN as u64, records: 4, last_seq: 4, durable, time: NOW + 8 }
         .encode(&STREAM, offset, &mut out);
     (out, second)
 }
@@ -245,11 +248,18 @@ fn example_of_a_segment() {
     ];
     let put = [
         (4, "put: checksum"),
-        (1, "flags: put, last of its batch"),
+        (1, "flags: put"),
         (1, "seq above base: 2"),
         (1, "key length"),
         (1, "value length"),
         (9, "value: empty key"),
+        (4, "range tombstone: checksum"),
+        (1, "flags: range tombstone, last of its batch"),
+        (1, "seq above base: 3"),
+        (1, "length of the first key"),
+        (1, "length of the end"),
+        (1, "first key: b"),
+        (1, "end: d"),
     ];
     let end = [
         (4, "end mark: checksum"),
@@ -324,18 +334,20 @@ fn example_of_a_manifest() {
         sorted: false,
         digest: 0xd19e_57ed,
         min_seq: 1,
-        max_seq: 3,
+        max_seq: 4,
         min_key: b"".to_vec(),
         max_key: b"pear".to_vec(),
-        records: 3,
+        records: 4,
         entries: 3,
         tombstones: 1,
+        range_tombstones: 1,
         expiring: 1,
         min_expiry: Some(NOW + 90_000),
         max_expiry: Some(NOW + 90_000),
-        record_bytes: 53,
+        record_bytes: 63,
         live_bytes: 53,
         dead_bytes: 0,
+        swept: 4,
         born: 2,
     };
     let log = Log {
@@ -344,11 +356,12 @@ fn example_of_a_manifest() {
         nonce: SEGMENT.nonce,
         first_segment: 2,
         first_fragment: 0,
-        last_sealed_seq: 3,
+        last_sealed_seq: 5,
         next_segment: 2,
-        next_seq: 4,
+        next_seq: 6,
     };
     let checkpoint = CheckpointMeta { name: "monday".into(), manifest: 2, seq: 3, time: NOW + 8, bytes: segment.len };
+    let tombstone = RangeTombstone { start: b"p".to_vec(), end: None, seq: 5 };
     let manifest = Manifest {
         number: 3,
         epoch: 1,
@@ -360,6 +373,7 @@ fn example_of_a_manifest() {
         engine_time: NOW + 8,
         log,
         runs: vec![RunMeta { segments: vec![segment.clone()] }],
+        range_tombstones: vec![tombstone.clone()],
         history_from: 1,
         retired: vec![],
         checkpoints: vec![checkpoint.clone()],
@@ -375,7 +389,10 @@ fn example_of_a_manifest() {
         &[(1, "number of runs"), (1, "number of segments in the run")],
         &fields!(segment.id; epoch, nonce, number),
         &fields!(segment; len, salt, base_seq, sorted, digest, min_seq, max_seq, min_key, max_key, records, entries),
-        &fields!(segment; tombstones, expiring, min_expiry, max_expiry, record_bytes, live_bytes, dead_bytes, born),
+        &fields!(segment; tombstones, range_tombstones, expiring, min_expiry, max_expiry, record_bytes, live_bytes),
+        &fields!(segment; dead_bytes, swept, born),
+        &[(1, "number of range tombstones")],
+        &fields!(tombstone; start, end, seq),
         &fields!(manifest; history_from, retired),
         &[(1, "number of checkpoints")],
         &fields!(checkpoint; name, manifest, seq, time, bytes),

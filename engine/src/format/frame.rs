@@ -13,15 +13,19 @@
 //! | | key |
 //! | | value |
 //!
-//! Integers of variable size are [`varint`]s. Bits 0 to 2 of the flags tell the kind: 1 put, 2 tombstone, 4 mark, 5 end
-//! mark; 0 is invalid, so that zeros never pass, and 3 is kept for range tombstones. Bit 3 (8): has an expiry. Bit 4
-//! (16): the value is [compressed](super::compressed). Bit 5 (32): last of its batch. Anything else is damage.
+//! A range tombstone deletes the keys from its key on up to but without its value, or all from its key on where the value
+//! is empty. It stands in logs only, and either of the two may be a byte longer than a key: that byte is 0, and makes the
+//! longest keys begin or end a range as well.
+//!
+//! Integers of variable size are [`varint`]s. Bits 0 to 2 of the flags tell the kind: 1 put, 2 tombstone, 3 range
+//! tombstone, 4 mark, 5 end mark; 0 is invalid, so that zeros never pass. Bit 3 (8): has an expiry. Bit 4 (16): the
+//! value is [compressed](super::compressed). Bit 5 (32): last of its batch. Anything else is damage.
 //!
 //! A batch is a row of records of which just the last has bit 5. It is committed if and only if it is whole.
 
 use super::mark::{END_LEN, End, MARK_LEN, Mark};
 use super::reader::{Reader, u32_at};
-use super::{Damage, KEY_LEN_MAX, Result, STREAM_LEN_MAX, VALUE_LEN_MAX, checksum, varint};
+use super::{BOUND_LEN_MAX, Damage, KEY_LEN_MAX, Result, STREAM_LEN_MAX, VALUE_LEN_MAX, checksum, varint};
 use crate::Seq;
 use bytes::BytesMut;
 
@@ -29,6 +33,7 @@ use bytes::BytesMut;
 const KIND_MASK: u8 = 0x07;
 const KIND_PUT: u8 = 1;
 const KIND_TOMBSTONE: u8 = 2;
+const KIND_RANGE_TOMBSTONE: u8 = 3;
 pub(super) const KIND_MARK: u8 = 4;
 pub(super) const KIND_END: u8 = 5;
 
@@ -42,7 +47,7 @@ pub(super) const CRC_LEN: usize = 4;
 pub(crate) const RECORD_HEAD_LEN_MAX: usize = CRC_LEN + 1 + varint::LEN_MAX + 3 + 5 + varint::LEN_MAX;
 
 const _: () = assert!(RECORD_HEAD_LEN_MAX == 33);
-const _: () = assert!((KEY_LEN_MAX as u64) < 1 << (7 * 3) && (VALUE_LEN_MAX as u64) < 1 << (7 * 5));
+const _: () = assert!((BOUND_LEN_MAX as u64) < 1 << (7 * 3) && (VALUE_LEN_MAX as u64) < 1 << (7 * 5));
 
 /// What the frames of a segment are encoded against; from its header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +80,8 @@ pub(crate) enum Kind {
     Put,
     /// Deletes it.
     Tombstone,
+    /// Deletes it and the keys behind it: in logs only, and found by no key.
+    RangeTombstone,
 }
 
 /// A record to be written.
@@ -82,11 +89,12 @@ pub(crate) enum Kind {
 pub(crate) struct NewRecord<'a> {
     /// Its place in the commit order.
     pub(crate) seq: Seq,
-    /// Put or tombstone.
+    /// Put, tombstone or range tombstone.
     pub(crate) kind: Kind,
-    /// At most [`KEY_LEN_MAX`] bytes.
+    /// At most [`KEY_LEN_MAX`] bytes; of a range tombstone, where its keys begin, at most [`BOUND_LEN_MAX`] bytes.
     pub(crate) key: &'a [u8],
-    /// At most [`VALUE_LEN_MAX`] bytes; empty in a tombstone.
+    /// At most [`VALUE_LEN_MAX`] bytes; empty in a tombstone; of a range tombstone, before which its keys end, at most
+    /// [`BOUND_LEN_MAX`] bytes, or nothing where they do not end.
     pub(crate) value: &'a [u8],
     /// Whether `value` is the compressed form of the value; never in a tombstone.
     pub(crate) compressed: bool,
@@ -110,7 +118,8 @@ impl NewRecord<'_> {
     ///
     /// # Panics
     /// Where a limit is broken, which whoever takes keys and values from a user has to check: a key or value too long,
-    /// a tombstone with a value or expiry, a seq below the segment's base, or an end beyond [`STREAM_LEN_MAX`].
+    /// a tombstone with a value or expiry, a range that ends where it begins or before, a seq below the segment's base,
+    /// or an end beyond [`STREAM_LEN_MAX`].
     pub(crate) fn encode(&self, stream: &Stream, offset: u64, out: &mut BytesMut) -> usize {
         let (head, head_len) = self.head(stream);
         let len = self.len_with(head_len, offset);
@@ -146,7 +155,8 @@ impl NewRecord<'_> {
     /// All before the key, the checksum still to be filled in, and the length of that.
     #[inline]
     fn head(&self, stream: &Stream) -> ([u8; RECORD_HEAD_LEN_MAX], usize) {
-        assert!(self.key.len() <= KEY_LEN_MAX, "key of {} bytes", self.key.len());
+        let key_len_max = if self.kind == Kind::RangeTombstone { BOUND_LEN_MAX } else { KEY_LEN_MAX };
+        assert!(self.key.len() <= key_len_max, "key of {} bytes", self.key.len());
         assert!(self.value.len() <= VALUE_LEN_MAX, "value of {} bytes", self.value.len());
         assert!(self.seq >= stream.base_seq, "seq {} below the base {}", self.seq, stream.base_seq);
 
@@ -156,6 +166,11 @@ impl NewRecord<'_> {
                 let bare = self.value.is_empty() && !self.compressed && self.expires_at.is_none();
                 assert!(bare, "a tombstone holds a key only");
                 KIND_TOMBSTONE
+            }
+            Kind::RangeTombstone => {
+                let plain = !self.compressed && self.expires_at.is_none();
+                assert!(plain && is_range(self.key, self.value), "a range tombstone holds a range");
+                KIND_RANGE_TOMBSTONE
             }
         };
         if self.compressed {
@@ -191,11 +206,11 @@ impl NewRecord<'_> {
 pub(crate) struct Record<'a> {
     /// Its place in the commit order.
     pub(crate) seq: Seq,
-    /// Put or tombstone.
+    /// Put, tombstone or range tombstone.
     pub(crate) kind: Kind,
-    /// The key.
+    /// The key; of a range tombstone, where its keys begin.
     pub(crate) key: &'a [u8],
-    /// The value; empty in a tombstone.
+    /// The value; empty in a tombstone; of a range tombstone, before which its keys end: nowhere, if it is empty.
     pub(crate) value: &'a [u8],
     /// Whether `value` is the compressed form of the value.
     pub(crate) compressed: bool,
@@ -210,7 +225,7 @@ pub(crate) struct Record<'a> {
 /// One frame of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Frame<'a> {
-    /// A put or tombstone.
+    /// A put, tombstone or range tombstone.
     Record(Record<'a>),
     /// What was durable when a write began.
     Mark(Mark),
@@ -240,10 +255,18 @@ pub(crate) fn decode<'a>(stream: &Stream, offset: u64, bytes: &'a [u8]) -> Resul
     }
 }
 
-/// Decodes a frame that must be a record.
+/// Decodes a frame that must be the record of one key: a put or tombstone.
 #[inline]
 pub(crate) fn decode_record<'a>(stream: &Stream, offset: u64, bytes: &'a [u8]) -> Result<Record<'a>> {
-    decode_record_as::<true>(stream, offset, bytes)
+    of_a_key(decode_record_as::<true>(stream, offset, bytes)?, offset)
+}
+
+#[inline]
+fn of_a_key(record: Record<'_>, offset: u64) -> Result<Record<'_>> {
+    if record.kind == Kind::RangeTombstone {
+        return Err(Damage::new(offset, "range tombstone where the record of a key should be"));
+    }
+    Ok(record)
 }
 
 /// As [`decode_record`], unless the record has more than `len_max` bytes: then it is `None`, and nothing but its bounds has
@@ -260,10 +283,22 @@ pub(crate) fn decode_short_record<'a>(
         return Ok(None);
     }
     verify(stream, offset, &bytes[..record.outline.len])?;
-    record.outline.whole(stream, offset, bytes).map(Some)
+    of_a_key(record.outline.whole(stream, offset, bytes)?, offset).map(Some)
 }
 
-/// As [`decode_record`], without comparing the checksum: for bytes that never left this process's memory.
+/// Whether the record with which `bytes` begins, which is known to be whole, is a range tombstone.
+#[inline]
+pub(crate) fn is_range_tombstone(bytes: &[u8]) -> bool {
+    bytes.get(CRC_LEN).is_some_and(|flags| flags & KIND_MASK == KIND_RANGE_TOMBSTONE)
+}
+
+/// Whether `start` and `end` make a range that holds a key. (No end: empty.)
+fn is_range(start: &[u8], end: &[u8]) -> bool {
+    (end.is_empty() || start < end) && end.len() <= BOUND_LEN_MAX
+}
+
+/// Decodes a frame that must be a record of whatever kind, without comparing the checksum: for bytes that never left this
+/// process's memory.
 #[inline]
 pub(crate) fn decode_record_unverified<'a>(stream: &Stream, offset: u64, bytes: &'a [u8]) -> Result<Record<'a>> {
     decode_record_as::<false>(stream, offset, bytes)
@@ -347,7 +382,7 @@ pub(crate) fn peek_len(bytes: &[u8]) -> Option<u64> {
     let mut head = Reader::new(bytes.get(CRC_LEN..)?);
     let flags = head.u8().filter(|&flags| is_record(flags))?;
     head.varint()?;
-    let key_len = head.count(KEY_LEN_MAX)?;
+    let key_len = head.count(BOUND_LEN_MAX)?;
     let value_len = head.count(VALUE_LEN_MAX)?;
     if flags & HAS_EXPIRY != 0 {
         head.varint()?;
@@ -357,7 +392,7 @@ pub(crate) fn peek_len(bytes: &[u8]) -> Option<u64> {
 
 #[inline]
 fn is_record(flags: u8) -> bool {
-    matches!(flags & KIND_MASK, KIND_PUT | KIND_TOMBSTONE)
+    matches!(flags & KIND_MASK, KIND_PUT | KIND_TOMBSTONE | KIND_RANGE_TOMBSTONE)
 }
 
 /// Marks are rare; out of the way of records.
@@ -398,9 +433,10 @@ impl Outline {
             return Err(Damage::new(offset, format!("no frame has these flags found={flags:#04x}")));
         }
         let mut head = Reader::new(&bytes[CRC_LEN + 1..]);
+        let key_len_max = if flags & KIND_MASK == KIND_RANGE_TOMBSTONE { BOUND_LEN_MAX } else { KEY_LEN_MAX };
         let mut numbers = || {
             let seq_above_base = head.varint()?;
-            let key_len = head.count(KEY_LEN_MAX)?;
+            let key_len = head.count(key_len_max)?;
             let value_len = head.count(VALUE_LEN_MAX)?;
             let expires_at = if flags & HAS_EXPIRY != 0 { Some(head.varint()?) } else { None };
             Some((seq_above_base, key_len, value_len, expires_at))
@@ -432,11 +468,18 @@ impl Outline {
         let Some(seq) = stream.base_seq.checked_add(self.seq_above_base) else {
             return Err(Damage::new(offset, "seq beyond 64 bits"));
         };
-        let kind = if self.flags & KIND_MASK == KIND_PUT { Kind::Put } else { Kind::Tombstone };
+        let kind = match self.flags & KIND_MASK {
+            KIND_PUT => Kind::Put,
+            KIND_TOMBSTONE => Kind::Tombstone,
+            _ => Kind::RangeTombstone,
+        };
         let compressed = self.flags & COMPRESSED != 0;
-        let bare = self.value_at == self.len && !compressed && self.expires_at.is_none();
-        if kind == Kind::Tombstone && !bare {
+        let plain = !compressed && self.expires_at.is_none();
+        if kind == Kind::Tombstone && !(plain && value.is_empty()) {
             return Err(Damage::new(offset, "tombstone with a value or expiry"));
+        }
+        if kind == Kind::RangeTombstone && !(plain && is_range(key, value)) {
+            return Err(Damage::new(offset, "range tombstone of no range, or with an expiry"));
         }
         Ok(Record {
             seq,

@@ -23,7 +23,7 @@ use std::collections::{HashMap, HashSet};
 
 mod rules;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 const BODY_LEN: usize = PREAMBLE_LEN;
 const BODY: usize = BODY_LEN + 8;
@@ -54,6 +54,8 @@ pub(crate) struct Manifest {
     pub(crate) log: Log,
     /// The sealed part of the database, newest first.
     pub(crate) runs: Vec<RunMeta>,
+    /// What is left of the range tombstones that the runs' logs held: those that may hide something in the runs.
+    pub(crate) range_tombstones: Vec<RangeTombstone>,
     /// The seq from which on every record that was committed is still there, in the order in which it was; at least 1.
     pub(crate) history_from: Seq,
     /// Files that have left the database and may still be there; what no checkpoint holds may be deleted.
@@ -144,6 +146,8 @@ pub(crate) struct SegmentMeta {
     pub(crate) entries: u64,
     /// Number of tombstones among the records.
     pub(crate) tombstones: u64,
+    /// Number of range tombstones among the records.
+    pub(crate) range_tombstones: u64,
     /// Number of records with an expiry.
     pub(crate) expiring: u64,
     /// The earliest expiry.
@@ -156,8 +160,21 @@ pub(crate) struct SegmentMeta {
     pub(crate) live_bytes: u64,
     /// An estimate of the bytes that newer segments have made useless since. It only chooses merges.
     pub(crate) dead_bytes: u64,
+    /// Range tombstones with this seq or a lower one hide nothing in it: its index holds no key that one of them deleted.
+    pub(crate) swept: Seq,
     /// The number of the first manifest that names it.
     pub(crate) born: u64,
+}
+
+/// The keys from one on, up to but without another, as far as no newer range tombstone covers them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RangeTombstone {
+    /// The first key that it may delete.
+    pub(crate) start: Vec<u8>,
+    /// The first one behind that it does not; all behind are deleted where there is none.
+    pub(crate) end: Option<Vec<u8>>,
+    /// Records with lower seqs are deleted.
+    pub(crate) seq: Seq,
 }
 
 /// A file that has left the database.

@@ -67,6 +67,9 @@ pub(crate) const MAGIC_FOOTER: [u8; 8] = *b"HALITE/F";
 /// The longest key, in bytes. The empty key is legal.
 pub(crate) const KEY_LEN_MAX: usize = 64 << 10;
 
+/// The longest end of a range, in bytes: the longest key, and a zero behind it for what comes next.
+pub(crate) const BOUND_LEN_MAX: usize = KEY_LEN_MAX + 1;
+
 /// The longest value, in bytes.
 pub(crate) const VALUE_LEN_MAX: usize = 1 << 30;
 

@@ -5,14 +5,15 @@
 //! | 0 | 8 | number of records |
 //! | 8 | 8 | number of keys: in each segment the newest record of a key is the one that counts |
 //! | 16 | 8 | number of tombstones among the records |
-//! | 24 | 8 | number of records with an expiry |
-//! | 32 | 8 | the smallest seq |
-//! | 40 | 8 | the largest seq |
-//! | 48 | 8 | the earliest expiry; 0 where there is none |
-//! | 56 | 8 | the latest expiry; 0 where there is none |
-//! | 64 | 8 | bytes of all records |
-//! | 72 | 8 | bytes of the newest record of each key |
-//! | 80 | 1..3 | length of the smallest key: a varint |
+//! | 24 | 8 | number of range tombstones among the records |
+//! | 32 | 8 | number of records with an expiry |
+//! | 40 | 8 | the smallest seq |
+//! | 48 | 8 | the largest seq |
+//! | 56 | 8 | the earliest expiry; 0 where there is none |
+//! | 64 | 8 | the latest expiry; 0 where there is none |
+//! | 72 | 8 | bytes of all records |
+//! | 80 | 8 | bytes of the newest record of each key |
+//! | 88 | 1..3 | length of the smallest key: a varint |
 //! | | | the smallest key |
 //! | | 1..3 | length of the largest key: a varint |
 //! | | | the largest key |
@@ -30,7 +31,8 @@ use crate::format::frame::Kind;
 const RECORDS: usize = 0;
 const KEYS: usize = RECORDS + 8;
 const TOMBSTONES: usize = KEYS + 8;
-const EXPIRING: usize = TOMBSTONES + 8;
+const RANGE_TOMBSTONES: usize = TOMBSTONES + 8;
+const EXPIRING: usize = RANGE_TOMBSTONES + 8;
 const MIN_SEQ: usize = EXPIRING + 8;
 const MAX_SEQ: usize = MIN_SEQ + 8;
 const MIN_EXPIRY: usize = MAX_SEQ + 8;
@@ -39,7 +41,7 @@ const RECORD_BYTES: usize = MAX_EXPIRY + 8;
 const LIVE_BYTES: usize = RECORD_BYTES + 8;
 const MIN_KEY: usize = LIVE_BYTES + 8;
 
-const _: () = assert!(MIN_KEY == 80);
+const _: () = assert!(MIN_KEY == 88);
 
 /// The statistics of a segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +52,8 @@ pub(crate) struct Statistics {
     pub(crate) keys: u64,
     /// Number of tombstones among the records.
     pub(crate) tombstones: u64,
+    /// Number of range tombstones among the records.
+    pub(crate) range_tombstones: u64,
     /// Number of records with an expiry.
     pub(crate) expiring: u64,
     /// The smallest seq; `Seq::MAX` while there is no record.
@@ -74,6 +78,7 @@ impl Default for Statistics {
             records: 0,
             keys: 0,
             tombstones: 0,
+            range_tombstones: 0,
             expiring: 0,
             min_seq: Seq::MAX,
             max_seq: 0,
@@ -92,6 +97,7 @@ impl Statistics {
     pub(crate) fn count(&mut self, facts: &Facts, len: u32) {
         self.records += 1;
         self.tombstones += u64::from(facts.kind == Kind::Tombstone);
+        self.range_tombstones += u64::from(facts.kind == Kind::RangeTombstone);
         self.min_seq = self.min_seq.min(facts.seq);
         self.max_seq = self.max_seq.max(facts.seq);
         self.record_bytes += u64::from(len);
@@ -112,8 +118,9 @@ impl Statistics {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let (min_expiry, max_expiry) = self.expiries.unwrap_or((0, 0));
         let mut out = Vec::with_capacity(MIN_KEY + self.min_key.len() + self.max_key.len() + 6);
-        let numbers = [self.records, self.keys, self.tombstones, self.expiring, self.min_seq, self.max_seq];
-        for number in numbers.into_iter().chain([min_expiry, max_expiry, self.record_bytes, self.live_bytes]) {
+        let numbers = [self.records, self.keys, self.tombstones, self.range_tombstones, self.expiring];
+        let numbers = numbers.into_iter().chain([self.min_seq, self.max_seq]);
+        for number in numbers.chain([min_expiry, max_expiry, self.record_bytes, self.live_bytes]) {
             out.extend_from_slice(&number.to_le_bytes());
         }
         for key in [&self.min_key, &self.max_key] {
@@ -149,6 +156,7 @@ impl Statistics {
             records: u64_at(bytes, RECORDS),
             keys: u64_at(bytes, KEYS),
             tombstones: u64_at(bytes, TOMBSTONES),
+            range_tombstones: u64_at(bytes, RANGE_TOMBSTONES),
             expiring,
             min_seq: u64_at(bytes, MIN_SEQ),
             max_seq: u64_at(bytes, MAX_SEQ),
@@ -176,12 +184,14 @@ impl Statistics {
             records: self.records,
             entries: self.keys,
             tombstones: self.tombstones,
+            range_tombstones: self.range_tombstones,
             expiring: self.expiring,
             min_expiry: self.expiries.map(|(min, _)| min),
             max_expiry: self.expiries.map(|(_, max)| max),
             record_bytes: self.record_bytes,
             live_bytes: self.live_bytes,
             dead_bytes: 0,
+            swept: place.swept,
             born: 0,
         }
     }
@@ -192,6 +202,7 @@ impl Statistics {
             records: meta.records,
             keys: meta.entries,
             tombstones: meta.tombstones,
+            range_tombstones: meta.range_tombstones,
             expiring: meta.expiring,
             min_seq: meta.min_seq,
             max_seq: meta.max_seq,
@@ -217,6 +228,8 @@ pub(crate) struct Place {
     pub(crate) sorted: bool,
     /// The checksum of its footer.
     pub(crate) digest: u32,
+    /// Up to which range tombstone nothing in it is covered.
+    pub(crate) swept: Seq,
 }
 
 #[cfg(test)]
@@ -230,6 +243,7 @@ mod tests {
         let put = Facts { seq: 7, kind: Kind::Put, expires_at: Some(300) };
         statistics.count(&put, 50);
         statistics.count(&Facts { expires_at: Some(200), ..put }, 60);
+        statistics.count(&Facts { seq: 8, kind: Kind::RangeTombstone, expires_at: None }, 30);
         statistics.count(&Facts { seq: 9, kind: Kind::Tombstone, expires_at: None }, 20);
         statistics.count_key(60);
         statistics
@@ -238,9 +252,10 @@ mod tests {
     #[test]
     fn statistics_come_back() {
         let expected = sample();
-        assert_eq!((expected.records, expected.tombstones, expected.expiring), (3, 1, 2));
+        assert_eq!((expected.records, expected.tombstones, expected.expiring), (4, 1, 2));
+        assert_eq!(expected.range_tombstones, 1);
         assert_eq!((expected.min_seq, expected.max_seq, expected.expiries), (7, 9, Some((200, 300))));
-        assert_eq!((expected.record_bytes, expected.live_bytes, expected.keys), (130, 60, 1));
+        assert_eq!((expected.record_bytes, expected.live_bytes, expected.keys), (160, 60, 1));
         assert_eq!(Statistics::decode(&expected.encode(), 0), Ok(expected));
         let none = Statistics::default();
         assert_eq!(Statistics::decode(&none.encode(), 0), Ok(none));
@@ -249,7 +264,7 @@ mod tests {
     #[test]
     fn the_manifest_says_the_same() {
         let id = SegmentId { epoch: 1, nonce: 2, number: 3 };
-        let place = Place { len: 1000, salt: 5, base_seq: 6, sorted: true, digest: 7 };
+        let place = Place { len: 1000, salt: 5, base_seq: 6, sorted: true, digest: 7, swept: 9 };
         assert_eq!(Statistics::of(&sample().into_meta(id, place)), sample());
     }
 

@@ -1,8 +1,9 @@
 //! The memtable: the in-memory image of one unsealed segment, and its exact index.
 //!
 //! The image is the log's own bytes, kept in the pieces in which commits encoded them, so that nothing is copied; a large
-//! value is a piece of its own, which its writer may have brought along. Every record of the segment stays: a read takes the newest at or below its sequence number. Keys are hashed; order is made
-//! only when a scan or a seal [asks for it](order).
+//! value is a piece of its own, which its writer may have brought along. Every record of the segment stays: a read takes
+//! the newest at or below its sequence number. Keys are hashed; order is made only when a scan or a seal
+//! [asks for it](order). Range tombstones are kept apart: whoever reads a record asks whether one covers it.
 //!
 //! # Concurrency
 //! One inserter at a time (whoever holds the log's lock); any number of readers. Pieces and entries are append-only and
@@ -17,19 +18,23 @@ pub(crate) use order::{Ordered, Progress};
 pub(crate) use since::Change;
 
 use crate::Seq;
-use crate::format::frame::{Kind, Record, Stream, decode_record_apart, decode_record_unverified};
+use crate::cover::{Cover, CoverList, Stretch};
+use crate::format::frame::{Kind, Record, Stream, decode_record_apart, decode_record_unverified, is_range_tombstone};
 use crate::value::Value;
 use bytes::Bytes;
 use hashbrown::HashTable;
 use order::Order;
 use parking_lot::{Mutex, RwLock};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 const SHARDS: usize = 64;
 /// No older record of the key.
 const NONE: u32 = u32::MAX;
 /// What an entry takes: itself, and in a hash table at its mean load a place and a tag.
 const ENTRY_LEN: usize = size_of::<Entry>() + size_of::<u64>() + 8;
+/// The record is a range tombstone: of no key, and so neither in the index nor in key order.
+const RANGE: u32 = u32::MAX - 1;
 
 /// Where a record lies in the piece that is inserted with it.
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +73,9 @@ pub(crate) struct Memtable {
     entries: boxcar::Vec<Entry>,
     shards: Box<[Shard]>,
     order: Mutex<Order>,
+    ranges: RwLock<CoverList>,
+    /// How many these are: mostly none.
+    ranges_len: AtomicUsize,
     record_bytes: AtomicU64,
     max_seq: AtomicU64,
 }
@@ -112,7 +120,7 @@ struct Entry {
     hash: u64,
     piece: u32,
     start: u32,
-    /// The entry of the next older record of the key, or [`NONE`].
+    /// The entry of the next older record of the key, or [`NONE`], or [`RANGE`].
     older: u32,
 }
 
@@ -130,6 +138,8 @@ impl Memtable {
             entries: boxcar::Vec::new(),
             shards: (0..SHARDS).map(|_| Shard::default()).collect(),
             order: Mutex::default(),
+            ranges: RwLock::default(),
+            ranges_len: AtomicUsize::new(0),
             record_bytes: AtomicU64::new(0),
             max_seq: AtomicU64::new(0),
         }
@@ -161,7 +171,11 @@ impl Memtable {
         for placed in records {
             let entry =
                 Entry { seq: placed.seq, hash: placed.hash, piece: index as u32, start: placed.start, older: NONE };
-            add(entry, piece);
+            if is_range_tombstone(&piece.bytes[placed.start as usize..]) {
+                self.insert_range(entry, piece);
+            } else {
+                add(entry, piece);
+            }
             bytes += u64::from(placed.len);
         }
         self.record_bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -190,13 +204,47 @@ impl Memtable {
         }
     }
 
+    fn insert_range(&self, entry: Entry, piece: &Piece) {
+        let record = piece.decode(&self.stream, entry.start);
+        let end = (!record.value.is_empty()).then(|| piece.share(record.value));
+        let stretch = Stretch { start: piece.share(record.key), end, seq: entry.seq };
+        let mut ranges = self.ranges.write();
+        ranges.push(stretch);
+        self.entries.push(Entry { older: RANGE, ..entry });
+        self.ranges_len.store(ranges.len(), Ordering::Release);
+    }
+
     /// The bits that choose a shard are others than those by which a shard's table places and tags its entries.
     #[inline]
     fn shard(&self, hash: u64) -> &RwLock<HashTable<u32>> {
         &self.shards[(hash >> 40) as usize % SHARDS].0
     }
 
-    /// The newest record of `key` whose sequence number is `at` or lower.
+    /// The newest range tombstone over `key` whose sequence number is `at` or lower; 0 where there is none.
+    #[inline]
+    pub(crate) fn covered(&self, key: &[u8], at: Seq) -> Seq {
+        if self.ranges_len() == 0 { 0 } else { self.ranges.read().over(key, at) }
+    }
+
+    /// What its range tombstones at or below `at` cover, as some covers, newest first.
+    pub(crate) fn covers(&self, at: Seq, out: &mut Vec<Arc<Cover>>) {
+        if self.ranges_len() > 0 {
+            self.ranges.read().covers(at, out);
+        }
+    }
+
+    /// What all of its range tombstones cover, in memory of its own.
+    pub(crate) fn cover(&self) -> Cover {
+        self.ranges.read().whole_cover()
+    }
+
+    /// Number of range tombstones among its records.
+    #[inline]
+    pub(crate) fn ranges_len(&self) -> usize {
+        self.ranges_len.load(Ordering::Acquire)
+    }
+
+    /// The newest record of `key` whose sequence number is `at` or lower, whether a range tombstone covers it or not.
     #[inline]
     pub(crate) fn get(&self, hash: u64, key: &[u8], at: Seq) -> Option<Found> {
         let newest = {
@@ -237,6 +285,12 @@ impl Memtable {
         self.record(&self.entries[entry as usize]).key
     }
 
+    /// Whether the record with number `entry` is a range tombstone.
+    #[inline]
+    pub(crate) fn is_range(&self, entry: u32) -> bool {
+        self.entries[entry as usize].older == RANGE
+    }
+
     #[inline]
     fn seq(&self, entry: u32) -> Seq {
         self.entries[entry as usize].seq
@@ -275,14 +329,16 @@ impl Memtable {
     /// Memory it takes by the time it is sealed, in bytes: the image, and about what index and order need. Quickly told.
     #[inline]
     pub(crate) fn memory(&self) -> u64 {
-        self.record_bytes() + (self.len() * (ENTRY_LEN + order::ENTRY_LEN)) as u64
+        let entries = self.len() * (ENTRY_LEN + order::ENTRY_LEN) + self.ranges_len() * CoverList::LEN_EACH_MAX;
+        self.record_bytes() + entries as u64
     }
 
     /// Memory it takes, in bytes: the image, and about what the index needs.
     pub(crate) fn bytes(&self) -> usize {
         let pieces = self.pieces.count() * (size_of::<Piece>() + size_of::<u64>());
         let order = self.order.lock().bytes();
-        self.record_bytes() as usize + self.len() * ENTRY_LEN + pieces + order
+        let ranges = if self.ranges_len() == 0 { 0 } else { self.ranges.read().bytes() };
+        self.record_bytes() as usize + self.len() * ENTRY_LEN + pieces + order + ranges
     }
 
     /// Brings the records into key order, for a moment (about a millisecond at most). `fully`: into a single chunk, as

@@ -97,11 +97,14 @@ impl Order {
 
     fn sort_tail(&mut self, memtable: &Memtable) {
         let until = memtable.len().min(self.done + CHUNK);
-        let entries = self.done as u32..until as u32;
+        let entries: Vec<u32> = (self.done as u32..until as u32).filter(|&entry| !memtable.is_range(entry)).collect();
         self.done = until;
-        let skip = shared_prefix(memtable, entries.clone());
+        if entries.is_empty() {
+            return;
+        }
+        let skip = shared_prefix(memtable, entries.iter().copied());
         let mut sorted: Vec<Sorted> =
-            entries.map(|entry| Sorted { head: head(memtable.key(entry), skip), entry }).collect();
+            entries.into_iter().map(|entry| Sorted { head: head(memtable.key(entry), skip), entry }).collect();
         sorted.sort_unstable_by(|a, b| compare(memtable, a, b));
         self.chunks.push(Arc::new(Chunk { skip, entries: sorted }));
     }
@@ -178,7 +181,7 @@ fn shared_len(a: &[u8], b: &[u8]) -> usize {
     a.iter().zip(b).take(SKIP_MAX).take_while(|(a, b)| a == b).count()
 }
 
-fn shared_prefix(memtable: &Memtable, mut entries: std::ops::Range<u32>) -> usize {
+fn shared_prefix(memtable: &Memtable, mut entries: impl Iterator<Item = u32>) -> usize {
     let Some(first) = entries.next() else { return 0 };
     let first = memtable.key(first);
     entries.fold(first.len().min(SKIP_MAX), |shared, entry| {

@@ -36,9 +36,15 @@ impl<'a> Change<'a> {
         self.memtable.share(self.entry, part)
     }
 
-    /// Its key. Costs a look at the image, unlike its hash.
+    /// Its key; of a range tombstone, where its keys begin. Costs a look at the image, unlike its hash.
     pub(crate) fn key(&self) -> &'a [u8] {
         self.memtable.key(self.entry)
+    }
+
+    /// Before which key its keys end, if it is a range tombstone: nowhere, if that is empty.
+    #[inline]
+    pub(crate) fn range_end(&self) -> Option<&'a [u8]> {
+        self.memtable.is_range(self.entry).then(|| self.memtable.item(self.entry).record.value)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::tail::Tail;
 use super::{Inner, State};
+use crate::cover::Cover;
 use crate::format::manifest::{CheckpointMeta, Manifest};
 use crate::format::names::SegmentId;
 use crate::segment::{Files, Segment};
@@ -52,7 +53,8 @@ async fn follow(inner: &Inner, tail: &mut Tail, before: Option<&State>, newest: 
     };
     tail.follow(inner, &newest).await?;
     let seq = tail.last_seq().unwrap_or(newest.log.last_sealed_seq);
-    Ok(State { version: Arc::new(Version::new(tail.memtables(), runs)), files, manifest: newest, seq, time: None })
+    let version = Arc::new(Version::new(tail.memtables(), runs).covered_by(cover(&newest)));
+    Ok(State { version, files, manifest: newest, seq, time: None })
 }
 
 /// The state of a checkpoint, which does not change.
@@ -60,8 +62,12 @@ async fn at_checkpoint(inner: &Inner, before: Option<&State>, newest: &Manifest,
     let (manifest, checkpoint) = checkpoint(inner, newest, name).await?;
     let files = files(inner, before, &manifest);
     let runs = runs(&files, before, &manifest).await?;
-    let version = Arc::new(Version::new(Vec::new(), runs));
+    let version = Arc::new(Version::new(Vec::new(), runs).covered_by(cover(&manifest)));
     Ok(State { manifest, files, version, seq: checkpoint.seq, time: Some(checkpoint.time) })
+}
+
+fn cover(manifest: &Manifest) -> Arc<Cover> {
+    Arc::new(Cover::from_manifest(&manifest.range_tombstones))
 }
 
 async fn newest(inner: &Inner, before: Option<&State>) -> Result<Manifest> {

@@ -12,7 +12,7 @@ pub(super) async fn find(manifest: &Manifest, view: &View, key: &[u8]) -> Result
     let hash = hash::hash(manifest.hash_seed, key);
     let newest = match look_in_memory(&view.version, view.at, hash, key) {
         Some(newest) => Some(newest),
-        None => look_in_runs(view, hash, key).await?,
+        None => look_in_runs(view, hash, key).await?.map(|newest| newest.unless_covered(view.version.cover.over(key))),
     };
     Ok(newest.and_then(|newest| newest.live(|| view.now)))
 }

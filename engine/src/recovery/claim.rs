@@ -95,6 +95,7 @@ async fn first(setup: &Setup, clock: &EngineClock) -> Result<Manifest> {
             next_seq: 1,
         },
         runs: Vec::new(),
+        range_tombstones: Vec::new(),
         history_from: 1,
         retired: Vec::new(),
         checkpoints: Vec::new(),

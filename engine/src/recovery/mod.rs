@@ -14,6 +14,7 @@ use crate::clock::{Clock, EngineClock};
 use crate::commit::{self, Draft, Log, NewDraft, Prior, Sink};
 use crate::compaction::{self, Compactor};
 use crate::core::{Core, Epoch, Numbers};
+use crate::cover::{self, Cover};
 use crate::dead::{self, Counts};
 use crate::format::header::{Header, Layout, Predecessor};
 use crate::format::manifest::{LogState, Manifest, RunMeta, SegmentMeta};
@@ -74,6 +75,7 @@ pub(crate) async fn open(mut setup: Setup) -> Result<Arc<Core>> {
     let manifest = publisher
         .publish(|manifest| {
             manifest.runs.splice(0..0, replayed.runs.iter().cloned());
+            cover::note(manifest, &replayed.cover);
             replayed.retired.iter().for_each(|name| manifest.retire_log(name.clone()));
             manifest.history_from = manifest.history_from.max(history_from(&replayed.runs));
             manifest.log.state = LogState::Open;
@@ -133,7 +135,8 @@ async fn assemble(
     let residency = Residency::new(budget.slots(0, false), &retiring);
     let segment = |meta: &SegmentMeta| Segment::new(&files, meta);
     let run = |run: &RunMeta| Arc::new(Run::new(run.segments.iter().map(segment).collect()));
-    let versions = Arc::new(Versions::new(manifest.runs.iter().map(run).collect(), manifest.history_from));
+    let cover = Cover::from_manifest(&manifest.range_tombstones);
+    let versions = Arc::new(Versions::new(manifest.runs.iter().map(run).collect(), cover, manifest.history_from));
     let capabilities = setup.backend.capabilities();
     let new_draft = new_draft(epoch, numbers.clone(), setup.random.clone(), clock.clone());
     let prior = Prior { number: 0, len: 0, last_seq: replayed.last_seq, next_seq: replayed.next_seq };
@@ -177,7 +180,7 @@ async fn assemble(
     core.spawn("sync timer", timers::sync(core.clone()));
     core.spawn("collector", retire::collect_leftovers(core.clone(), manifest));
     core.spawn("residency", residency::run(core.clone()));
-    core.spawn("dead counter", count_dead(core.clone(), replayed.runs.len()));
+    core.spawn("dead counter", count_dead(core.clone(), replayed.runs.len(), replayed.cover));
     core.residency.look();
     if core.options.merge_in_background {
         core.spawn("compactor", compaction::run(core.clone()));
@@ -185,9 +188,10 @@ async fn assemble(
     Ok(core)
 }
 
-/// Counts what the newest `replayed` runs of the opening have made useless.
-async fn count_dead(core: Arc<Core>, replayed: usize) {
+/// Counts what the newest `replayed` runs of the opening have made useless, and the range tombstones of `cover`.
+async fn count_dead(core: Arc<Core>, replayed: usize, cover: Cover) {
     let version = core.versions.get();
+    dead::covered(&version, &cover).await;
     for segment in version.runs.iter().take(replayed).flat_map(|run| &run.segments) {
         dead::count(&core, &version, segment, Counts::All).await;
     }

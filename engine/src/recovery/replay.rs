@@ -8,6 +8,7 @@ use super::fragments;
 use crate::Seq;
 use crate::clock::EngineClock;
 use crate::core::{Epoch, Numbers};
+use crate::cover::Cover;
 use crate::format::header::{HEADER_LEN, Header, Predecessor};
 use crate::format::manifest::{LogState, Manifest, RunMeta};
 use crate::format::tail::{Proof, Replay, Step, Tail, Verdict};
@@ -39,6 +40,8 @@ pub(super) struct Unsealed {
 pub(super) struct Replayed {
     /// The new runs, newest first.
     pub(super) runs: Vec<RunMeta>,
+    /// What their range tombstones cover.
+    pub(super) cover: Cover,
     /// Files of the old log, needed no more once the new runs are published.
     pub(super) retired: Vec<String>,
     pub(super) last_seq: Seq,
@@ -70,8 +73,11 @@ pub(super) async fn replay(
         }
         replayed.last_seq = memtable.max_seq();
         let id = epoch.segment(numbers.next());
-        let meta = seal::write_sorted(&**backend, epoch, &memtable, id, random.next(), clock.now()).await?;
-        replayed.runs.insert(0, RunMeta { segments: vec![meta] });
+        let (cover, salt, now) = (memtable.cover(), random.next(), clock.now());
+        if let Some(meta) = seal::write_sorted(&**backend, epoch, &memtable, &cover, id, salt, now).await? {
+            replayed.runs.insert(0, RunMeta { segments: vec![meta] });
+        }
+        replayed.cover = replayed.cover.with(&cover);
     }
     replayed.next_seq = replayed.next_seq.max(replayed.last_seq + 1).saturating_add(super::SEQ_SKIP);
     tracing::info!(segments = unsealed.len(), last_seq = replayed.last_seq, "replayed the log");

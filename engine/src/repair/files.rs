@@ -1,6 +1,7 @@
 //! Which files hold the records of a database whose manifests may be damaged, and how their frames are encoded.
 
 use super::{Loss, RepairReport};
+use crate::cover::{Cover, Stretch};
 use crate::format::footer::{FOOTER_LEN, Footer};
 use crate::format::fragment::{FRAGMENT_HEADER_LEN, Fragment, FragmentKind};
 use crate::format::frame::Stream;
@@ -80,6 +81,8 @@ pub(super) struct Files {
     pub(super) files: Vec<File>,
     /// The largest engine time that a manifest tells of.
     pub(super) engine_time: u64,
+    /// The range tombstones that a manifest tells of.
+    pub(super) ranges: Vec<Stretch>,
 }
 
 impl Files {
@@ -92,7 +95,11 @@ impl Files {
             let message = format!("there is no store at {}", backend.location());
             return Err(Error::new(ErrorKind::NotFound, message));
         }
-        let mut files = Files { files: Vec::new(), engine_time: manifest.as_ref().map_or(0, |it| it.engine_time) };
+        let mut files = Files::default();
+        if let Some(manifest) = &manifest {
+            files.engine_time = manifest.engine_time;
+            files.ranges = Cover::from_manifest(&manifest.range_tombstones).into_stretches();
+        }
         let named = manifest.as_ref().map(named).unwrap_or_default();
         files.files.extend(named.values().map(|meta| {
             let stream = Stream { salt: meta.salt, base_seq: meta.base_seq };

@@ -10,6 +10,7 @@
 mod files;
 mod salvage;
 
+use crate::cover::{Cover, CoverList, Stretch};
 use crate::db::Db;
 use crate::format::frame::{Kind, Record};
 use crate::turn::Turn;
@@ -107,8 +108,23 @@ pub async fn repair(damaged: Arc<dyn Backend>, target: Arc<dyn Backend>) -> Resu
     Ok(report)
 }
 
-/// The sequence number of each key's newest record, by the key's hash.
-type Newest = HashMap<u128, Seq>;
+/// The sequence number of each key's newest record, by the key's hash, and what was deleted by ranges.
+#[derive(Default)]
+struct Newest {
+    keys: HashMap<u128, Seq>,
+    /// Range tombstones, in any order.
+    ranges: Vec<Stretch>,
+}
+
+impl Newest {
+    /// What the range tombstones cover.
+    fn cover(&mut self) -> Cover {
+        self.ranges.sort_by_key(|stretch| stretch.seq);
+        let mut list = CoverList::default();
+        self.ranges.drain(..).for_each(|stretch| list.push(stretch));
+        list.whole_cover()
+    }
+}
 
 fn hash(key: &[u8]) -> u128 {
     xxhash_rust::xxh3::xxh3_128(key)
@@ -116,7 +132,7 @@ fn hash(key: &[u8]) -> u128 {
 
 /// Reads everything once, and reports what cannot be read.
 async fn newest(damaged: &dyn Backend, files: &Files, report: &mut RepairReport) -> Result<Newest> {
-    let mut newest = Newest::new();
+    let mut newest = Newest { ranges: files.ranges.clone(), ..Newest::default() };
     for file in &files.files {
         let Some(bytes) = file.read(damaged, report).await? else { continue };
         report.files += 1;
@@ -125,7 +141,13 @@ async fn newest(damaged: &dyn Backend, files: &Files, report: &mut RepairReport)
             match found {
                 Found::Record(_, record) => {
                     report.records += 1;
-                    let seq = newest.entry(hash(record.key)).or_default();
+                    if record.kind == Kind::RangeTombstone {
+                        let end = (!record.value.is_empty()).then(|| Bytes::copy_from_slice(record.value));
+                        let start = Bytes::copy_from_slice(record.key);
+                        newest.ranges.push(Stretch { start, end, seq: record.seq });
+                        continue;
+                    }
+                    let seq = newest.keys.entry(hash(record.key)).or_default();
                     *seq = record.seq.max(*seq);
                 }
                 Found::Lost { offset, bytes, what } => report.lose(file, offset, bytes, what),
@@ -144,18 +166,24 @@ async fn copy(
     report: &mut RepairReport,
 ) -> Result<()> {
     let now = SystemClock.now_millis().max(files.engine_time);
+    let cover = newest.cover();
+    let newest = &mut newest.keys;
     let mut batch = Batch::new(new);
     for file in &files.files {
         let Some(bytes) = file.read(damaged, &mut RepairReport::default()).await? else { continue };
         let mut salvage = Salvage::new(file, &bytes);
         while let Some(found) = salvage.next().await {
             let Found::Record(offset, record) = found else { continue };
+            if record.kind == Kind::RangeTombstone {
+                continue;
+            }
             // A merge that was not finished leaves records twice.
             let hash = hash(record.key);
             if newest.get(&hash) != Some(&record.seq) || newest.remove(&hash).is_none() {
                 continue;
             }
-            if record.kind == Kind::Tombstone || record.expires_at.is_some_and(|at| at <= now) {
+            let is_deleted = record.kind == Kind::Tombstone || cover.over(record.key) > record.seq;
+            if is_deleted || record.expires_at.is_some_and(|at| at <= now) {
                 continue;
             }
             match value(file, &bytes, offset, &record).await {

@@ -218,7 +218,7 @@ async fn equal_seqs_are_corruption() {
     for meta in &metas {
         segments.push(open(&memory, meta).await.unwrap());
     }
-    let mut merged = crate::cursor::Merged::new(&segments);
+    let mut merged = crate::cursor::Merged::new(&segments, Arc::default());
     assert!(!merged.next().await.unwrap().unwrap().superseded());
     assert_eq!(merged.next().await.unwrap_err().kind(), ErrorKind::Corruption);
 }

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 async fn example_of_a_sealed_segment() {
     let (frames, _) = frames();
     let mut records = BTreeMap::new();
-    let mut places = Vec::new();
+    let (mut places, mut others) = (Vec::new(), Vec::new());
     let mut at = 0;
     while at < frames.len() {
         let offset = (HEADER_LEN + at) as u32;
@@ -21,13 +21,19 @@ async fn example_of_a_sealed_segment() {
         at += frame.len();
         let Frame::Record(record) = frame else { continue };
         let (seq, kind, expires_at, len) = (record.seq, record.kind, record.expires_at, record.len as u32);
-        records.insert(record.key, DenseEntry { offset, len, seq, kind, expires_at });
+        let entry = DenseEntry { offset, len, seq, kind, expires_at };
+        if kind == Kind::RangeTombstone {
+            others.push(entry);
+            continue;
+        }
+        records.insert(record.key, entry);
         places.push((hash(HASH_SEED, record.key), offset, len));
     }
     assert!(records.values().any(|entry| entry.kind == Kind::Tombstone && entry.expires_at.is_none()));
 
     let mut builder = TailBuilder::new(&header());
     records.iter().for_each(|(key, entry)| builder.push(key, entry));
+    others.iter().for_each(|entry| builder.unindexed(entry));
     places.iter().for_each(|&(hash, offset, len)| builder.hint(hash, offset, len));
     let records_end = (HEADER_LEN + frames.len()) as u64;
     let tail = builder.finish(records_end).await;
@@ -77,6 +83,7 @@ async fn example_of_a_sealed_segment() {
         (8, "statistics: records"),
         (8, "keys"),
         (8, "tombstones"),
+        (8, "range tombstones"),
         (8, "records with an expiry"),
         (8, "smallest seq"),
         (8, "largest seq"),

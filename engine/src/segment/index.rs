@@ -1,6 +1,7 @@
 //! Builds what stands behind a segment's frames: index blocks, fences, hints, filter, statistics and footer.
 
 use super::BYTES_PER_TURN;
+use crate::Seq;
 use crate::format::block::{self, BLOCK_LEN, BlockBuilder, Facts, Span};
 use crate::format::checksum;
 use crate::format::fences::FencesBuilder;
@@ -128,11 +129,17 @@ impl IndexBuilder {
         blocks_len + filter_len + rest as u64
     }
 
-    /// All parts, to be written at `records_end` of the file of segment `id`, and what the manifest is to say of it.
+    /// All parts, to be written at `records_end` of the file of segment `id`, and what the manifest is to say of it: that
+    /// it has been swept of what range tombstones up to `swept` cover, or up to its own last record.
     ///
     /// # Panics
     /// Where there is no record, or hints or filter do not hold each key.
-    pub(super) async fn finish(mut self, id: SegmentId, records_end: u64) -> (Vec<Bytes>, SegmentMeta) {
+    pub(super) async fn finish(
+        mut self,
+        id: SegmentId,
+        records_end: u64,
+        swept: Option<Seq>,
+    ) -> (Vec<Bytes>, SegmentMeta) {
         if !self.block.is_empty() {
             self.finish_block();
         }
@@ -161,7 +168,8 @@ impl IndexBuilder {
         let (bytes, digest) = footer.encode(salt);
         parts.out.push(Bytes::copy_from_slice(&bytes));
         let len = parts.at + FOOTER_LEN as u64;
-        let place = Place { len, salt, base_seq, sorted: self.layout == Layout::Sorted, digest };
+        let swept = swept.unwrap_or(self.statistics.max_seq);
+        let place = Place { len, salt, base_seq, sorted: self.layout == Layout::Sorted, digest, swept };
         (parts.out, self.statistics.into_meta(id, place))
     }
 }

@@ -246,6 +246,19 @@ impl Segment {
         Err(self.corrupt(damage))
     }
 
+    /// About which share of its keys lies between two: from `start` on, up to but without `end` (no end: `None`). Where a
+    /// bound lies within an index block, half of that counts.
+    pub(crate) async fn share(&self, start: &[u8], end: Option<&[u8]>) -> Result<f64> {
+        let fences = self.fences().await?;
+        let place = |key: &[u8]| match () {
+            () if key <= &self.meta.min_key[..] => 0.0,
+            () if key > &self.meta.max_key[..] => fences.len() as f64,
+            () => fences.find(key) as f64 + 0.5,
+        };
+        let end = end.map_or(fences.len() as f64, place);
+        Ok((end - place(start)).max(0.0) / fences.len().max(1) as f64)
+    }
+
     /// The fences, read if they are not kept already.
     pub(super) async fn fences(&self) -> Result<&Fences> {
         match self.fences_kept() {

@@ -11,7 +11,7 @@ use crate::format::manifest::SegmentMeta;
 use crate::format::names::{Name, SegmentId};
 use crate::turn::{self, Turn};
 use crate::value::LARGE_LEN;
-use crate::{Result, hash};
+use crate::{Result, Seq, hash};
 use bytes::{Bytes, BytesMut};
 use halite_backends::{Backend, Uploader};
 
@@ -35,6 +35,7 @@ pub(crate) struct SortedWriter {
     chunk: Chunk,
     index: IndexBuilder,
     hashes: Vec<u64>,
+    swept: Seq,
 }
 
 /// The neighbouring records that the next index entry will cover.
@@ -65,6 +66,7 @@ impl SortedWriter {
             chunk: Chunk::empty(),
             index: IndexBuilder::new(header.stream(), Layout::Sorted),
             hashes: Vec::new(),
+            swept: 0,
         })
     }
 
@@ -72,6 +74,11 @@ impl SortedWriter {
     pub(crate) fn let_pass(mut self, share: f64) -> SortedWriter {
         self.index.let_pass(share);
         self
+    }
+
+    /// Promises that no record will come which a range tombstone up to `swept` covers.
+    pub(crate) fn swept(self, swept: Seq) -> SortedWriter {
+        SortedWriter { swept, ..self }
     }
 
     /// Adds a record. Keys come in order, each once; whether the record was the last of a batch is forgotten. `value` may
@@ -152,7 +159,7 @@ impl SortedWriter {
             hashes.iter().for_each(|&hash| self.index.filter(hash));
             tokio::task::yield_now().await;
         }
-        let (parts, meta) = self.index.finish(self.id, self.at).await;
+        let (parts, meta) = self.index.finish(self.id, self.at, Some(self.swept)).await;
         self.uploader.write(self.buffer.freeze()).await?;
         for part in parts {
             self.uploader.write(part).await?;

@@ -74,8 +74,9 @@ impl TailBuilder {
         self.index.push(key, &Span { offset, len, content: Content::One(facts) });
     }
 
-    /// Counts a record that is not the newest of its key.
-    pub(crate) fn superseded(&mut self, entry: &DenseEntry) {
+    /// Counts a record that the index leaves out: it is not the newest of its key, a range tombstone covers it, or it is
+    /// one.
+    pub(crate) fn unindexed(&mut self, entry: &DenseEntry) {
         let DenseEntry { len, seq, kind, expires_at, .. } = *entry;
         self.index.count(&Facts { seq, kind, expires_at }, len);
     }
@@ -96,7 +97,8 @@ impl TailBuilder {
     /// # Panics
     /// Where there is no record, or a key without a hint.
     pub(crate) async fn finish(self, records_end: u64) -> Tail {
-        let (parts, meta) = self.index.finish(self.id, records_end).await;
+        // All that its own range tombstones cover was left out, and older ones cover nothing in it.
+        let (parts, meta) = self.index.finish(self.id, records_end, None).await;
         Tail { parts, meta }
     }
 }

@@ -121,7 +121,7 @@ pub(crate) async fn seal_dense(number: u64, records: &[TestRecord]) -> (Bytes, S
         if counted.contains(&index) {
             builder.hint(hash(HASH_SEED, &record.key), offset, len);
         } else {
-            builder.superseded(&entry(index));
+            builder.unindexed(&entry(index));
         }
     }
     let tail = builder.finish(log.len() as u64).await;

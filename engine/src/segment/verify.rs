@@ -6,11 +6,12 @@
 
 use super::reader::{Segment, SegmentHints};
 use super::window::Window;
+use crate::cover::{Cover, CoverList, Stretch};
 use crate::format::Damage;
 use crate::format::block::{BlockCursor, Content, Facts, Span};
 use crate::format::compressed::Trouble;
 use crate::format::filter::Filter;
-use crate::format::frame::{Frame, Record};
+use crate::format::frame::{Frame, Kind, Record};
 use crate::format::header::HEADER_LEN;
 use crate::format::hints::Hint;
 use crate::format::statistics::Statistics;
@@ -45,6 +46,7 @@ impl Segment {
         verification.note(rechecked)?;
         verification.read_index().await?;
         verification.read_filter().await?;
+        verification.read_range_tombstones().await?;
         verification.walk(progress).await?;
         verification.compare_statistics().await?;
         Ok(verification.findings)
@@ -70,6 +72,9 @@ struct Verification<'a> {
     next_entry: usize,
     /// In a dense segment: the seq of each indexed record, by the hash of its key.
     newest: HashMap<u64, Seq>,
+    /// In a dense segment: what its own range tombstones cover, and with that is not in the index. `None` where it could
+    /// not be read.
+    cover: Option<Cover>,
     hints: Option<SegmentHints>,
     next_hint: Option<Hint>,
     filter: Option<Filter>,
@@ -98,6 +103,7 @@ impl<'a> Verification<'a> {
             entries_are_whole: true,
             next_entry: 0,
             newest: HashMap::new(),
+            cover: Some(Cover::default()),
             hints: None,
             next_hint: None,
             filter: None,
@@ -198,6 +204,33 @@ impl<'a> Verification<'a> {
         Ok(())
     }
 
+    /// Reads the range tombstones, which stand behind what they cover.
+    async fn read_range_tombstones(&mut self) -> Result<()> {
+        let segment = self.segment;
+        if segment.is_sorted() || segment.meta.range_tombstones == 0 {
+            return Ok(());
+        }
+        let mut window = Window::new();
+        let mut tombstones = CoverList::default();
+        let mut at = HEADER_LEN as u64;
+        let mut turn = Turn::default();
+        while at < segment.footer().records_end() {
+            window.load(segment, at).await?;
+            let Ok(frame) = window.decode(&segment.stream(), at, &mut turn).await else {
+                self.cover = None;
+                return Ok(());
+            };
+            if let Frame::Record(Record { seq, kind: Kind::RangeTombstone, key, value, .. }) = frame {
+                let end = (!value.is_empty()).then(|| Bytes::copy_from_slice(value));
+                tombstones.push(Stretch { start: Bytes::copy_from_slice(key), end, seq });
+            }
+            at += frame.len() as u64;
+            turn.take(frame.len()).await;
+        }
+        self.cover = Some(tombstones.whole_cover());
+        Ok(())
+    }
+
     /// Walks the frames beside hints and entries.
     async fn walk(&mut self, progress: &mut (dyn FnMut(u64, u64) + Send)) -> Result<()> {
         let hints = self.segment.hints().await;
@@ -239,17 +272,24 @@ impl<'a> Verification<'a> {
         let facts = Facts { seq: record.seq, kind: record.kind, expires_at: record.expires_at };
         let (hash, len) = (hash(self.hash_seed, record.key), record.len as u32);
         self.statistics.count(&facts, len);
+        if record.kind == Kind::RangeTombstone {
+            if self.segment.is_sorted() {
+                self.report(at, "a range tombstone in a sorted segment");
+            }
+            return Ok(());
+        }
         let counts = if self.segment.is_sorted() {
             self.see_sorted(at, record, &facts, hash);
             true
         } else {
-            self.see_dense(at, &facts, len, hash)
+            self.see_dense(at, record, &facts, hash)
         };
         if counts {
             self.note_key(record.key, len);
             self.see_hint(at, len, hash)?;
         }
-        if self.filter.as_ref().is_some_and(|filter| !filter.may_contain(hash)) {
+        let is_indexed = counts || self.newest.contains_key(&hash);
+        if is_indexed && self.filter.as_ref().is_some_and(|filter| !filter.may_contain(hash)) {
             let filter_at = self.segment.footer().filter.range.start;
             self.report(filter_at, format!("filter lacks the key of the record at {at}"));
         }
@@ -283,20 +323,21 @@ impl<'a> Verification<'a> {
         statistics.count_key(len);
     }
 
-    /// Whether the record is the newest of its key.
-    fn see_dense(&mut self, at: u64, facts: &Facts, len: u32, hash: u64) -> bool {
+    /// Whether the record is in the index: the newest of its key, and not covered.
+    fn see_dense(&mut self, at: u64, record: &Record<'_>, facts: &Facts, hash: u64) -> bool {
         self.pass_entries_before(at);
         let Some(indexed) = self.entries.get(self.next_entry).filter(|entry| u64::from(entry.span.offset) == at) else {
             // Where entries are missing, this may be one of those. Two keys of one hash are too rare to matter.
             let newer = self.newest.get(&hash).is_none_or(|&seq| seq <= facts.seq);
-            if newer && self.entries_are_whole {
+            let covered = self.cover.as_ref().is_none_or(|cover| cover.over(record.key) > facts.seq);
+            if newer && !covered && self.entries_are_whole {
                 self.report(at, "record is the newest of its key, but not in the index");
             }
             return false;
         };
         let (span, key_hash, block_at) = (indexed.span, indexed.key_hash, indexed.block_at);
         self.next_entry += 1;
-        if key_hash != hash || span.len != len || span.content != Content::One(*facts) {
+        if key_hash != hash || span.len as usize != record.len || span.content != Content::One(*facts) {
             self.report(block_at, format!("index entry does not fit the record at {at}"));
         }
         true

@@ -21,6 +21,7 @@ pub use scan::TransactionScan;
 use crate::batch::{Write, check_lens};
 use crate::commit::{Condition, Footprint, Opened};
 use crate::core::Core;
+use crate::cover::{CoverList, Stretch};
 use crate::db::Db;
 use crate::scan::Entry;
 use crate::version::View;
@@ -30,6 +31,7 @@ use parking_lot::Mutex;
 use scan::Covered;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -83,6 +85,9 @@ impl Own {
     }
 }
 
+/// The seq of the first range that a transaction deletes, for itself: the database will never come to it.
+const OWN_SEQ: Seq = 1 << 63;
+
 /// What handle, scans and [`transact`](Db::transact) share.
 struct Shared {
     // Constant after construction. (`opened` goes before the rest does.)
@@ -99,6 +104,8 @@ struct State {
     /// Committed, rolled back, or about to be.
     ended: bool,
     writes: BTreeMap<Bytes, Own>,
+    /// Ranges that it deletes, before any of its writes. Their seqs are above all in the database, and rise.
+    deleted: CoverList,
     /// Keys read, and what of them will expire. Empty under snapshot isolation, which does not ask.
     read: Footprint,
     scans: Vec<Covered>,
@@ -151,8 +158,11 @@ impl Transaction {
             if let Some(own) = state.writes.get(key) {
                 return Ok(own.entry(Bytes::copy_from_slice(key), shared.view.now));
             }
+            if state.deleted.over(key, Seq::MAX) > 0 {
+                return Ok(None);
+            }
             if shared.is_serializable() {
-                state.read.add_key(shared.hash(key));
+                state.read.add_key(shared.hash(key), key);
             }
         }
         let newest = get::get_at(shared.core(), &shared.view, key).await?;
@@ -197,6 +207,23 @@ impl Transaction {
     /// Deletes `key`, once committed; no error where it is not there. Otherwise as [`put`](Transaction::put).
     pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<()> {
         self.shared.write(key.as_ref(), None, None)
+    }
+
+    /// Deletes all keys in `range`, once committed, at the cost of one record: those that are there then, and those that
+    /// the transaction has put before. What it puts later stays, and its reads see it all so at once.
+    ///
+    /// It reads nothing: under [`Isolation::Serializable`] what others write in the range in between stands against the
+    /// commit only where the transaction has read it, and is deleted otherwise.
+    ///
+    /// # Errors
+    /// `InvalidInput` where the transaction has ended.
+    pub fn delete_range(&self, range: impl Into<KeyRange>) -> Result<()> {
+        self.shared.delete_range(&range.into())
+    }
+
+    /// Deletes all keys that begin with `prefix`, once committed. Otherwise as [`delete_range`](Transaction::delete_range).
+    pub fn delete_prefix(&self, prefix: impl AsRef<[u8]>) -> Result<()> {
+        self.delete_range(KeyRange::prefix(prefix))
     }
 
     /// Commits the writes, all of them or nothing, with the durability of the transaction's options.
@@ -281,6 +308,19 @@ impl Shared {
         Ok(())
     }
 
+    fn delete_range(&self, range: &KeyRange) -> Result<()> {
+        let mut state = self.state.lock();
+        state.check()?;
+        let Some((start, end)) = range.half_open() else { return Ok(()) };
+        let below = end.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+        let gone = state.writes.range::<Bytes, _>((Bound::Included(&start), below));
+        let gone: Vec<Bytes> = gone.map(|(key, _)| key.clone()).collect();
+        gone.iter().for_each(|key| drop(state.writes.remove(key)));
+        let seq = OWN_SEQ + state.deleted.len() as u64;
+        state.deleted.push(Stretch { start, end, seq });
+        Ok(())
+    }
+
     fn end(&self) {
         let mut state = self.state.lock();
         if !state.ended {
@@ -291,23 +331,29 @@ impl Shared {
     async fn commit(&self, level: Option<Durability>) -> Result<()> {
         let core = self.core();
         let level = level.unwrap_or(core.options.durability);
-        let (writes, read) = {
+        let (writes, deleted, read) = {
             let mut state = self.state.lock();
             state.check()?;
             state.ended = true;
             let mut read = std::mem::take(&mut state.read);
             std::mem::take(&mut state.scans).into_iter().for_each(|covered| covered.add_to(&mut read));
-            (std::mem::take(&mut state.writes), read)
+            (std::mem::take(&mut state.writes), std::mem::take(&mut state.deleted), read)
         };
         core.check_open()?;
-        if writes.is_empty() {
+        if writes.is_empty() && deleted.len() == 0 {
             return Ok(());
         }
         let mut footprint = read;
         if !self.is_serializable() {
-            writes.keys().for_each(|key| footprint.add_key(self.hash(key)));
+            writes.keys().for_each(|key| footprint.add_key(self.hash(key), key));
+            deleted.iter().for_each(|stretch| footprint.add_range(stretch.start.clone(), stretch.end.clone()));
         }
-        let records = writes.iter().map(|(key, own)| Write::sharing(key, own.value.as_ref(), own.expires_at));
+        // What a range holds was written after the range was deleted.
+        let ranges = deleted
+            .iter()
+            .map(|Stretch { start, end, .. }| Write::delete_range(start, end.as_deref().unwrap_or_default()));
+        let keys = writes.iter().map(|(key, own)| Write::sharing(key, own.value.as_ref(), own.expires_at));
+        let records = Counted { left: ranges.len() + keys.len(), items: ranges.chain(keys) };
         if footprint.is_empty() {
             return core.log.commit(records, level).await;
         }
@@ -319,6 +365,28 @@ impl Shared {
         outcome
     }
 }
+
+/// An iterator of known length. (A chain of two does not tell, as it might be too long.)
+#[derive(Clone)]
+struct Counted<I> {
+    items: I,
+    left: usize,
+}
+
+impl<I: Iterator> Iterator for Counted<I> {
+    type Item = I::Item;
+
+    fn next(&mut self) -> Option<I::Item> {
+        self.left = self.left.saturating_sub(1);
+        self.items.next()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl<I: Iterator> ExactSizeIterator for Counted<I> {}
 
 impl fmt::Debug for Transaction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

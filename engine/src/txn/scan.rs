@@ -2,10 +2,10 @@
 
 use super::{Own, Shared};
 use crate::commit::Footprint;
-use crate::range::Direction;
+use crate::range::{Direction, behind};
 use crate::scan::{Entry, Scan};
-use crate::{KeyRange, Result};
-use bytes::{BufMut, Bytes, BytesMut};
+use crate::{KeyRange, Result, Seq};
+use bytes::Bytes;
 use futures::Stream;
 use std::cmp::Ordering;
 use std::fmt;
@@ -35,14 +35,6 @@ impl Covered {
             (None, _) => {}
         }
     }
-}
-
-/// The key that comes next after `key`.
-fn behind(key: &[u8]) -> Bytes {
-    let mut next = BytesMut::with_capacity(key.len() + 1);
-    next.put_slice(key);
-    next.put_u8(0);
-    next.freeze()
 }
 
 /// The entries of a range as a transaction sees them: a [`Stream`] of `Result<Entry>` in byte order of their keys or,
@@ -83,15 +75,17 @@ impl TransactionScan {
         let from = (range.start.as_ref().map(|key| &key[..]), Bound::Unbounded);
         let own = state.writes.range::<[u8], _>(from).take_while(|(key, _)| !range.is_above(key));
         let own: Vec<_> = own.map(|(key, own)| (key.clone(), own.clone())).collect();
-        let noted = shared.is_serializable().then(|| {
-            let (start, end) = half_open(&range);
+        let mut hidden = Vec::new();
+        state.deleted.covers(Seq::MAX, &mut hidden);
+        let footprint = range.half_open().filter(|_| shared.is_serializable());
+        let noted = footprint.map(|(start, end)| {
             state.scans.push(Covered { start, end, last: None, whole: false, direction: Direction::Forward });
             state.scans.len() - 1
         });
         TransactionScan {
             shared: shared.clone(),
             noted,
-            scan: Scan::new(shared.view.clone(), range, error),
+            scan: Scan::new(shared.view.clone(), range, error).hiding(hidden),
             next: None,
             ended: false,
             own: own.into_iter(),
@@ -196,21 +190,6 @@ impl TransactionScan {
         }
         Ok(())
     }
-}
-
-/// From the first key of `range` up to but without the one behind its last.
-fn half_open(range: &KeyRange) -> (Bytes, Option<Bytes>) {
-    let start = match &range.start {
-        Bound::Included(start) => start.clone(),
-        Bound::Excluded(start) => behind(start),
-        Bound::Unbounded => Bytes::new(),
-    };
-    let end = match &range.end {
-        Bound::Included(end) => Some(behind(end)),
-        Bound::Excluded(end) => Some(end.clone()),
-        Bound::Unbounded => None,
-    };
-    (start, end)
 }
 
 impl Stream for TransactionScan {

@@ -238,7 +238,7 @@ impl Db {
             let seq = newest.as_ref().map_or(0, |newest| newest.seq);
             let found = newest.and_then(|newest| newest.live(|| view.now));
             let mut footprint = Footprint::default();
-            footprint.add_key(hash::hash(core.epoch.hash_seed, key));
+            footprint.add_key(hash::hash(core.epoch.hash_seed, key), key);
             footprint.add_expiry(found.as_ref().and_then(|found| found.expires_at));
             let (value, expires_at, answer) = match decide(found) {
                 Ok(Decision::Write { value, expires_at, answer }) => (value, expires_at, answer),

@@ -83,21 +83,27 @@ impl Player<'_> {
         }
         let commit = self.world.history.len();
         let writes = self.writes(commit, ops);
-        for ((key, value), op) in writes.iter().zip(ops) {
-            let written = match (value, op.ttl) {
-                (Some(value), None) => transaction.put(key, &value.bytes),
-                (Some(value), Some(ttl)) => transaction.put_with(key, &value.bytes, Duration::from_millis(ttl)),
-                (None, _) => transaction.delete(key),
+        for op in ops {
+            let writes = self.writes(commit, &[*op]);
+            let written = match (op.range(), &writes[..]) {
+                (Some(range), _) => transaction.delete_range(range),
+                (None, [(key, Some(value))]) => match op.ttl {
+                    None => transaction.put(key, &value.bytes),
+                    Some(ttl) => transaction.put_with(key, &value.bytes, Duration::from_millis(ttl)),
+                },
+                (None, _) => transaction.delete(key(op.key)),
             };
             written.map_err(|error| format!("a write in memory failed: {error:?}"))?;
-            match value.as_ref().filter(|value| value.expires_at.is_none_or(|at| now < at)) {
-                Some(value) => state.insert(key.clone(), value.bytes.clone()),
-                None => state.remove(key),
-            };
+            for (key, value) in &writes {
+                match value.as_ref().filter(|value| value.expires_at.is_none_or(|at| now < at)) {
+                    Some(value) => state.insert(key.clone(), value.bytes.clone()),
+                    None => state.remove(key),
+                };
+            }
         }
         let scan = || transaction.scan(..).map_ok(|entry| (entry.key.to_vec(), entry.value)).try_collect();
         compare(&state, &self.read("scan", scan).await?)?;
-        if ops.is_empty() {
+        if ops.iter().all(|op| op.range().is_some()) && writes.is_empty() {
             let committed = ends("commit", transaction.commit()).await;
             return self.settle("a commit of nothing", committed);
         }

@@ -91,7 +91,7 @@ impl Ordered {
 
 fn keys(keys: &[&str]) -> Footprint {
     let mut footprint = Footprint::default();
-    keys.iter().for_each(|key| footprint.add_key(hash(key)));
+    keys.iter().for_each(|key| footprint.add_key(hash(key), key.as_bytes()));
     footprint
 }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::commit::tests::{HASH_SEED, new_draft};
+use crate::cover::Cover;
 use crate::format::header::Header;
 use crate::format::mark::{End, Mark};
 use crate::format::tail::{Replay, Step, Tail, Verdict};
@@ -20,7 +21,7 @@ struct Bench {
 
 impl Bench {
     fn new(grows: bool, options: &Options) -> Bench {
-        let versions = Versions::new(Vec::new(), 1);
+        let versions = Versions::new(Vec::new(), Cover::default(), 1);
         let active = new_draft(Prior { number: 0, len: 0, last_seq: 0, next_seq: 1 });
         versions.begin_memtable(active.memtable.clone());
         let files = vec![(active.header, active.header.encode().to_vec())];

@@ -13,6 +13,10 @@ fn tombstone(key: &[u8]) -> NewRecord<'_> {
     NewRecord { kind: Kind::Tombstone, ..put(key, b"") }
 }
 
+fn range_tombstone<'a>(start: &'a [u8], end: &'a [u8]) -> NewRecord<'a> {
+    NewRecord { kind: Kind::RangeTombstone, ..put(start, end) }
+}
+
 fn encoded(record: &NewRecord<'_>, offset: u64) -> Vec<u8> {
     let mut out = BytesMut::from(&b"before"[..]);
     let len = record.encode(&STREAM, offset, &mut out);
@@ -24,7 +28,7 @@ fn encoded(record: &NewRecord<'_>, offset: u64) -> Vec<u8> {
     let value_crc = checksum::append(0, record.value);
     assert_eq!(record.encode_without_value(&STREAM, offset, value_crc, &mut without_value), len);
     assert_eq!([&without_value, record.value].concat(), out[6..]);
-    let whole = decode_record(&STREAM, offset, &out[6..]);
+    let whole = decode_record_unverified(&STREAM, offset, &out[6..]);
     assert_eq!(decode_record_apart(&STREAM, offset, &without_value, record.value), whole);
     out[6..].to_vec()
 }
@@ -66,7 +70,11 @@ fn check(record: &NewRecord<'_>, offset: u64) {
     let mut bytes = encoded(record, offset);
     let len = bytes.len();
     for _ in 0..2 {
-        let got = decode_record(&STREAM, offset, &bytes).unwrap();
+        let Frame::Record(got) = decode(&STREAM, offset, &bytes).unwrap() else { panic!("no record") };
+        // What is found by its key is no range.
+        let of_a_key = decode_record(&STREAM, offset, &bytes);
+        assert_eq!(of_a_key.ok(), Some(got).filter(|_| record.kind != Kind::RangeTombstone));
+        assert_eq!(is_range_tombstone(&bytes), record.kind == Kind::RangeTombstone);
         let NewRecord { seq, kind, key, value, compressed, expires_at, last_of_batch } = *record;
         assert_eq!(got, Record { seq, kind, key, value, compressed, expires_at, last_of_batch, len });
         assert_eq!(decode_record_unverified(&STREAM, offset, &bytes).unwrap(), got);
@@ -90,6 +98,11 @@ fn limits_come_back() {
     check(&put(b"", b""), 128);
     check(&put(&key, &value), 128);
     check(&tombstone(&key), u64::from(u32::MAX) - 100_000);
+    let behind = [&key[..], &[0]].concat();
+    check(&range_tombstone(b"", b""), 128);
+    check(&range_tombstone(b"", b"\0"), 128);
+    check(&range_tombstone(&key, &behind), 128);
+    check(&range_tombstone(&behind, b""), 128);
     check(&NewRecord { compressed: true, ..put(b"k", b"v") }, 128);
     check(&NewRecord { seq: u64::MAX, expires_at: Some(u64::MAX), last_of_batch: false, ..put(b"k", b"v") }, 128);
     check(&NewRecord { seq: STREAM.base_seq, expires_at: Some(0), ..put(b"k", b"v") }, 128);
@@ -105,6 +118,7 @@ fn damage_and_displacement_are_noticed() {
         put(b"key", b"value"),
         put(&key, &key),
         tombstone(b"key"),
+        range_tombstone(b"key", b"kez"),
         NewRecord { expires_at: Some(1_700_000_000_000), last_of_batch: false, ..put(b"key", &key) },
     ] {
         let bytes = encoded(&record, 4096);
@@ -136,12 +150,19 @@ fn impossible_records_are_damage() {
         assert!(decode_record_unverified(&STREAM, offset, &bytes).is_err());
     };
     let known = HAS_EXPIRY | COMPRESSED | LAST_OF_BATCH;
-    for flags in (0..=u8::MAX).filter(|flags| !matches!(flags & !known, KIND_PUT | KIND_TOMBSTONE)) {
+    for flags in
+        (0..=u8::MAX).filter(|flags| !matches!(flags & !known, KIND_PUT | KIND_TOMBSTONE | KIND_RANGE_TOMBSTONE))
+    {
         if flags != KIND_MARK && flags != KIND_END {
             check(&[flags, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], 128, "flags");
         }
     }
     check(b"\x02\x00\x01\x01kv", 128, "tombstone with a value");
+    check(b"\x03\x00\x01\x01bb", 128, "range tombstone of no range");
+    check(b"\x03\x00\x01\x01ba", 128, "range tombstone of no range");
+    check(b"\x0b\x00\x01\x00\x05b", 128, "range tombstone of no range, or with an expiry");
+    check(b"\x13\x00\x01\x01bc", 128, "range tombstone of no range");
+    check(b"\x03\x00\x82\x80\x04\x00", 128, "impossible number"); // A start of 65 538 bytes.
     check(b"\x0a\x00\x01\x00\x05k", 128, "tombstone with a value or expiry");
     check(b"\x12\x00\x01\x00k", 128, "tombstone with a value or expiry");
     check(b"\x01\x00\x81\x80\x04\x00", 128, "impossible number"); // A key of 65 537 bytes.
@@ -151,6 +172,12 @@ fn impossible_records_are_damage() {
     check(b"\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x00\x00", 128, "seq beyond");
     check(b"\x01\x00\x00\x00", STREAM_LEN_MAX - 7, "beyond the longest segment");
     check(b"\x01\x00\x00\x00", u64::MAX - 3, "beyond the longest segment");
+}
+
+#[test]
+#[should_panic(expected = "a range tombstone holds a range")]
+fn a_range_without_keys_is_not_written() {
+    encoded(&range_tombstone(b"b", b"b"), 128);
 }
 
 #[test]
@@ -179,6 +206,7 @@ fn mutated_frames() {
         encoded(&put(&[1; 300], &[2; 200]), 128),
         encoded(&NewRecord { expires_at: Some(1 << 40), ..put(b"key", b"") }, 128),
         encoded(&tombstone(b"key"), 128),
+        encoded(&range_tombstone(b"a", b"bb"), 128),
         mark.to_vec(),
         end.to_vec(),
     ];

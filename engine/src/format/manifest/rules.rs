@@ -6,25 +6,29 @@
 //! 3. Runs are newest first and disjoint in seq; none is empty.
 //! 4. The segments of a run are ordered by key and disjoint; no segment stands twice.
 //! 5. In each segment: the number is at least 1; `base_seq <= min_seq <= max_seq`; `min_key <= max_key`, neither longer
-//!    than 65 536 bytes; `1 <= entries <= records`; `tombstones + expiring <= records`; both expiries are there where
-//!    `expiring` is above 0, else neither, and `min_expiry <= max_expiry`; `live_bytes <= record_bytes <= 2^32`; and
-//!    the file is longer than its header and records; and `1 <= born`, which is at most the manifest's number.
+//!    than 65 536 bytes; `1 <= entries`, and `entries + range_tombstones <= records`; `tombstones + range_tombstones +
+//!    expiring <= records`; both expiries are there where `expiring` is above 0, else neither, and `min_expiry <=
+//!    max_expiry`; `live_bytes <= record_bytes <= 2^32`; the file is longer than its header and records; `swept` is at
+//!    most `last_sealed_seq`; and `1 <= born`, which is at most the manifest's number.
 //! 6. Retired names are names of ours, each once, and no segment of a run is among them; `1 <= born <= retired`, which is
 //!    at most the manifest's number.
 //! 7. Checkpoints have different names of 1 to 255 bytes, and were taken by different manifests, in order, numbered from
 //!    1 and up to the manifest's own; each shows nothing above `last_sealed_seq`.
 //! 8. `1 <= history_from <= next_seq`, and a run with a seq of `history_from` or above is one segment in log order.
+//! 9. Range tombstones are in the order of their keys and do not overlap; each ends behind its start, neither longer than
+//!    65 537 bytes, and has a seq of 1 up to `last_sealed_seq`.
 
-use super::{CheckpointMeta, Manifest, Retired, RunMeta, SegmentMeta};
+use super::{CheckpointMeta, Manifest, RangeTombstone, Retired, RunMeta, SegmentMeta};
 use crate::format::header::HEADER_LEN;
 use crate::format::names::Name;
-use crate::format::{CHECKPOINT_NAME_LEN_MAX, KEY_LEN_MAX, STREAM_LEN_MAX};
+use crate::format::{BOUND_LEN_MAX, CHECKPOINT_NAME_LEN_MAX, KEY_LEN_MAX, STREAM_LEN_MAX};
 use std::collections::HashSet;
 
 /// Checks all rules; the error says which is broken, and by what.
 pub(super) fn check(manifest: &Manifest) -> Result<(), String> {
     numbers(manifest)?;
     runs(manifest)?;
+    range_tombstones(manifest)?;
     retired(manifest)?;
     checkpoints(manifest)?;
     history(manifest)
@@ -63,6 +67,9 @@ fn runs(manifest: &Manifest) -> Result<(), String> {
             require((1..=manifest.number).contains(&segment.born), || {
                 format!("a segment is not born yet born={} segment={}", segment.born, segment.id)
             })?;
+            require(segment.swept <= manifest.log.last_sealed_seq, || {
+                format!("a segment is swept of what is not sealed swept={} segment={}", segment.swept, segment.id)
+            })?;
             require(ids.insert(segment.id), || format!("a segment stands twice segment={}", segment.id))?;
         }
         ordered(run)?;
@@ -88,10 +95,11 @@ fn figures(segment: &SegmentMeta) -> Result<(), String> {
     require(s.min_key <= s.max_key, || "smallest key above the largest".into())?;
     let key_len = s.min_key.len().max(s.max_key.len());
     require(key_len <= KEY_LEN_MAX, || format!("key too long len={key_len}"))?;
-    require(s.records >= 1 && (1..=s.records).contains(&s.entries), || {
-        format!("counts do not fit records={} entries={}", s.records, s.entries)
+    let of_keys = s.records.saturating_sub(s.range_tombstones);
+    require((1..=of_keys).contains(&s.entries), || {
+        format!("counts do not fit records={} range_tombstones={} entries={}", s.records, s.range_tombstones, s.entries)
     })?;
-    require(s.tombstones <= s.records && s.expiring <= s.records - s.tombstones, || {
+    require(s.tombstones <= of_keys && s.expiring <= of_keys - s.tombstones, || {
         format!("counts do not fit records={} tombstones={} expiring={}", s.records, s.tombstones, s.expiring)
     })?;
     let expiries_fit = match (s.min_expiry, s.max_expiry) {
@@ -105,6 +113,21 @@ fn figures(segment: &SegmentMeta) -> Result<(), String> {
     })?;
     let least = s.record_bytes + HEADER_LEN as u64;
     require(s.len > least, || format!("file is too short for its records len={} least={least}", s.len))
+}
+
+/// Rule 9.
+fn range_tombstones(manifest: &Manifest) -> Result<(), String> {
+    for RangeTombstone { start, end, seq } in &manifest.range_tombstones {
+        let ends = end.as_ref().is_none_or(|end| start < end);
+        require(ends, || format!("a range tombstone ends where it begins or before seq={seq}"))?;
+        let len = start.len().max(end.as_ref().map_or(0, Vec::len));
+        require(len <= BOUND_LEN_MAX, || format!("key too long len={len}"))?;
+        require((1..=manifest.log.last_sealed_seq).contains(seq), || {
+            format!("a range tombstone deletes what is not sealed seq={seq}")
+        })?;
+    }
+    let apart = |pair: &[RangeTombstone]| pair[0].end.as_ref().is_some_and(|end| *end <= pair[1].start);
+    require(manifest.range_tombstones.windows(2).all(apart), || "range tombstones overlap".into())
 }
 
 /// Rule 6.

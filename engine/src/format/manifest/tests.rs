@@ -2,7 +2,7 @@
 use super::*;
 use crate::format::fuzz;
 
-fn segment(number: u64, seqs: (Seq, Seq), keys: (&str, &str)) -> SegmentMeta {
+pub(crate) fn segment(number: u64, seqs: (Seq, Seq), keys: (&str, &str)) -> SegmentMeta {
     SegmentMeta {
         id: SegmentId { epoch: 1, nonce: 0xbeef, number },
         len: 5000,
@@ -17,12 +17,14 @@ fn segment(number: u64, seqs: (Seq, Seq), keys: (&str, &str)) -> SegmentMeta {
         records: 20,
         entries: 18,
         tombstones: 2,
+        range_tombstones: 1,
         expiring: 1,
         min_expiry: Some(1_800_000_000_000),
         max_expiry: Some(1_800_000_000_000),
         record_bytes: 4000,
         live_bytes: 3600,
         dead_bytes: 100,
+        swept: seqs.1,
         born: 5,
     }
 }
@@ -50,6 +52,11 @@ pub(in crate::format) fn sample() -> Manifest {
         runs: vec![
             RunMeta { segments: vec![segment(3, (41, 60), ("a", "z"))] },
             RunMeta { segments: vec![segment(1, (1, 38), ("", "g")), segment(2, (2, 40), ("h", "t"))] },
+        ],
+        range_tombstones: vec![
+            RangeTombstone { start: b"".to_vec(), end: Some(b"c".to_vec()), seq: 59 },
+            RangeTombstone { start: b"c".to_vec(), end: Some(b"d".to_vec()), seq: 20 },
+            RangeTombstone { start: b"d\0".to_vec(), end: None, seq: 60 },
         ],
         history_from: 41,
         retired: vec![Retired {
@@ -92,6 +99,7 @@ fn empty() -> Manifest {
     Manifest {
         log,
         runs: vec![],
+        range_tombstones: vec![],
         history_from: 1,
         retired: vec![],
         checkpoints: vec![],
@@ -149,6 +157,8 @@ fn every_rule_is_kept_by_encoder_and_decoder() {
     check("counts do not fit", |m| m.runs[0].segments[0].entries = 21);
     check("counts do not fit", |m| m.runs[0].segments[0].entries = 0);
     check("counts do not fit", |m| m.runs[0].segments[0].tombstones = 20);
+    check("counts do not fit", |m| m.runs[0].segments[0].range_tombstones = 3);
+    check("counts do not fit", |m| m.runs[0].segments[0].range_tombstones = 21);
     check("expiries do not fit", |m| m.runs[0].segments[0].expiring = 0);
     check("expiries do not fit", |m| m.runs[0].segments[0].min_expiry = None);
     check("bytes do not fit", |m| m.runs[0].segments[0].live_bytes = 4001);
@@ -156,6 +166,15 @@ fn every_rule_is_kept_by_encoder_and_decoder() {
     check("too short", |m| m.runs[0].segments[0].len = 4128);
     check("not born yet", |m| m.runs[0].segments[0].born = 10);
     check("not born yet", |m| m.runs[0].segments[0].born = 0);
+    check("swept of what is not sealed", |m| m.runs[0].segments[0].swept = 61);
+    check("ends where it begins", |m| m.range_tombstones[1].end = Some(b"c".to_vec()));
+    check("ends where it begins", |m| m.range_tombstones[0].end = Some(vec![]));
+    check("key too long", |m| m.range_tombstones[2].start = vec![b'd'; 65_538]);
+    check("deletes what is not sealed", |m| m.range_tombstones[2].seq = 61);
+    check("deletes what is not sealed", |m| m.range_tombstones[2].seq = 0);
+    check("overlap", |m| m.range_tombstones[0].end = Some(b"c\0".to_vec()));
+    check("overlap", |m| m.range_tombstones[1].end = None);
+    check("overlap", |m| m.range_tombstones.swap(0, 1));
     let retired = |name: &str| Retired { name: name.into(), born: 1, retired: 2 };
     check("none of ours", |m| m.retired.push(retired("manifest/../../etc")));
     check("in use is retired", |m| {
