@@ -2,8 +2,9 @@
 //!
 //! | share | what it covers |
 //! | --- | --- |
-//! | memtables | the active one and those that wait for their seal: half of the budget at most |
+//! | memtables | the active one and those that wait for their seal: a third of the budget at most |
 //! | work | what seals and merges hold while they run: a sixteenth |
+//! | slack | what the allocator takes beside what it was asked for: a quarter |
 //! | the rest | fences that are kept, the keydir, and where segments are not mapped the cache: a third of it at least |
 //!
 //! A memtable has room for [`FLOOR`] whatever the budget says. What is mapped is the kernel's page cache, which it takes
@@ -42,14 +43,14 @@ impl Budget {
         let segment_bytes = options.segment_bytes_max.min((total / 8).max(FLOOR));
         let memtables = (options.unsealed_max as u64).saturating_add(1);
         // Small records take more for the index than for themselves.
-        let memtable_bytes = (total / 2 / memtables).max(FLOOR).min(segment_bytes.saturating_mul(4));
+        let memtable_bytes = (total / 3 / memtables).max(FLOOR).min(segment_bytes.saturating_mul(4));
         let memtables = memtables.saturating_mul(memtable_bytes);
         Budget { total, segment_bytes, memtable_bytes, memtables, work: total / 16, window: total / 8 }
     }
 
     /// What is left for fences, keydir and cache.
     fn rest(&self) -> u64 {
-        self.total.saturating_sub(self.memtables).saturating_sub(self.work)
+        self.total.saturating_sub(self.memtables).saturating_sub(self.work).saturating_sub(self.total / 4)
     }
 
     /// How many slots the keydir may hold, where fences take `kept` bytes and nothing or something is `unmapped`.
@@ -92,7 +93,7 @@ mod tests {
                         let cache = budget.cache(kept + keydir, true);
                         let sum = u128::from(budget.memtables) + u128::from(budget.work) + u128::from(cache + keydir);
                         assert!(sum <= u128::from(total));
-                        assert!(kept == total || slots[0] > total / 4 / SLOT_LEN);
+                        assert!(kept == total || slots[0] > total / 5 / SLOT_LEN);
                     }
                 }
             }

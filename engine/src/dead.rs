@@ -50,7 +50,7 @@ pub(crate) enum Counts<'a> {
 /// Brings the slots of a segment that was just sealed into the keydir if there is room for them, and counts what it has
 /// made useless.
 pub(crate) async fn settle(core: &Core, segment: &Arc<Segment>) -> Result<Option<Arc<Resident>>> {
-    let version = core.versions.get();
+    let version = core.versions.load().sealed();
     let by_slots = version.paged().is_empty();
     let superseded = |slots: &[Slot]| {
         if by_slots && let Some((segment, len)) = newest(&core.versions.load(), slots.iter().copied(), Seq::MAX) {

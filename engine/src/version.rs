@@ -165,6 +165,12 @@ impl Version {
         Version { cover, ..self }
     }
 
+    /// The same without its memtables: for work that takes long and looks at sealed segments only, and would else keep the
+    /// memory of memtables that have been sealed meanwhile.
+    pub(crate) fn sealed(&self) -> Version {
+        Version::with_residents(Vec::new(), self.runs.clone(), &self.residents).covered_by(self.cover.clone())
+    }
+
     fn add_resident(&mut self, resident: &Arc<Resident>) {
         let kid = resident.kid as usize;
         if self.by_kid.len() <= kid {

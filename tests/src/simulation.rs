@@ -105,7 +105,7 @@ fn memory_budget(random: &mut Random, options: &Options) -> Option<u64> {
         // the cache a third where nothing is mapped, and a slot some 22 bytes.
         _ => {
             let memtables = (options.unsealed_max as u64 + 1) * 4 * options.segment_bytes_max;
-            Some((memtables + (26 << 10) + random.pick(&[10, 40, 150]) * 33) / 15 * 16)
+            Some((memtables + (26 << 10) + random.pick(&[10, 40, 150]) * 33) / 11 * 16)
         }
     }
 }

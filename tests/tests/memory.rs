@@ -35,7 +35,7 @@ fn stores() -> [(&'static str, Store); 4] {
 fn room_for(slots: u64, mapped: bool) -> Option<u64> {
     let keydir = (16 << 10) + slots * 22;
     let rest = if mapped { keydir } else { keydir / 2 * 3 };
-    Some((2 * 4 * Options::SEGMENT_BYTES_MIN + rest) / 15 * 16 + 32)
+    Some((2 * 4 * Options::SEGMENT_BYTES_MIN + rest) / 11 * 16 + 48)
 }
 
 /// The same operations under each budget: the same answers, from `get`, from snapshots and from scans, while segments

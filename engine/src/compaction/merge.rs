@@ -241,7 +241,7 @@ impl Merge<'_> {
         let run = (!segments.is_empty()).then(|| Arc::new(Run::new(segments)));
         let history_from = history_after(&touched);
         core.publish(|manifest| self.edit(manifest, run.as_deref(), history_from)).await?;
-        let after = core.versions.merged(&touched, run, residents);
+        let after = core.versions.merged(&touched, run, residents).sealed();
         core.retiring.retire(&self.inputs);
         core.residency.look();
         self.count_dead(&after).await;

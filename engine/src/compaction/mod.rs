@@ -155,7 +155,7 @@ async fn wait(core: &Core) {
 async fn merge_next(core: &Core) -> Result<bool> {
     let _running = core.compactor.running.lock().await;
     core.compactor.check()?;
-    let version = core.versions.get();
+    let version = Arc::new(core.versions.load().sealed());
     let Some(Chosen { runs, inputs }) = choice::choose(core, &version) else { return Ok(false) };
     let rate = core.options.merge_bytes_per_second;
     let merged = merge::merge(core, &version, runs, inputs.clone(), Pace::new(core, rate)).await;
@@ -186,7 +186,7 @@ pub(crate) async fn compact(core: Arc<Core>, options: CompactOptions) -> Result<
     let _running = core.compactor.running.lock().await;
     pace.check()?;
     core.log.check()?;
-    let version = core.versions.get();
+    let version = Arc::new(core.versions.load().sealed());
     let history = choice::history(&core, &version);
     let is_covered = version.runs[history..]
         .iter()
@@ -230,7 +230,7 @@ fn size(version: &Version) -> (u64, u64) {
 /// Merges a row of neighbouring runs that `chance` chooses, if there is any run.
 #[cfg(test)]
 pub(crate) async fn merge_any(core: &Core, chance: u64) -> Result<()> {
-    let version = core.versions.get();
+    let version = Arc::new(core.versions.load().sealed());
     let count = version.runs.len();
     if count == 0 {
         return Ok(());

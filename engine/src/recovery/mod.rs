@@ -190,7 +190,7 @@ async fn assemble(
 
 /// Counts what the newest `replayed` runs of the opening have made useless, and the range tombstones of `cover`.
 async fn count_dead(core: Arc<Core>, replayed: usize, cover: Cover) {
-    let version = core.versions.get();
+    let version = core.versions.load().sealed();
     dead::covered(&version, &cover).await;
     for segment in version.runs.iter().take(replayed).flat_map(|run| &run.segments) {
         dead::count(&core, &version, segment, Counts::All).await;
