@@ -151,7 +151,21 @@ pub(crate) enum DataCommand {
     #[command(visible_alias = "del")]
     Delete {
         /// The key
-        key: OsString,
+        #[arg(required_unless_present = "prefix")]
+        key: Option<OsString>,
+        /// Delete all keys that begin with this, by one record
+        #[arg(long, conflicts_with = "key")]
+        prefix: Option<OsString>,
+    },
+    /// Delete all keys of a range, durably, by one record, however many there are
+    #[command(group = clap::ArgGroup::new("bounds").required(true).multiple(true))]
+    DeleteRange {
+        /// The smallest key that is deleted
+        #[arg(long, value_name = "KEY", group = "bounds")]
+        from: Option<OsString>,
+        /// The key above those that are deleted
+        #[arg(long, value_name = "KEY", group = "bounds")]
+        to: Option<OsString>,
     },
     /// Say whether KEY is there
     Exists {

@@ -116,7 +116,8 @@ pub struct Options {
     pub memory_budget: Option<u64>,
     /// Bytes of newest segments that no merge takes, so that a [watch](crate::Db::watch) can begin in the past. Default 0.
     /// They are given back later for it, or by `compact` once this is lower. Nothing is kept on backends without growing
-    /// files, where a seal drops what is superseded.
+    /// files, where a seal drops what is superseded; and nothing before the end of a log of which range deletes of its own
+    /// have left no key, as that is not sealed.
     pub history_bytes: u64,
     /// Whether to create the store where there is none. Default true.
     pub create_if_missing: bool,

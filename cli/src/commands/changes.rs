@@ -6,9 +6,10 @@ use crate::output::Out;
 use crate::record::Record;
 use crate::text::word;
 use futures::StreamExt;
-use halite::{Change, Commit, Db};
+use halite::{Change, Commit, Db, KeyRange};
 use serde_json::{Value, json};
 use std::ffi::OsStr;
+use std::ops::Bound;
 
 /// Writes the commits from `from` on, or the first that is still kept, up to now.
 pub(super) async fn changes(
@@ -37,17 +38,30 @@ fn show(commit: &Commit, out: &mut Out) -> Result<()> {
         let changes: Vec<Value> = commit.changes.iter().map(document).collect();
         return out.json(&json!({ "seq": commit.seq, "changes": changes }));
     }
-    for Change { seq, key, value, .. } in &commit.changes {
-        let key = word(key);
-        match value {
-            Some(value) => out.line(&format!("{seq} put {key} {}", word(value)))?,
-            None => out.line(&format!("{seq} delete {key}"))?,
+    for change in &commit.changes {
+        let (seq, key) = (change.seq, word(&change.key));
+        match (&change.value, &change.range) {
+            (Some(value), _) => out.line(&format!("{seq} put {key} {}", word(value)))?,
+            (None, None) => out.line(&format!("{seq} delete {key}"))?,
+            (None, Some(range)) => {
+                let to = end(range).map_or(String::new(), |to| format!(" --to {}", word(to)));
+                out.line(&format!("{seq} delete-range --from {key}{to}"))?
+            }
         }
     }
     Ok(())
 }
 
-/// A change as a document: a record as `dump` writes it, or a key that is `deleted`.
+/// Before which key a deleted range ends, if it does.
+fn end(range: &KeyRange) -> Option<&[u8]> {
+    match &range.end {
+        Bound::Excluded(end) | Bound::Included(end) => Some(end),
+        Bound::Unbounded => None,
+    }
+}
+
+/// A change as a document: a record as `dump` writes it, or a key that is `deleted`; with it, of a range, all `from` there on
+/// up to but without `to`, each a key as in a record.
 fn document(change: &Change) -> Value {
     let mut record = Record::of_key(&change.key);
     if let Some(value) = &change.value {
@@ -56,5 +70,9 @@ fn document(change: &Change) -> Value {
     }
     let mut document = json!(record);
     document["deleted"] = true.into();
+    if let Some(range) = &change.range {
+        document["from"] = json!(Record::of_key(&change.key));
+        document["to"] = end(range).map_or(Value::Null, |to| json!(Record::of_key(to)));
+    }
     document
 }

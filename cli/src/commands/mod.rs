@@ -52,7 +52,10 @@ pub(crate) async fn data(db: &Db, command: &DataCommand, out: &mut Out) -> Resul
     match command {
         DataCommand::Put { key, value, ttl } => records::put(db, key, value, *ttl, out).await,
         DataCommand::Get { key, raw } => records::get(db, key, *raw, out).await,
-        DataCommand::Delete { key } => records::delete(db, key, out).await,
+        DataCommand::Delete { key, prefix } => records::delete(db, key.as_deref(), prefix.as_deref(), out).await,
+        DataCommand::DeleteRange { from, to } => {
+            records::delete_range(db, records::between(from.as_deref(), to.as_deref()), out).await
+        }
         DataCommand::Exists { key } => records::exists(db, key, out).await,
         DataCommand::List { prefix, limit, keys } => records::list(db, prefix.as_deref(), *limit, *keys, out).await,
         DataCommand::Scan(args) => records::scan(db, args, out).await,

@@ -1,4 +1,4 @@
-//! The commands on records: put, get, delete, exists, list, scan, clear.
+//! The commands on records: put, get, delete, delete-range, exists, list, scan, clear.
 
 use crate::args::ScanArgs;
 use crate::failure::{Exit, Failure, Result, say};
@@ -6,15 +6,12 @@ use crate::output::Out;
 use crate::record::Record;
 use crate::text;
 use futures::{Stream, StreamExt};
-use halite::{Db, Durability, Entry, KeyRange, Scan, WriteBatch, WriteOptions};
+use halite::{Db, Entry, KeyRange, Scan, WriteBatch, WriteOptions};
 use serde_json::json;
 use std::ffi::OsStr;
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::ops::Bound;
 use std::time::Duration;
-
-/// Deletes of one batch of `clear`.
-const CLEAR_BATCH: usize = 4096;
 
 /// A value longer than this is refused by the engine; there is no need to read all of it first.
 const VALUE_LEN_READ: u64 = (1 << 30) + 1;
@@ -86,10 +83,28 @@ fn absent(key: &[u8]) -> serde_json::Value {
     document
 }
 
-pub(super) async fn delete(db: &Db, key: &OsStr, out: &mut Out) -> Result<Exit> {
-    db.delete(bytes(key)).await?;
+pub(super) async fn delete(db: &Db, key: Option<&OsStr>, prefix: Option<&OsStr>, out: &mut Out) -> Result<Exit> {
+    if let Some(prefix) = prefix {
+        return delete_range(db, KeyRange::prefix(bytes(prefix)), out).await;
+    }
+    db.delete(key.map_or(&[][..], bytes)).await?;
     out.done()?;
     Ok(Exit::Done)
+}
+
+pub(super) async fn delete_range(db: &Db, range: KeyRange, out: &mut Out) -> Result<Exit> {
+    db.delete_range(range).await?;
+    out.done()?;
+    Ok(Exit::Done)
+}
+
+/// The keys from one up to another, if these are given.
+pub(super) fn between(from: Option<&OsStr>, to: Option<&OsStr>) -> KeyRange {
+    (
+        from.map_or(Bound::Unbounded, |from| Bound::Included(bytes(from))),
+        to.map_or(Bound::Unbounded, |to| Bound::Excluded(bytes(to))),
+    )
+        .into()
 }
 
 pub(super) async fn exists(db: &Db, key: &OsStr, out: &mut Out) -> Result<Exit> {
@@ -171,30 +186,15 @@ pub(super) async fn clear(db: &Db, yes: bool, out: &mut Out) -> Result<Exit> {
         if !confirmed(&db.stats().location, &mut io::stdin().lock(), &mut io::stderr())? {
             let nothing = "nothing was deleted";
             if out.is_json() {
-                out.json(&json!({ "ok": false, "deleted": 0 }))?
+                out.json(&json!({ "ok": false }))?
             } else {
                 out.line(nothing)?
             }
             return Ok(Exit::Done);
         }
     }
-    let deferred = WriteOptions { durability: Durability::Deferred, ..WriteOptions::default() };
-    let mut deleted = 0;
-    let mut keys = db.scan(..).keys_only().chunks(CLEAR_BATCH);
-    while let Some(chunk) = keys.next().await {
-        let mut batch = WriteBatch::new();
-        for entry in chunk {
-            batch = batch.delete(entry?.key);
-        }
-        deleted += batch.len() as u64;
-        db.write_with(batch, deferred).await?;
-    }
-    db.flush().await?;
-    if out.is_json() {
-        out.json(&json!({ "ok": true, "deleted": deleted }))?
-    } else {
-        out.done()?
-    }
+    db.clear().await?;
+    out.done()?;
     Ok(Exit::Done)
 }
 

@@ -1,6 +1,6 @@
 //! The commands of an open transaction: the shell's, between `begin` and `commit`.
 
-use super::records::{bytes, range, show, show_all, show_exists};
+use super::records::{between, bytes, range, show, show_all, show_exists};
 use crate::args::DataCommand;
 use crate::failure::{Exit, Failure, Result};
 use crate::output::Out;
@@ -17,8 +17,16 @@ pub(crate) async fn data(db: &Db, transaction: &Transaction, command: &DataComma
             out.done()?;
             Ok(Exit::Done)
         }
-        DataCommand::Delete { key } => {
-            transaction.delete(bytes(key))?;
+        DataCommand::Delete { key, prefix } => {
+            match prefix {
+                Some(prefix) => transaction.delete_prefix(bytes(prefix))?,
+                None => transaction.delete(key.as_deref().map_or(&[][..], bytes))?,
+            }
+            out.done()?;
+            Ok(Exit::Done)
+        }
+        DataCommand::DeleteRange { from, to } => {
+            transaction.delete_range(between(from.as_deref(), to.as_deref()))?;
             out.done()?;
             Ok(Exit::Done)
         }

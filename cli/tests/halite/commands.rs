@@ -198,6 +198,19 @@ fn scan_goes_over_a_range_both_ways() {
 }
 
 #[test]
+fn ranges_are_deleted_by_one_record() {
+    let place = with_records(&[("a", "1"), ("b:1", "2"), ("b:2", "3"), ("c", "4"), ("d", "5")]);
+    assert_eq!(place.ok(&["delete", "--prefix", "b:"]), "OK\n");
+    assert_eq!(place.ok(&["delete-range", "--from", "c", "--to", "d"]), "OK\n");
+    assert_eq!(place.ok(&["list", "--keys"]), "a\nd\n");
+    assert_eq!(place.ok(&["delete-range", "--to", "b"]), "OK\n");
+    assert_eq!(place.ok(&["list", "--keys"]), "d\n");
+    place.fails(2, &["delete-range"]);
+    place.fails(2, &["delete"]);
+    place.fails(2, &["delete", "a", "--prefix", "b"]);
+}
+
+#[test]
 fn clear_wants_a_yes() {
     let place = with_records(&[("a", "1"), ("b", "2")]);
     let refusal = place.fails(2, &["clear"]);

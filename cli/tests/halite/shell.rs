@@ -92,6 +92,8 @@ fn transactions_happen_at_their_commit() {
         ("list --keys", "a\nc\n(2 records)"),
         ("list b --limit 1", "(0 records)"),
         ("scan --rev --to b --keys-only", "a\n(1 record)"),
+        ("delete-range --from a", "OK"),
+        ("list", "(0 records)"),
         ("incr n", "(error) this command cannot be part of a transaction: `commit` or `rollback` first"),
         ("clear --yes", "(error) this command cannot be part of a transaction: `commit` or `rollback` first"),
         ("rollback", "OK"),

@@ -50,6 +50,11 @@ impl<K: Key, V, R> Collection<K, V, R> {
     pub fn delete_in(&self, batch: &mut WriteBatch, key: impl AsKey<K>) {
         self.collection.delete_in(batch, key);
     }
+
+    /// Adds a delete of all keys in `range` to `batch`.
+    pub fn delete_range_in(&self, batch: &mut WriteBatch, range: impl KeyBounds<K>) {
+        self.collection.delete_range_in(batch, range);
+    }
 }
 
 impl<K: Key, V: DeserializeOwned, R: Reader> Collection<K, V, R> {
@@ -100,6 +105,16 @@ impl<K: Key, V> Collection<K, V> {
     /// Deletes `key`; no error where it is not there.
     pub fn delete(&self, key: impl AsKey<K>) -> Result<()> {
         self.inner.run(self.collection.delete(key))
+    }
+
+    /// Deletes all keys in `range`, at the cost of one record.
+    pub fn delete_range(&self, range: impl KeyBounds<K>) -> Result<()> {
+        self.inner.run(self.collection.delete_range(range))
+    }
+
+    /// Deletes all keys of the collection, at the cost of one record, and of no other.
+    pub fn clear(&self) -> Result<()> {
+        self.inner.run(self.collection.clear())
     }
 }
 

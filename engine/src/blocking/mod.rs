@@ -175,6 +175,26 @@ impl Db {
         self.inner.run(self.as_async().delete_with(key, options))
     }
 
+    /// Deletes all keys in `range`, at the cost of one record: see [`halite::Db::delete_range`](crate::Db::delete_range).
+    pub fn delete_range(&self, range: impl Into<KeyRange>) -> Result<()> {
+        self.inner.run(self.as_async().delete_range(range))
+    }
+
+    /// Deletes all keys in `range` as `options` say.
+    pub fn delete_range_with(&self, range: impl Into<KeyRange>, options: WriteOptions) -> Result<()> {
+        self.inner.run(self.as_async().delete_range_with(range, options))
+    }
+
+    /// Deletes all keys that begin with `prefix`.
+    pub fn delete_prefix(&self, prefix: impl AsRef<[u8]>) -> Result<()> {
+        self.inner.run(self.as_async().delete_prefix(prefix))
+    }
+
+    /// Deletes all keys.
+    pub fn clear(&self) -> Result<()> {
+        self.inner.run(self.as_async().clear())
+    }
+
     /// Commits `batch`, all of it or nothing.
     pub fn write(&self, batch: WriteBatch) -> Result<()> {
         self.inner.run(self.as_async().write(batch))

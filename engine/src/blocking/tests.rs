@@ -92,6 +92,26 @@ fn the_last_handle_writes_what_was_deferred() {
     assert_eq!(db.get("key").unwrap().unwrap(), "value");
 }
 
+#[test]
+fn ranges_are_deleted() {
+    let db = open(&Memory::new(), Options::default());
+    for key in ["a", "b1", "b2", "c", "d"] {
+        db.put(key, "").unwrap();
+    }
+    db.delete_prefix("b").unwrap();
+    db.delete_range_with("d".., deferred()).unwrap();
+    assert_eq!(db.scan(..).map(|entry| entry.unwrap().key).collect::<Vec<_>>(), ["a", "c"]);
+    db.delete_range(.."b").unwrap();
+    let numbers = db.collection::<u32, u32>("numbers");
+    (0..5).for_each(|number| numbers.put(number, &number).unwrap());
+    numbers.delete_range(1..=2).unwrap();
+    assert_eq!(numbers.scan(..).count(), 3);
+    numbers.clear().unwrap();
+    assert_eq!((numbers.scan(..).count(), db.scan(..).count()), (0, 1));
+    db.clear().unwrap();
+    assert_eq!(db.scan(..).count(), 0);
+}
+
 #[tokio::test]
 async fn in_async_code_it_refuses_and_does_not_panic() {
     let refused = Db::open("mem:").unwrap_err();

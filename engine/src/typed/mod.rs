@@ -144,6 +144,16 @@ impl<K: Key, V> Collection<K, V> {
     pub async fn delete(&self, key: impl AsKey<K>) -> Result<()> {
         self.reader.delete(self.place.encode_key(&key)).await
     }
+
+    /// Deletes all keys in `range`, at the cost of one record. As [`Db::delete_range`].
+    pub async fn delete_range(&self, range: impl KeyBounds<K>) -> Result<()> {
+        self.reader.delete_range(self.place.range(range)).await
+    }
+
+    /// Deletes all keys of the collection, at the cost of one record, and of no other. As [`Db::delete_range`].
+    pub async fn clear(&self) -> Result<()> {
+        self.reader.delete_range(self.place.all()).await
+    }
 }
 
 impl<K: Key, V: Serialize, R> Collection<K, V, R> {
@@ -163,6 +173,12 @@ impl<K: Key, V, R> Collection<K, V, R> {
     /// Adds a delete to `batch`.
     pub fn delete_in(&self, batch: &mut WriteBatch, key: impl AsKey<K>) {
         batch.push_delete(&self.place.encode_key(&key));
+    }
+
+    /// Adds a delete of all keys in `range` to `batch`: of those that were there before, and those that the batch has put
+    /// before.
+    pub fn delete_range_in(&self, batch: &mut WriteBatch, range: impl KeyBounds<K>) {
+        batch.push_delete_range(&self.place.range(range));
     }
 }
 

@@ -72,9 +72,14 @@ impl Place {
         Error::new(kind, format!("{what}: {cause} collection={} key={key}", self.name))
     }
 
+    /// All keys of the collection.
+    pub(super) fn all(&self) -> KeyRange {
+        KeyRange::prefix(&self.prefix)
+    }
+
     /// All keys of the collection within `bounds`.
     pub(super) fn range<K>(&self, bounds: impl KeyBounds<K>) -> KeyRange {
-        let all = KeyRange::prefix(&self.prefix);
+        let all = self.all();
         let inside = |key: Vec<u8>| Bytes::from([&self.prefix[..], &key].concat());
         let (start, end) = bounds.encode_bounds();
         let or = |bound: Bound<Vec<u8>>, unbounded| match bound {

@@ -125,6 +125,25 @@ async fn what_does_not_decode_names_collection_and_key() {
 }
 
 #[tokio::test]
+async fn ranges_of_one_collection_are_deleted_and_of_no_other() {
+    let db = open(Memory::new()).await;
+    let (users, others) = (db.collection::<u32, String>("users"), db.collection::<u32, String>("users\0"));
+    for number in 0..10 {
+        users.put(number, &"u".to_owned()).await.unwrap();
+        others.put(number, &"o".to_owned()).await.unwrap();
+    }
+    users.delete_range(3..7).await.unwrap();
+    let mut batch = WriteBatch::new();
+    users.delete_range_in(&mut batch, 8..);
+    users.put_in(&mut batch, 9, &"again".to_owned()).unwrap();
+    db.write(batch).await.unwrap();
+    let left: Vec<_> = users.scan(..).map(|entry| entry.unwrap().0).collect().await;
+    assert_eq!(left, [0, 1, 2, 7, 9]);
+    users.clear().await.unwrap();
+    assert_eq!((users.scan(..).count().await, others.scan(..).count().await), (0, 10));
+}
+
+#[tokio::test]
 async fn what_serde_cannot_encode_is_refused() {
     struct Endless;
     impl Serialize for Endless {
