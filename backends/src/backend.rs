@@ -87,6 +87,16 @@ pub trait Backend: Debug + Send + Sync + 'static {
     /// holds `data` whole.
     async fn create(&self, path: &Path, data: Bytes) -> Result<()>;
 
+    /// Gives `path`, if it does not exist, the very bytes of `shared`, whole and durable, without copying them, where this
+    /// storage can: false where it cannot, and then nothing has happened. From then on each name lives and dies by itself.
+    ///
+    /// # Errors
+    /// `AlreadyExists` where the name is taken.
+    async fn adopt(&self, path: &Path, shared: &Shared) -> Result<bool> {
+        let _ = (path, shared);
+        Ok(false)
+    }
+
     /// Begins `path`, written in parts, which appears whole and durable when [`Uploader::finish`] returns. The
     /// caller makes sure that no one else uses the name: where it is taken, a backend may refuse (here or at the end,
     /// with `AlreadyExists`) or replace what was there.
@@ -128,6 +138,16 @@ pub trait Backend: Debug + Send + Sync + 'static {
     async fn tidy(&self) -> Result<()> {
         Ok(())
     }
+}
+
+/// What the bytes of an object can be shared by, among stores of one kind.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Shared {
+    /// A local file of this name, to be linked to.
+    File(std::path::PathBuf),
+    /// Memory.
+    Memory(Bytes),
 }
 
 /// Holds a store's exclusive lock until dropped.
@@ -206,6 +226,11 @@ pub trait Object: Debug + Send + Sync {
     /// The whole object as shared memory, where the backend can give it without copying; slices of it stay valid as
     /// long as they are held, whatever happens to the name. Only for objects that no longer change.
     fn map(&self) -> Option<Bytes> {
+        None
+    }
+
+    /// What another store can share this object's bytes by, see [`Backend::adopt`]. Only for objects that no longer change.
+    fn shared(&self) -> Option<Shared> {
         None
     }
 }

@@ -42,6 +42,7 @@ pub async fn run(factory: impl Fn() -> Arc<dyn Backend>) {
     deletes_are_idempotent(&*factory()).await;
     open_objects_outlive_their_names_or_say_so(&*factory()).await;
     maps_are_the_object(&*factory()).await;
+    shared_objects_live_by_themselves(&*factory(), &*factory()).await;
     uploads_appear_at_finish(&*factory()).await;
     uploads_given_up_leave_nothing(&*factory()).await;
     large_objects_are_whole(&*factory()).await;

@@ -15,7 +15,7 @@ mod path;
 pub mod simulated;
 mod uri;
 
-pub use backend::{Appender, Backend, Capabilities, Lock, Meta, Object, Uploader};
+pub use backend::{Appender, Backend, Capabilities, Lock, Meta, Object, Shared, Uploader};
 pub use error::{Error, ErrorKind, Result};
 pub use local::Local;
 pub use machine::machine_memory;

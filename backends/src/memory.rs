@@ -8,7 +8,9 @@
 //! One lock over the names, one over each file's bytes; the first is never taken while the second is held.
 
 use crate::bounds::checked_len;
-use crate::{Appender, Backend, Capabilities, Error, ErrorKind, Lock, Meta, Object, Path, Result, Uploader, in_folder};
+use crate::{
+    Appender, Backend, Capabilities, Error, ErrorKind, Lock, Meta, Object, Path, Result, Shared, Uploader, in_folder,
+};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
@@ -117,6 +119,13 @@ impl Backend for Memory {
 
     async fn create(&self, path: &Path, data: Bytes) -> Result<()> {
         self.put("create", path, Content::Whole(data)).map(drop)
+    }
+
+    async fn adopt(&self, path: &Path, shared: &Shared) -> Result<bool> {
+        match shared {
+            Shared::Memory(bytes) => self.put("adopt", path, Content::Whole(bytes.clone())).map(|_| true),
+            Shared::File(_) => Ok(false),
+        }
     }
 
     async fn upload(&self, path: &Path) -> Result<Box<dyn Uploader>> {
@@ -311,5 +320,9 @@ impl Object for Open {
             Content::Whole(bytes) if bytes.len() as u64 == self.len => Some(bytes.clone()),
             _ => None,
         }
+    }
+
+    fn shared(&self) -> Option<Shared> {
+        self.map().map(Shared::Memory)
     }
 }

@@ -130,7 +130,8 @@ impl Builder {
 
     fn reader_setup(self) -> reader::Setup {
         let (memory, refresh_interval) = (memory(&self.options), self.options.refresh_interval);
-        reader::Setup { backend: self.backend, memory, clock: self.clock, refresh_interval }
+        let random = Arc::new(Random::new(self.seed));
+        reader::Setup { backend: self.backend, memory, clock: self.clock, refresh_interval, random }
     }
 }
 

@@ -63,7 +63,7 @@ fn take(manifest: &mut Manifest, name: String) -> Result<()> {
     Ok(())
 }
 
-fn check_name(name: &str) -> Result<()> {
+pub(crate) fn check_name(name: &str) -> Result<()> {
     if (1..=CHECKPOINT_NAME_LEN_MAX).contains(&name.len()) {
         return Ok(());
     }
@@ -71,7 +71,7 @@ fn check_name(name: &str) -> Result<()> {
     Err(Error::new(ErrorKind::InvalidInput, message))
 }
 
-fn check_absent(manifest: &Manifest, name: &str) -> Result<()> {
+pub(crate) fn check_absent(manifest: &Manifest, name: &str) -> Result<()> {
     match manifest.checkpoint(name) {
         None => Ok(()),
         Some(_) => {

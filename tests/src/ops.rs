@@ -110,6 +110,12 @@ pub enum Op {
     DeleteCheckpoint(u8),
     /// The list of checkpoints, and all that each of them shows, read beside the open database.
     ReadCheckpoints,
+    /// `backup` under the name of that number, in place of one of that name.
+    Backup(u8),
+    /// The backup of that number, if there is one, is read, restored and read again.
+    Restore(u8),
+    /// `clone_to` an empty place, opened and read there.
+    Clone,
     /// A reader beside the writer, opened at the first of these, is refreshed, and shows all it has.
     Follow,
     /// So many milliseconds pass in which nothing is asked: timers fire and background work gets on.
@@ -291,7 +297,10 @@ impl Habits {
             93..96 => Op::Advance(random.pick(&[1, 50, 1_000, 60_000])),
             96 => Op::Checkpoint(random.below(CHECKPOINTS) as u8),
             97 if random.chance(50) => Op::DeleteCheckpoint(random.below(CHECKPOINTS) as u8),
-            97 if random.chance(30) => Op::ReadCheckpoints,
+            97 if random.chance(20) => Op::ReadCheckpoints,
+            97 if random.chance(20) => Op::Backup(random.below(CHECKPOINTS) as u8),
+            97 if random.chance(20) => Op::Restore(random.below(CHECKPOINTS) as u8),
+            97 if random.chance(10) => Op::Clone,
             97 => Op::Follow,
             _ => Op::Reopen,
         }

@@ -1,6 +1,7 @@
 //! Runs operations against the engine and the model at once, and compares all that is said.
 
 mod change;
+mod copy;
 mod follow;
 
 use crate::history::{Loss, Value, Write, compare};
@@ -282,6 +283,9 @@ impl Player<'_> {
             Op::Checkpoint(number) => self.checkpoint(*number).await,
             Op::DeleteCheckpoint(number) => self.delete_checkpoint(*number).await,
             Op::ReadCheckpoints => self.read_checkpoints().await,
+            Op::Backup(number) => self.backup(*number).await,
+            Op::Restore(number) => self.restore(*number).await,
+            Op::Clone => self.clone_of_it().await,
             Op::Follow => self.follow().await,
             Op::Wait(millis) => self.wait(*millis).await,
             Op::Advance(millis) => {

@@ -345,6 +345,22 @@ pub fn followed() -> Scenario {
     Scenario { before: vec![write(put(20, 10), Synced), Op::Kill], body }
 }
 
+/// Clones and backups are made between commits, seals and merges.
+pub fn copied() -> Scenario {
+    let mut body = vec![write(put(8, 10), Deferred), Op::Clone];
+    body.extend(puts(8..20, 400, Deferred));
+    body.extend([
+        Op::Backup(0),
+        write(put(9, 30), Written),
+        Op::Compact,
+        Op::Backup(1),
+        Op::Restore(0),
+        Op::Restore(1),
+    ]);
+    body.extend([write(delete(8), Synced), Op::Clone, Op::Backup(0), Op::Close]);
+    Scenario { before: garbage(), body }
+}
+
 /// A close with commits of all levels under way.
 pub fn close() -> Scenario {
     let body = vec![write(put(8, 10), Deferred), write(put(9, 500), Written), write(delete(10), Deferred), Op::Close];

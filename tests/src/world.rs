@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use halite::backends::{Backend, Memory, Simulated, SimulatedOptions};
 use halite::{Db, Options, ReadOnly};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -94,6 +95,10 @@ pub struct World {
     pub db: Option<Db>,
     /// A reader beside it, of another process.
     pub reader: Option<ReadOnly>,
+    /// Where backups are kept, which no crash meets.
+    pub backups: Memory,
+    /// What each of them should show.
+    pub backed_up: BTreeMap<String, State>,
     seed: u64,
     openings: u64,
 }
@@ -111,6 +116,8 @@ impl World {
             ended: None,
             db: None,
             reader: None,
+            backups: Memory::new(),
+            backed_up: BTreeMap::new(),
             seed,
             openings: 0,
         }
@@ -127,6 +134,8 @@ impl World {
             ended: self.ended,
             db: None,
             reader: None,
+            backups: Memory::new(),
+            backed_up: BTreeMap::new(),
             seed: self.seed,
             openings: self.openings + 1_000,
         }

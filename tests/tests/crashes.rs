@@ -21,7 +21,7 @@ macro_rules! crash_everywhere {
 crash_everywhere! {
     first_open commits batches seals merges background_merges recovery_of_a_kill recovery_of_a_power_cut expiry
     delete_and_reopen close large_values transactions checkpoints checkpoints_of_another_process followed
-    range_deletes
+    range_deletes copied
 }
 
 /// A crash while the recovery from a crash runs: at every step of that.

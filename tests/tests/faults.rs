@@ -20,5 +20,5 @@ macro_rules! fail_everywhere {
 fail_everywhere! {
     first_open commits batches seals merges background_merges recovery_of_a_kill recovery_of_a_power_cut expiry
     delete_and_reopen close large_values transactions checkpoints checkpoints_of_another_process followed
-    range_deletes
+    range_deletes copied
 }

@@ -134,6 +134,25 @@ pub async fn maps_are_the_object(backend: &dyn Backend) {
     }
 }
 
+/// An object that another store takes over, where it can, is there, whole, and each name lives by itself.
+pub async fn shared_objects_live_by_themselves(source: &dyn Backend, target: &dyn Backend) {
+    let promise = "an adopted object is there, whole, and outlives the name it was adopted from";
+    let (from, to, data) = (path("segments/1"), path("segments/2"), pattern(70_000, 9));
+    good(promise, source.create(&from, data.clone()).await);
+    let Some(shared) = good(promise, source.open(&from).await).shared() else { return };
+    let before = good(promise, list(target, "").await);
+    if !good(promise, target.adopt(&to, &shared).await) {
+        holds("what cannot be adopted leaves nothing", good(promise, list(target, "").await) == before);
+        return;
+    }
+    holds_bytes(promise, target, &to, &data).await;
+    fails("a name that is taken is not adopted", ErrorKind::AlreadyExists, target.adopt(&to, &shared).await);
+    good(promise, source.delete(&from).await);
+    holds_bytes(promise, target, &to, &data).await;
+    good(promise, target.delete(&to).await);
+    holds(promise, !good(promise, target.exists(&to).await));
+}
+
 /// An upload shows nothing until it is finished, and then everything.
 pub async fn uploads_appear_at_finish(backend: &dyn Backend) {
     let promise = "an uploaded object appears when the upload is finished, whole";

@@ -37,7 +37,7 @@ mod tests;
 mod upload;
 mod write;
 
-use crate::{Appender, Backend, Capabilities, Error, ErrorKind, Lock, Meta, Object, Path, Result, Uploader};
+use crate::{Appender, Backend, Capabilities, Error, ErrorKind, Lock, Meta, Object, Path, Result, Shared, Uploader};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream};
@@ -106,6 +106,13 @@ impl Backend for Local {
         blocking::run_on("create", path, create).await
     }
 
+    async fn adopt(&self, path: &Path, shared: &Shared) -> Result<bool> {
+        let Shared::File(file) = shared else { return Ok(false) };
+        let (store, name, file) = (self.store.clone(), path.clone(), file.clone());
+        let adopt = move || store.adopt(&name, &file).map_err(|error| Error::io("adopt", &name, error));
+        blocking::run_on("adopt", path, adopt).await
+    }
+
     async fn upload(&self, path: &Path) -> Result<Box<dyn Uploader>> {
         let store = self.store.clone();
         let name = path.clone();
@@ -125,7 +132,8 @@ impl Backend for Local {
         let name = path.clone();
         let open = move || {
             let (file, len) = store.open_file(&name).map_err(|error| Error::io("open", &name, error))?;
-            Ok(object::LocalObject::new(name, file, len))
+            let place = store.file(&name);
+            Ok(object::LocalObject::new(name, place, file, len))
         };
         Ok(Arc::new(blocking::run_on("open", path, open).await?))
     }

@@ -2,17 +2,20 @@
 
 use super::{blocking, os};
 use crate::bounds::checked_len;
-use crate::{Error, Object, Path, Result};
+use crate::{Error, Object, Path, Result, Shared};
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 #[derive(Debug)]
 pub(crate) struct LocalObject {
     path: Path,
+    /// Where it lies.
+    place: PathBuf,
     file: Arc<File>,
     len: u64,
     /// Made when first asked for.
@@ -21,8 +24,8 @@ pub(crate) struct LocalObject {
 
 impl LocalObject {
     /// The file as just opened.
-    pub(crate) fn new(path: Path, file: File, len: u64) -> LocalObject {
-        LocalObject { path, file: Arc::new(file), len, map: OnceLock::new() }
+    pub(crate) fn new(path: Path, place: PathBuf, file: File, len: u64) -> LocalObject {
+        LocalObject { path, place, file: Arc::new(file), len, map: OnceLock::new() }
     }
 }
 
@@ -52,6 +55,10 @@ impl Object for LocalObject {
         }
         let map = os::map(&self.file, len)?;
         Some(self.map.get_or_init(|| map).clone())
+    }
+
+    fn shared(&self) -> Option<Shared> {
+        Some(Shared::File(self.place.clone()))
     }
 }
 

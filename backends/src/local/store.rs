@@ -92,6 +92,20 @@ impl Store {
         Ok(file)
     }
 
+    /// Links `path` to `file`, another store's, which is synced and does not change any more. False where that cannot be:
+    /// on another file system, or one that knows no links.
+    pub(crate) fn adopt(&self, path: &Path, file: &OsPath) -> io::Result<bool> {
+        self.prepare_folder(path.folder())?;
+        match fs::hard_link(file, self.file(path)) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
+            // Why not does not matter, not even that the file has just been deleted: whoever has it open can copy it.
+            Err(_) => return Ok(false),
+            Ok(()) => {}
+        }
+        os::sync_folder(&self.folder(path))?;
+        Ok(true)
+    }
+
     /// Opens a file for reading. What is not a file does not exist.
     pub(crate) fn open_file(&self, path: &Path) -> io::Result<(File, u64)> {
         // Before it is opened: a pipe would have us wait for somebody to write.

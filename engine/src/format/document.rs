@@ -7,7 +7,7 @@ use super::footer::FOOTER_LEN;
 use super::fragment::{FRAGMENT_HEADER_LEN, Fragment, FragmentKind, Slice};
 use super::frame::{Kind, NewRecord, Stream};
 use super::header::{HEADER_LEN, Header, Layout};
-use super::manifest::{CheckpointMeta, Log, LogState, Manifest, Proof, RangeTombstone, RunMeta, SegmentMeta};
+use super::manifest::{CheckpointMeta, Log, LogState, Manifest, Proof, Purpose, RangeTombstone, RunMeta, SegmentMeta};
 use super::mark::{END_LEN, End, MARK_LEN, Mark};
 use super::names::{FragmentId, SegmentId};
 use super::preamble::PREAMBLE_LEN;
@@ -379,6 +379,7 @@ fn example_of_a_manifest() {
         checkpoints: vec![checkpoint.clone()],
         kept_claims: vec![],
         proof: Some(Proof { create_if_absent: true, listed: true, single_writer_declared: false }),
+        purpose: Purpose::Database,
     };
     let bytes = manifest.encode().unwrap();
     let fields = [
@@ -396,7 +397,7 @@ fn example_of_a_manifest() {
         &fields!(manifest; history_from, retired),
         &[(1, "number of checkpoints")],
         &fields!(checkpoint; name, manifest, seq, time, bytes),
-        &fields!(manifest; kept_claims, proof),
+        &fields!(manifest; kept_claims, proof, purpose),
         &[(4, "checksum")],
     ];
     document_holds(&dump(&bytes, 0, &fields.concat()));

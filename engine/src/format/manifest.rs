@@ -66,6 +66,19 @@ pub(crate) struct Manifest {
     pub(crate) kept_claims: Vec<u64>,
     /// What the first read-write opening found out about the store.
     pub(crate) proof: Option<Proof>,
+    /// What the store is there for.
+    pub(crate) purpose: Purpose,
+}
+
+/// What a store is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Purpose {
+    /// It is a database, to be written to.
+    Database,
+    /// It keeps backups, its checkpoints, to be restored elsewhere.
+    Backup,
+    /// It is to become a copy of a database, which is not finished: it shows nothing yet.
+    Unfinished,
 }
 
 /// The part of the database that is not sealed yet.
@@ -249,6 +262,17 @@ impl Manifest {
             born: meta.born,
             retired: number,
         }));
+    }
+
+    /// Notes that what it names is not retired, if it was before: a copy may come to hold again what it held once.
+    pub(crate) fn take_back(&mut self) {
+        let Manifest { runs, retired, .. } = self;
+        for meta in runs.iter_mut().flat_map(|run| &mut run.segments) {
+            let name = Name::Segment(meta.id).to_string();
+            if let Some(place) = retired.iter().position(|retired| retired.name == name) {
+                meta.born = retired.remove(place).born;
+            }
+        }
     }
 
     /// Whether manifest `number`, an older one, must be kept: its name fences a crashed writer, or it is a checkpoint's.

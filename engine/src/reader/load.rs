@@ -3,8 +3,9 @@
 use super::tail::Tail;
 use super::{Inner, State};
 use crate::cover::Cover;
-use crate::format::manifest::{CheckpointMeta, Manifest};
+use crate::format::manifest::{CheckpointMeta, Manifest, Purpose};
 use crate::format::names::SegmentId;
+use crate::recovery::claim;
 use crate::segment::{Files, Segment};
 use crate::version::{Run, Version};
 use crate::{Error, ErrorKind, Result, publish};
@@ -70,6 +71,7 @@ fn cover(manifest: &Manifest) -> Arc<Cover> {
     Arc::new(Cover::from_manifest(&manifest.range_tombstones))
 }
 
+/// The newest manifest, unless it shows nothing yet.
 async fn newest(inner: &Inner, before: Option<&State>) -> Result<Manifest> {
     if let Some(State { manifest, .. }) = before
         && inner.at.is_none()
@@ -78,8 +80,13 @@ async fn newest(inner: &Inner, before: Option<&State>) -> Result<Manifest> {
         return Ok(manifest.clone());
     }
     let location = inner.backend.location();
-    let newest = publish::newest(&*inner.backend).await?;
-    newest.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("there is no store at {location}")))
+    match publish::newest(&*inner.backend).await? {
+        None => Err(Error::new(ErrorKind::NotFound, format!("there is no store at {location}"))),
+        Some(newest) if newest.purpose == Purpose::Unfinished => {
+            Err(Error::new(ErrorKind::NotAStore, claim::unfinished(&location)))
+        }
+        Some(newest) => Ok(newest),
+    }
 }
 
 async fn newest_number(inner: &Inner) -> Result<Option<u64>> {

@@ -20,8 +20,10 @@ mod tail;
 
 use crate::checkpoint::Checkpoint;
 use crate::clock::{Clock, EngineClock};
+use crate::copy::Source;
 use crate::format::manifest::Manifest;
 use crate::get::Newest;
+use crate::random::Random;
 use crate::scan::{Entry, Scan};
 use crate::segment::Files;
 use crate::stats::{self, Stats, Tree};
@@ -48,6 +50,7 @@ pub(crate) struct Setup {
     pub(crate) memory: u64,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) refresh_interval: Option<Duration>,
+    pub(crate) random: Arc<Random>,
 }
 
 /// A store opened read-only: a handle that is cheap to clone and may be used by many tasks at once.
@@ -84,6 +87,7 @@ struct Inner {
     backend: Arc<dyn Backend>,
     /// The checkpoint that is shown.
     at: Option<String>,
+    random: Arc<Random>,
     clock: EngineClock,
     memory: u64,
 
@@ -164,6 +168,7 @@ pub(crate) async fn open(setup: Setup, at: Option<String>) -> Result<ReadOnly> {
     let inner = Inner {
         backend: setup.backend,
         at,
+        random: setup.random,
         clock,
         memory: setup.memory,
         state: ArcSwapOption::empty(),
@@ -241,7 +246,7 @@ impl ReadOnly {
         loop {
             let (state, view) = self.view()?;
             match lookup::find(&state.manifest, &view, key).await {
-                Err(error) if error.kind() == ErrorKind::NotFound && self.refresh().await? => {}
+                Err(error) if self.was_overtaken(&error).await? => {}
                 outcome => return outcome,
             }
         }
@@ -263,6 +268,26 @@ impl ReadOnly {
     /// The entries whose keys begin with `prefix`. Otherwise as [`scan`](ReadOnly::scan).
     pub fn prefix(&self, prefix: impl AsRef<[u8]>) -> Scan {
         self.scan(KeyRange::prefix(prefix))
+    }
+
+    /// What is shown, to be copied; for as long as the second is held, the log is not followed, so that its memtables are
+    /// as they are.
+    pub(crate) async fn source(&self) -> Result<(Source, impl Send)> {
+        let held = self.inner.tail.lock().await;
+        let (state, view) = self.view()?;
+        let source = Source {
+            manifest: state.manifest.clone(),
+            version: state.version.clone(),
+            sealed: if self.inner.at.is_some() { state.seq } else { state.manifest.log.last_sealed_seq },
+            time: view.now,
+            random: self.inner.random.clone(),
+        };
+        Ok((source, held))
+    }
+
+    /// Whether `error` comes of a file that the writer has deleted since, and there is something newer to read.
+    pub(crate) async fn was_overtaken(&self, error: &Error) -> Result<bool> {
+        Ok(error.kind() == ErrorKind::NotFound && self.refresh().await?)
     }
 
     /// The last commit that shows.

@@ -5,8 +5,9 @@
 
 use super::Setup;
 use crate::clock::EngineClock;
-use crate::format::manifest::{Log, LogState, Manifest, Proof};
+use crate::format::manifest::{Log, LogState, Manifest, Proof, Purpose};
 use crate::format::names::{self, Name};
+use crate::random::Random;
 use crate::{Error, ErrorKind, Result, publish};
 use bytes::Bytes;
 use futures::TryStreamExt;
@@ -25,6 +26,7 @@ pub(super) async fn claim(setup: &Setup, clock: &EngineClock) -> Result<Manifest
     loop {
         let base = match publish::newest(&*setup.backend).await? {
             Some(newest) => {
+                check_purpose(&newest, setup)?;
                 none_is_missing(setup, &newest).await?;
                 newest
             }
@@ -44,6 +46,22 @@ pub(super) async fn claim(setup: &Setup, clock: &EngineClock) -> Result<Manifest
             Err(error) => return Err(error),
         }
     }
+}
+
+/// Only a database is written to.
+fn check_purpose(newest: &Manifest, setup: &Setup) -> Result<()> {
+    let location = setup.backend.location();
+    let message = match newest.purpose {
+        Purpose::Database => return Ok(()),
+        Purpose::Backup => format!("{location} keeps backups: restore one to another place, or open it read-only"),
+        Purpose::Unfinished => unfinished(&location),
+    };
+    Err(Error::new(ErrorKind::NotAStore, message))
+}
+
+/// What a copy is that has not been finished.
+pub(crate) fn unfinished(location: &str) -> String {
+    format!("{location} holds a copy of a database that was not finished: make it again, to the same place")
 }
 
 fn on_top_of(newest: Manifest, setup: &Setup, clock: &EngineClock) -> Manifest {
@@ -71,7 +89,7 @@ async fn first(setup: &Setup, clock: &EngineClock) -> Result<Manifest> {
         return Err(missing(backend, empty));
     }
     empty?;
-    let proof = prove(setup).await?;
+    let proof = prove(backend, &setup.random, setup.single_writer).await?;
     let mut database = [0; 16];
     database[..8].copy_from_slice(&setup.random.next().to_le_bytes());
     database[8..].copy_from_slice(&setup.random.next().to_le_bytes());
@@ -101,6 +119,7 @@ async fn first(setup: &Setup, clock: &EngineClock) -> Result<Manifest> {
         checkpoints: Vec::new(),
         kept_claims: Vec::new(),
         proof: Some(proof),
+        purpose: Purpose::Database,
     })
 }
 
@@ -161,7 +180,7 @@ fn manifest_missing(newest: &Manifest, later: &Path) -> Error {
 }
 
 /// Refuses to make a store where something else is.
-async fn must_be_empty(backend: &dyn Backend) -> Result<()> {
+pub(crate) async fn must_be_empty(backend: &dyn Backend) -> Result<()> {
     let foreign = |name: &str| {
         let location = backend.location();
         Error::new(ErrorKind::NotAStore, format!("{location} holds {name}, which is no part of a store"))
@@ -187,9 +206,8 @@ const PROOF_FOLDER: &str = "proof/";
 
 /// Proves that the backend creates a name only once and lists what was created: all safety against a second writer
 /// stands on that.
-async fn prove(setup: &Setup) -> Result<Proof> {
-    let backend = &*setup.backend;
-    let path = Path::new(format!("{PROOF_FOLDER}{:016x}", setup.random.next()))?;
+pub(crate) async fn prove(backend: &dyn Backend, random: &Random, single_writer: bool) -> Result<Proof> {
+    let path = Path::new(format!("{PROOF_FOLDER}{:016x}", random.next()))?;
     let racers = (0..RACERS).map(|racer| backend.create(&path, Bytes::from(format!("racer {racer}"))));
     let outcomes = join_all(racers).await;
     let mut winners = 0;
@@ -211,7 +229,7 @@ async fn prove(setup: &Setup) -> Result<Proof> {
     let is_listed = listed.iter().any(|meta| meta.path == path);
     backend.delete(&path).await?;
     let passed = winners == 1 && again_refused && is_listed;
-    if !passed && !setup.single_writer {
+    if !passed && !single_writer {
         let message = format!(
             "{} does not create names exclusively, so a second writer could not be kept out \
              (winners of {RACERS} racing creates={winners} second create refused={again_refused} listed={is_listed}); \
@@ -221,5 +239,5 @@ async fn prove(setup: &Setup) -> Result<Proof> {
         return Err(Error::new(ErrorKind::InvalidInput, message));
     }
     let create_if_absent = winners == 1 && again_refused;
-    Ok(Proof { create_if_absent, listed: is_listed, single_writer_declared: setup.single_writer })
+    Ok(Proof { create_if_absent, listed: is_listed, single_writer_declared: single_writer })
 }

@@ -4,7 +4,7 @@
 //! is deleted and nothing is acknowledged, so that the next opening finds the same log. What was replayed is written to
 //! a new segment before it is relied on: the old one may be in the page cache and nowhere else.
 
-mod claim;
+pub(crate) mod claim;
 pub(crate) mod files;
 pub(crate) mod fragments;
 mod replay;

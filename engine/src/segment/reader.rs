@@ -22,7 +22,7 @@ use crate::turn::{self, Turn};
 use crate::value::Value;
 use crate::{Error, Result, Seq};
 use bytes::Bytes;
-use halite_backends::Path;
+use halite_backends::{Path, Shared};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -106,6 +106,11 @@ impl Segment {
     #[inline]
     pub(crate) fn serial(&self) -> u64 {
         self.serial
+    }
+
+    /// What another store can share its bytes by.
+    pub(crate) async fn shared(&self) -> Result<Option<Shared>> {
+        Ok(self.opened().await?.object.shared())
     }
 
     /// Its name in the backend.

@@ -70,6 +70,7 @@ pub(in crate::format) fn sample() -> Manifest {
         ],
         kept_claims: vec![2, 9],
         proof: Some(Proof { create_if_absent: true, listed: true, single_writer_declared: false }),
+        purpose: Purpose::Database,
     }
 }
 
