@@ -44,8 +44,23 @@ pub(crate) struct Args {
     /// Newest part of the store that merges leave alone, so that `changes` reaches so far back: 64MiB, 1GiB [default: none]
     #[arg(long, global = true, value_name = "SIZE", value_parser = size, display_order = 100)]
     pub(crate) keep_changes: Option<u64>,
+    /// Only read, beside the process that writes if there is one: what is durable shows
+    #[arg(long, global = true, display_order = 100)]
+    read_only: bool,
+    /// Only read, what the store held when the checkpoint (or the backup) of that name was made
+    #[arg(long, global = true, value_name = "CHECKPOINT", display_order = 100)]
+    at: Option<String>,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// What a command reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reading<'a> {
+    /// The newest state.
+    Newest,
+    /// A checkpoint.
+    At(&'a str),
 }
 
 impl Args {
@@ -57,6 +72,14 @@ impl Args {
     /// How it is opened.
     pub(crate) fn settings(&self) -> Settings {
         Settings { compression: self.compression.into(), memory: self.memory, history: self.keep_changes.unwrap_or(0) }
+    }
+
+    /// What is read where nothing is to be written; `None` where writing is allowed.
+    pub(crate) fn reading(&self) -> Option<Reading<'_>> {
+        match &self.at {
+            Some(name) => Some(Reading::At(name)),
+            None => self.read_only.then_some(Reading::Newest),
+        }
     }
 }
 
@@ -117,6 +140,14 @@ pub(crate) enum Command {
     Repair {
         /// The new store, which must not be there yet
         target: OsString,
+    },
+    /// Make the store that --store names, which must not be there, from a backup
+    Restore {
+        /// Where the backups are
+        #[arg(value_name = "BACKUPS")]
+        from: String,
+        /// Which of them; the newest, if left out
+        name: Option<String>,
     },
     /// Measure load, get, scan and put on a fresh temporary store (or the empty one that --store names)
     Bench(BenchArgs),
@@ -266,6 +297,33 @@ pub(crate) enum DataCommand {
         #[arg(long, value_name = "SIZE", value_parser = size)]
         rate: Option<u64>,
     },
+    /// Keep the store as it is now by a name, list what is kept, or let go of it
+    Checkpoint {
+        /// What is to be done
+        #[command(subcommand)]
+        command: CheckpointCommand,
+    },
+    /// Add what the store holds to the backups at TARGET; only what is not there yet is written, and verified
+    ///
+    /// Works beside a process that has the store open. A folder that is not there, or empty, becomes a store of backups:
+    /// read one with `--store TARGET --at NAME`, make a store of it with `restore`, list them with
+    /// `--store TARGET --read-only checkpoint list`.
+    Backup {
+        /// The store of backups
+        target: String,
+        /// What to call it
+        name: String,
+        /// Let go of the backup of that name instead
+        #[arg(long)]
+        delete: bool,
+    },
+    /// Make a store of its own at TARGET that holds what this one does, sharing files where that is possible
+    ///
+    /// Works beside a process that has the store open.
+    Clone {
+        /// The new store
+        target: String,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -288,6 +346,23 @@ pub(crate) struct ScanArgs {
     /// Leave the values out, and unread
     #[arg(long)]
     pub(crate) keys_only: bool,
+}
+
+/// What can be done with checkpoints.
+#[derive(Debug, Subcommand)]
+pub(crate) enum CheckpointCommand {
+    /// Keep the store as it is now by that name
+    Create {
+        /// The name
+        name: String,
+    },
+    /// List the checkpoints, in the order in which they were made
+    List,
+    /// Let go of the checkpoint of that name, and say whether there was one
+    Delete {
+        /// The name
+        name: String,
+    },
 }
 
 #[derive(Debug, clap::Args)]

@@ -1,7 +1,8 @@
 //! Opens the store that a command works on.
 
+use crate::args::Reading;
 use crate::failure::{Failure, Result};
-use halite::{Compression, Db, ErrorKind, Options};
+use halite::{Compression, Db, ErrorKind, Options, ReadOnly};
 
 /// How a store is opened.
 #[derive(Clone, Copy, Debug)]
@@ -16,7 +17,44 @@ pub(crate) struct Settings {
 /// Opens the store at `uri`; one that is not there is created only if `create` says so, so that no question ever leaves
 /// a new store behind.
 pub(crate) async fn open(uri: &str, create: bool, settings: Settings) -> Result<Db> {
-    try_open(uri, create, settings).await.map_err(|error| match error.kind() {
+    try_open(uri, create, settings).await.map_err(|error| explain(uri, error))
+}
+
+/// Opens the store at `uri`, or a checkpoint of it, to read only.
+pub(crate) async fn open_read_only(uri: &str, reading: Reading<'_>, settings: Settings) -> Result<ReadOnly> {
+    let options = Options { memory_budget: settings.memory, ..Options::default() };
+    let builder = || {
+        let backend = halite::backends::open_uri(uri, false).map_err(|error| explain(uri, error.into()))?;
+        Ok::<_, Failure>(Db::builder(backend).options(options.clone()))
+    };
+    let newest = builder()?.open_read_only().await.map_err(|error| explain(uri, error))?;
+    let Reading::At(name) = reading else { return Ok(newest) };
+    if newest.checkpoints()?.iter().any(|checkpoint| checkpoint.name == name) {
+        newest.close().await;
+        return builder()?.open_at(name).await.map_err(|error| explain(uri, error));
+    }
+    Err(Failure::input(format!("there is no checkpoint {name:?} in {uri}"))
+        .hint("`halite --read-only checkpoint list` shows those that there are"))
+}
+
+/// Opens the store at `uri` to read only, if another process has it open to write.
+pub(crate) async fn open_beside(uri: &str, settings: Settings) -> Result<Option<ReadOnly>> {
+    let backend = halite::backends::open_uri(uri, false).map_err(|error| explain(uri, error.into()))?;
+    if !backend.capabilities().lock {
+        return Ok(None);
+    }
+    // Nothing is written to a place that is no store, not even a lock.
+    let reader = open_read_only(uri, Reading::Newest, settings).await?;
+    match backend.lock().await {
+        Ok(_free) => Ok(None),
+        Err(error) if error.kind() == halite::backends::ErrorKind::InUse => Ok(Some(reader)),
+        Err(error) => Err(explain(uri, error.into())),
+    }
+}
+
+/// What an error at opening means.
+fn explain(uri: &str, error: halite::Error) -> Failure {
+    match error.kind() {
         // The library's words say it all, and what it was given may hold a secret.
         ErrorKind::InvalidInput | ErrorKind::Unsupported => Failure::from(error),
         ErrorKind::NotFound => {
@@ -33,7 +71,7 @@ pub(crate) async fn open(uri: &str, create: bool, settings: Settings) -> Result<
             .within(format!("cannot open the store at {uri}"))
             .hint("put back this file, or the whole store, from a backup; data files have not been touched"),
         _ => Failure::from(error).within(format!("cannot open the store at {uri}")),
-    })
+    }
 }
 
 async fn try_open(uri: &str, create: bool, settings: Settings) -> halite::Result<Db> {

@@ -71,9 +71,8 @@ fn figures(stats: &Stats) -> Vec<Figure> {
     figures
 }
 
-pub(super) fn stats(db: &Db, out: &mut Out) -> Result<Exit> {
-    let stats = db.stats();
-    let figures = figures(&stats);
+pub(super) fn stats(stats: &Stats, out: &mut Out) -> Result<Exit> {
+    let figures = figures(stats);
     let mut document = json!({ "location": stats.location });
     for figure in &figures {
         document[figure.name] = figure.number.into();
@@ -126,6 +125,11 @@ pub(super) async fn verify(db: &Db, out: &mut Out) -> Result<Exit> {
     let progress = Progress::new(Some(db.stats().segment_bytes), out.is_shell());
     let report = db.verify_with(|at| progress.at(at.bytes, at.records)).await?;
     progress.end();
+    found(&report, out)
+}
+
+/// Says what a verification has found.
+pub(super) fn found(report: &VerifyReport, out: &mut Out) -> Result<Exit> {
     let damage =
         report.damage.iter().map(|damage| json!({ "file": damage.file, "offset": damage.offset, "what": damage.what }));
     let document = json!({
@@ -134,7 +138,7 @@ pub(super) async fn verify(db: &Db, out: &mut Out) -> Result<Exit> {
         "bytes": report.bytes,
         "damage": damage.collect::<Vec<_>>(),
     });
-    out.document(&document, || verified(&report))?;
+    out.document(&document, || verified(report))?;
     Ok(if report.damage.is_empty() { Exit::Done } else { Exit::Corruption })
 }
 

@@ -3,7 +3,9 @@
 mod bench;
 mod change;
 mod changes;
+mod copies;
 mod inspect;
+mod read_only;
 mod records;
 mod repair;
 pub(crate) mod transaction;
@@ -25,13 +27,34 @@ pub(crate) async fn run(args: Args, out: &mut Out) -> Result<Exit> {
     if let Command::Repair { target } = &args.command {
         return repair::run(uri, target, out).await;
     }
+    match (&args.command, args.reading()) {
+        (Command::Restore { from, name }, None) => {
+            return copies::restore(from, name.as_deref(), uri, args.settings(), out).await;
+        }
+        (Command::Data(DataCommand::Backup { target, name, delete: true }), _) => {
+            return copies::delete_backup(target, name, out).await;
+        }
+        (command, Some(reading)) => {
+            let reader = store::open_read_only(uri, reading, args.settings()).await?;
+            return read_only::run(&reader, command, out).await;
+        }
+        (Command::Data(command @ (DataCommand::Backup { .. } | DataCommand::Clone { .. })), None) => {
+            // A copy can be made beside the process that has the store open.
+            if let Some(reader) = store::open_beside(uri, args.settings()).await? {
+                return read_only::data(&reader, command, out).await;
+            }
+        }
+        _ => {}
+    }
     let db = store::open(uri, creates(&args.command), args.settings()).await?;
     let done = match &args.command {
         Command::Data(command) => data(&db, command, out).await,
         Command::Load { file, lines } => transfer::load(&db, file, *lines, out).await,
-        Command::Dump => transfer::dump(&db, out).await,
+        Command::Dump => transfer::dump(db.scan(..), out).await,
         Command::Shell => shell::run(&db, out).await,
-        Command::Bench(_) | Command::Repair { .. } => unreachable!("it opens its stores itself"),
+        Command::Bench(_) | Command::Repair { .. } | Command::Restore { .. } => {
+            unreachable!("they open their stores themselves")
+        }
     };
     // Results are out before the store closes, so that nobody waits for more than they asked for.
     let done = done.and_then(|exit| out.flush().map(|()| exit));
@@ -70,9 +93,19 @@ pub(crate) async fn data(db: &Db, command: &DataCommand, out: &mut Out) -> Resul
         DataCommand::Expire { key, time } => change::expire(db, key, *time, out).await,
         DataCommand::Persist { key } => change::persist(db, key, out).await,
         DataCommand::Clear { yes } => records::clear(db, *yes, out).await,
-        DataCommand::Stats => inspect::stats(db, out),
-        DataCommand::Tree => tree::tree(db, out).await,
+        DataCommand::Stats => inspect::stats(&db.stats(), out),
+        DataCommand::Tree => tree::tree(&db.stats().location, &db.tree().await?, out),
         DataCommand::Verify => inspect::verify(db, out).await,
         DataCommand::Compact { rate } => inspect::compact(db, *rate, out).await,
+        DataCommand::Checkpoint { command } => copies::checkpoint(db, command, out).await,
+        DataCommand::Backup { target, name, delete: true } => copies::delete_backup(target, name, out).await,
+        DataCommand::Backup { target, name, delete: false } => {
+            let report = db.backup(copies::place(target)?, name).await?;
+            copies::said(&report, out)
+        }
+        DataCommand::Clone { target } => {
+            let report = db.clone_to(copies::place(target)?).await?;
+            copies::said(&report, out)
+        }
     }
 }

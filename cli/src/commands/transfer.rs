@@ -13,7 +13,7 @@ use crate::progress::Progress;
 use crate::record::{Parsed, Record};
 use crate::text;
 use futures::StreamExt;
-use halite::{Db, Durability, WriteBatch, WriteOptions};
+use halite::{Db, Durability, Scan, WriteBatch, WriteOptions};
 use serde_json::json;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -213,11 +213,10 @@ pub(super) async fn load(db: &Db, file: &OsStr, plain: bool, out: &mut Out) -> R
     Ok(Exit::Done)
 }
 
-pub(super) async fn dump(db: &Db, out: &mut Out) -> Result<Exit> {
+pub(super) async fn dump(mut scan: Scan, out: &mut Out) -> Result<Exit> {
     // Beside the records on one terminal, a bar would be in their way.
     let progress = Progress::new(None, io::stdout().is_terminal());
     let (mut records, mut bytes) = (0, 0);
-    let mut scan = db.scan(..);
     while let Some(entry) = scan.next().await {
         let entry = entry?;
         out.json(&Record::of(&entry))?;

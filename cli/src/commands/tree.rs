@@ -5,16 +5,15 @@ use crate::output::Out;
 use crate::text::{self, bytes, count, counted};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use halite::{Db, MemtableNode, RunNode, SegmentNode, Tree};
+use halite::{MemtableNode, RunNode, SegmentNode, Tree};
 use serde_json::{Value, json};
 use std::fmt::Write;
 
 /// Keys are cut here: they say where a segment lies, not what is in it.
 const KEY_SHOWN: usize = 40;
 
-pub(super) async fn tree(db: &Db, out: &mut Out) -> Result<Exit> {
-    let (location, tree) = (db.stats().location, db.tree().await?);
-    out.document(&document(&location, &tree), || drawing(&location, &tree))?;
+pub(super) fn tree(location: &str, tree: &Tree, out: &mut Out) -> Result<Exit> {
+    out.document(&document(location, tree), || drawing(location, tree))?;
     Ok(Exit::Done)
 }
 

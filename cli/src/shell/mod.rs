@@ -4,8 +4,8 @@
 //! Fed from a pipe, the shell answers each line in order, once the command has its durability, and flushes: a program
 //! that has read `OK` knows that its write survives a power cut. It may send many lines ahead of the answers.
 //! 1. Blank lines and lines that begin with `#` get no answer.
-//! 2. An answer is one line, except for `list`, `scan`, `stats`, `tree`, `verify`, `compact` and `help`: theirs ends with the
-//!    only line of it that begins with `(`.
+//! 2. An answer is one line, except for `list`, `scan`, `stats`, `tree`, `verify`, `compact`, `checkpoint list`, `backup`,
+//!    `clone` and `help`: theirs ends with the only line of it that begins with `(`.
 //! 3. What fails is answered with `(error) …` in one line, and the shell goes on.
 //! 4. With `--format json`, every answer is one line of JSON; that of `list` and `scan` is one for each record, then
 //!    `{"count": N}`. What fails is answered with `{"error": {…}}`.

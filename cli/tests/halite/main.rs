@@ -3,6 +3,7 @@
 
 mod bad_days;
 mod commands;
+mod copies;
 mod formats;
 #[cfg(target_os = "linux")]
 mod full_disk;

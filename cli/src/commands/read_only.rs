@@ -1,0 +1,51 @@
+//! The commands on a store that is opened to read only: its newest state beside the process that writes, or a checkpoint.
+
+use super::records::{bytes, range, show, show_all, show_exists};
+use super::{copies, inspect, transfer, tree};
+use crate::args::{CheckpointCommand, Command, DataCommand};
+use crate::failure::{Exit, Failure, Result};
+use crate::output::Out;
+use halite::ReadOnly;
+
+/// Does what a command line asks.
+pub(super) async fn run(reader: &ReadOnly, command: &Command, out: &mut Out) -> Result<Exit> {
+    match command {
+        Command::Data(command) => data(reader, command, out).await,
+        Command::Dump => transfer::dump(reader.scan(..), out).await,
+        _ => Err(writes()),
+    }
+}
+
+/// What can be asked of a store that is not written to.
+pub(super) async fn data(reader: &ReadOnly, command: &DataCommand, out: &mut Out) -> Result<Exit> {
+    match command {
+        DataCommand::Get { key, raw } => show(bytes(key), reader.get_entry(bytes(key)).await?, *raw, out),
+        DataCommand::Exists { key } => show_exists(bytes(key), reader.contains(bytes(key)).await?, out),
+        DataCommand::List { prefix, limit, keys } => {
+            let scan = reader.prefix(prefix.as_deref().map_or(&[][..], bytes)).limit(limit.unwrap_or(usize::MAX));
+            show_all(if *keys { scan.keys_only() } else { scan }, *keys, out).await
+        }
+        DataCommand::Scan(args) => {
+            let scan = reader.scan(range(args)).limit(args.limit.unwrap_or(usize::MAX));
+            let scan = if args.rev { scan.rev() } else { scan };
+            show_all(if args.keys_only { scan.keys_only() } else { scan }, args.keys_only, out).await
+        }
+        DataCommand::Stats => inspect::stats(&reader.stats()?, out),
+        DataCommand::Tree => tree::tree(&reader.stats()?.location, &reader.tree().await?, out),
+        DataCommand::Verify => inspect::found(&reader.verify().await?, out),
+        DataCommand::Checkpoint { command: CheckpointCommand::List } => copies::list(&reader.checkpoints()?, out),
+        DataCommand::Backup { target, name, delete: false } => {
+            let report = reader.backup(copies::place(target)?, name).await?;
+            copies::said(&report, out)
+        }
+        DataCommand::Clone { target } => {
+            let report = reader.clone_to(copies::place(target)?).await?;
+            copies::said(&report, out)
+        }
+        _ => Err(writes()),
+    }
+}
+
+fn writes() -> Failure {
+    Failure::usage("this command writes, but the store is opened to read only").hint("leave out --read-only and --at")
+}

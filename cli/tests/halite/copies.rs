@@ -1,0 +1,140 @@
+//! Checkpoints, readers, clones and backups at the command line.
+
+use super::{Place, documents, with_records};
+use serde_json::json;
+use std::io::{BufRead, BufReader, Write};
+
+#[test]
+fn checkpoints_keep_what_was_there() {
+    let place = with_records(&[("a", "1"), ("b", "2")]);
+    assert_eq!(place.ok(&["checkpoint", "create", "monday"]), "OK\n");
+    place.ok(&["put", "a", "new"]);
+    place.ok(&["delete", "b"]);
+    place.ok(&["compact"]);
+    assert_eq!(place.ok(&["--at", "monday", "list"]), "a 1\nb 2\n");
+    assert_eq!(place.ok(&["get", "a", "--at", "monday"]), "1\n");
+    assert_eq!(place.ok(&["list"]), "a new\n");
+    let listed = place.ok(&["checkpoint", "list"]);
+    assert!(listed.starts_with("monday: 20") && listed.contains("up to sequence number 2"), "{listed}");
+    let document = &place.json(&["--read-only", "checkpoint", "list"])[0]["checkpoints"][0];
+    assert_eq!((&document["name"], &document["seq"]), (&json!("monday"), &json!(2)));
+    let said = place.fails(2, &["checkpoint", "create", "monday"]);
+    assert!(said.contains("already") && said.contains("hint: choose another name"), "{said}");
+    let said = place.fails(2, &["--at", "tuesday", "list"]);
+    assert!(said.contains("there is no checkpoint \"tuesday\"") && said.contains("hint: "), "{said}");
+    assert_eq!(place.ok(&["checkpoint", "delete", "monday"]), "true\n");
+    assert_eq!(place.run(&["checkpoint", "delete", "monday"]).code, Some(1));
+}
+
+#[test]
+fn reading_writes_nothing() {
+    let place = with_records(&[("a", "1"), ("b", "2")]);
+    let files = || {
+        let listed = std::process::Command::new("find").arg(place.store()).arg("-printf").arg("%p %s %T@\n").output();
+        listed.unwrap().stdout
+    };
+    let before = files();
+    assert_eq!(place.ok(&["--read-only", "get", "a"]), "1\n");
+    assert_eq!(place.run(&["--read-only", "get", "c"]).code, Some(1));
+    assert_eq!(place.ok(&["--read-only", "exists", "b"]), "true\n");
+    assert_eq!(place.ok(&["--read-only", "scan", "--rev", "--keys-only"]), "b\na\n");
+    assert_eq!(place.ok(&["--read-only", "dump"]).lines().count(), 2);
+    assert!(place.ok(&["--read-only", "verify"]).contains("no damage in 1 segment, 2 records"));
+    assert!(place.ok(&["--read-only", "tree"]).contains("1 segment"));
+    assert_eq!(place.json(&["--read-only", "stats"])[0]["records"], json!(2));
+    for command in [&["put", "a", "2"][..], &["compact"], &["shell"], &["checkpoint", "create", "x"], &["load", "-"]] {
+        let said = place.fails(2, &[&["--read-only"], command].concat());
+        assert!(said.contains("opened to read only"), "{command:?}: {said}");
+    }
+    assert_eq!(files(), before);
+    let empty = Place::new();
+    assert!(empty.fails(4, &["--read-only", "list"]).contains("there is no store at ./halite-data"));
+    assert_eq!(std::fs::read_dir(empty.path()).unwrap().count(), 0);
+}
+
+/// A shell has the store open; others read what it has committed, and copy it.
+#[test]
+fn others_read_and_copy_beside_a_shell() {
+    let place = Place::new();
+    let mut shell = place.spawn(&["shell"]);
+    let (mut input, mut answers) = (shell.stdin.take().unwrap(), BufReader::new(shell.stdout.take().unwrap()).lines());
+    let mut say = |line: &str| {
+        writeln!(input, "{line}").unwrap();
+        answers.next().unwrap().unwrap()
+    };
+    assert_eq!(say("put a 1"), "OK");
+    // The second answer comes after the first write's mark, which tells that it is durable.
+    assert_eq!(say("put b 2"), "OK");
+    assert_eq!(say("get a"), "1");
+    assert_eq!(place.run(&["list"]).code, Some(5), "who may write is alone");
+    assert!(place.ok(&["--read-only", "list"]).starts_with("a 1\n"));
+    assert_eq!(say("checkpoint create kept"), "OK");
+    assert_eq!(say("put a new"), "OK");
+    assert_eq!(place.ok(&["--at", "kept", "list"]), "a 1\nb 2\n");
+    place.ok(&["backup", "backups", "first"]);
+    assert!(place.ok(&["--store", "backups", "--at", "first", "list"]).contains("b 2\n"));
+    place.ok(&["clone", "clone"]);
+    assert!(place.ok(&["--store", "clone", "list"]).contains("b 2\n"));
+    assert!(say("clone own").contains("segment"));
+    drop(input);
+    assert_eq!(shell.wait().unwrap().code(), Some(0));
+    assert_eq!(place.ok(&["--store", "own", "list"]), "a new\nb 2\n");
+}
+
+#[test]
+fn backups_come_back() {
+    let place = with_records(&[("a", "1"), ("b", "2")]);
+    let first = &place.json(&["backup", "backups", "first"])[0];
+    assert_eq!((&first["segments_copied"], &first["segments_kept"]), (&json!(1), &json!(0)));
+    // Nothing is overwritten, so that no merge takes away what is there already.
+    place.ok(&["put", "c", "3"]);
+    let said = place.ok(&["backup", "backups", "second"]);
+    assert!(said.contains("copied and verified: 1 segment") && said.contains("there already: 1 segment"), "{said}");
+    let listed = place.json(&["--store", "backups", "--read-only", "checkpoint", "list"]);
+    let names: Vec<_> = listed[0]["checkpoints"].as_array().unwrap().iter().map(|backup| &backup["name"]).collect();
+    assert_eq!(names, [&json!("first"), &json!("second")]);
+    assert_eq!(place.ok(&["--store", "backups", "--at", "first", "get", "a"]), "1\n");
+    std::fs::remove_dir_all(place.store()).unwrap();
+    place.ok(&["restore", "backups"]);
+    assert_eq!(place.ok(&["list"]), "a 1\nb 2\nc 3\n");
+    place.ok(&["--store", "old", "restore", "backups", "first"]);
+    assert_eq!(place.ok(&["--store", "old", "list"]), "a 1\nb 2\n");
+    assert_eq!(place.ok(&["backup", "backups", "first", "--delete"]), "true\n");
+    assert_eq!(place.run(&["backup", "backups", "first", "--delete"]).code, Some(1));
+    assert!(place.ok(&["--store", "backups", "--at", "second", "verify"]).contains("no damage"));
+}
+
+#[test]
+fn what_cannot_be_copied_is_refused() {
+    let place = with_records(&[("a", "1")]);
+    place.ok(&["backup", "backups", "first"]);
+    for (code, args, what) in [
+        (2, &["backup", "backups", "first"][..], "already"),
+        (2, &["clone", "backups"], "is not empty"),
+        (2, &["restore", "backups"], "is not empty"),
+        (2, &["--store", "new", "restore", "backups", "second"], "there is no checkpoint \"second\""),
+        (4, &["--store", "new", "restore", "nowhere"], "there is no store at nowhere"),
+        (2, &["--store", "backups", "put", "a", "1"], "keeps backups"),
+    ] {
+        let said = place.fails(code, args);
+        assert!(said.contains(what) && said.contains("hint: "), "{args:?}: {said}");
+    }
+    assert!(!place.path().join("new").exists());
+    let other = with_records(&[("b", "2")]);
+    let backups = place.path().join("backups");
+    let said = other.fails(2, &["backup", backups.to_str().unwrap(), "mine"]);
+    assert!(said.contains("another database"), "{said}");
+}
+
+#[test]
+fn the_shell_keeps_and_copies_too() {
+    let place = with_records(&[("a", "1")]);
+    let lines = b"checkpoint create x\ncheckpoint list\ncheckpoint delete x\nbackup backups now\nbackup backups now\n";
+    let answers = place.feed(&["--format", "json", "shell"], lines);
+    let answers = documents(&answers.out);
+    assert_eq!(answers[0]["name"], json!("x"));
+    assert_eq!(answers[1]["checkpoints"][0]["name"], json!("x"));
+    assert_eq!(answers[2], json!({"name": "x", "deleted": true}));
+    assert_eq!(answers[3]["segments_copied"], json!(1));
+    assert_eq!(answers[4]["error"]["kind"], json!("already_exists"));
+}
