@@ -171,7 +171,9 @@ pub(super) async fn compact(db: &Db, rate: Option<u64>, out: &mut Out) -> Result
             }
         }
     };
-    drop(shown);
+    if let Some(progress) = shown {
+        progress.end();
+    }
     let document = json!({
         "bytes_before": report.bytes_before,
         "bytes_after": report.bytes_after,
