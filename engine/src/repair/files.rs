@@ -24,8 +24,9 @@ pub(super) struct File {
     /// Where they begin in the file, and where that is in the segment.
     pub(super) frames_at: u64,
     first_offset: u64,
-    /// Where they end in the file, if that is known.
+    /// Where they end in the file, if that is known, and how long that should be.
     end: Option<u64>,
+    len: Option<u64>,
 }
 
 impl File {
@@ -42,14 +43,21 @@ impl File {
         self.end.or_else(|| footer(self.stream.salt, bytes)).unwrap_or(bytes.len() as u64)
     }
 
-    /// All its bytes; reports it where it is not there.
+    /// All its bytes; reports it where it is not there, or cut off.
     pub(super) async fn read(&self, backend: &dyn Backend, report: &mut RepairReport) -> Result<Option<Bytes>> {
         let read = publish::read_all(backend, &self.path).await;
-        missing(read, &self.path, report)
+        let bytes = missing(read, &self.path, report)?;
+        if let (Some(bytes), Some(len)) = (&bytes, self.len)
+            && (bytes.len() as u64) < len
+        {
+            let offset = bytes.len() as u64;
+            report.lose(self, offset, len - offset, format!("the file is cut off: it should have {len} bytes"));
+        }
+        Ok(bytes)
     }
 
     fn of_segment(path: Path, stream: Stream, end: Option<u64>) -> File {
-        File { path, stream, frames_at: HEADER_LEN as u64, first_offset: HEADER_LEN as u64, end }
+        File { path, stream, frames_at: HEADER_LEN as u64, first_offset: HEADER_LEN as u64, end, len: None }
     }
 }
 
@@ -105,7 +113,7 @@ impl Files {
             let stream = Stream { salt: meta.salt, base_seq: meta.base_seq };
             // In a sorted segment nothing stands between the records.
             let end = meta.sorted.then_some(HEADER_LEN as u64 + meta.record_bytes);
-            File::of_segment(Name::Segment(meta.id).path(), stream, end)
+            File { len: Some(meta.len), ..File::of_segment(Name::Segment(meta.id).path(), stream, end) }
         }));
         let retired: HashSet<_> = manifest.iter().flat_map(|it| &it.retired).map(|retired| &retired.name[..]).collect();
         for (name, path) in segments.into_iter().chain(fragments) {
@@ -134,6 +142,7 @@ impl Files {
                     frames_at: FRAGMENT_HEADER_LEN as u64,
                     first_offset: slice.first_offset,
                     end: None,
+                    len: None,
                 }),
                 FragmentKind::Fence => None,
             }),
