@@ -1,6 +1,7 @@
 //! Blocking collections.
 
-use super::{Inner, Scan};
+use super::Scan;
+use super::home::Home;
 use crate::typed::{AsKey, Entries as AsyncEntries, Key, KeyBounds, Place, PrefixOf, Reader};
 use crate::{Result, WriteBatch, WriteOptions};
 use serde::Serialize;
@@ -27,18 +28,18 @@ use std::sync::Arc;
 pub struct Collection<K, V, R = crate::Db> {
     // Dropped in this order: what reads goes before the runtime may.
     collection: crate::Collection<K, V, R>,
-    inner: Arc<Inner>,
+    home: Arc<Home>,
 }
 
 impl<K, V, R: Clone> Clone for Collection<K, V, R> {
     fn clone(&self) -> Self {
-        Collection { collection: self.collection.clone(), inner: self.inner.clone() }
+        Collection { collection: self.collection.clone(), home: self.home.clone() }
     }
 }
 
 impl<K: Key, V, R> Collection<K, V, R> {
-    pub(super) fn new(collection: crate::Collection<K, V, R>, inner: Arc<Inner>) -> Self {
-        Collection { collection, inner }
+    pub(super) fn new(collection: crate::Collection<K, V, R>, home: Arc<Home>) -> Self {
+        Collection { collection, home }
     }
 
     /// Its name.
@@ -60,22 +61,22 @@ impl<K: Key, V, R> Collection<K, V, R> {
 impl<K: Key, V: DeserializeOwned, R: Reader> Collection<K, V, R> {
     /// The value of `key`, or `None` where it is absent, deleted or expired.
     pub fn get(&self, key: impl AsKey<K>) -> Result<Option<V>> {
-        self.inner.run(self.collection.get(key))
+        self.home.run(self.collection.get(key))
     }
 
     /// Whether `key` is there. The value is not decoded.
     pub fn contains(&self, key: impl AsKey<K>) -> Result<bool> {
-        self.inner.run(self.collection.contains(key))
+        self.home.run(self.collection.contains(key))
     }
 
     /// The entries whose keys lie in `range`, in the order of their keys, as they are at this call.
     pub fn scan(&self, range: impl KeyBounds<K>) -> Entries<K, V> {
-        Entries::new(self.collection.scan(range), self.inner.clone())
+        Entries::new(self.collection.scan(range), self.home.clone())
     }
 
     /// The entries whose keys begin with `prefix`.
     pub fn prefix(&self, prefix: impl PrefixOf<K>) -> Entries<K, V> {
-        Entries::new(self.collection.prefix(prefix), self.inner.clone())
+        Entries::new(self.collection.prefix(prefix), self.home.clone())
     }
 }
 
@@ -92,29 +93,29 @@ impl<K: Key, V: Serialize, R> Collection<K, V, R> {
 impl<K: Key, V: Serialize> Collection<K, V> {
     /// Sets `key` to `value`.
     pub fn put(&self, key: impl AsKey<K>, value: &V) -> Result<()> {
-        self.inner.run(self.collection.put(key, value))
+        self.home.run(self.collection.put(key, value))
     }
 
     /// Sets `key` to `value` as `options` say.
     pub fn put_with(&self, key: impl AsKey<K>, value: &V, options: WriteOptions) -> Result<()> {
-        self.inner.run(self.collection.put_with(key, value, options))
+        self.home.run(self.collection.put_with(key, value, options))
     }
 }
 
 impl<K: Key, V> Collection<K, V> {
     /// Deletes `key`; no error where it is not there.
     pub fn delete(&self, key: impl AsKey<K>) -> Result<()> {
-        self.inner.run(self.collection.delete(key))
+        self.home.run(self.collection.delete(key))
     }
 
     /// Deletes all keys in `range`, at the cost of one record.
     pub fn delete_range(&self, range: impl KeyBounds<K>) -> Result<()> {
-        self.inner.run(self.collection.delete_range(range))
+        self.home.run(self.collection.delete_range(range))
     }
 
     /// Deletes all keys of the collection, at the cost of one record, and of no other.
     pub fn clear(&self) -> Result<()> {
-        self.inner.run(self.collection.clear())
+        self.home.run(self.collection.clear())
     }
 }
 
@@ -128,9 +129,14 @@ pub struct Entries<K, V> {
 }
 
 impl<K, V> Entries<K, V> {
-    fn new(entries: AsyncEntries<K, V>, inner: Arc<Inner>) -> Entries<K, V> {
+    fn new(entries: AsyncEntries<K, V>, home: Arc<Home>) -> Entries<K, V> {
         let (scan, place) = entries.into_parts();
-        Entries { scan: Scan::new(scan, inner), place, types: PhantomData }
+        Entries { scan: Scan::new(scan, home), place, types: PhantomData }
+    }
+
+    /// Goes from the largest key of the range down to the smallest: see [`halite::Scan::rev`](crate::Scan::rev).
+    pub fn rev(self) -> Entries<K, V> {
+        Entries { scan: self.scan.rev(), ..self }
     }
 
     /// Ends after `count` entries.

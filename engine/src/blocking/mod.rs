@@ -19,27 +19,41 @@
 //! Within a tokio runtime every call here fails with `InvalidInput` instead of blocking the tasks around it, on the threads
 //! of `spawn_blocking` too. Use [`halite::Db`](crate::Db) there, on the latter with `Handle::current().block_on(…)`.
 //!
-//! # What has no method here
+//! # What is here
+//! Every call of [`halite::Db`](crate::Db), [`ReadOnly`], [`Snapshot`], [`Transaction`] and [`Collection`] has a namesake here
+//! with the same arguments, durability and errors; scans and watches are iterators instead of streams. Settings, batches,
+//! reports and errors are the same types. Opening takes the async [`Builder`]: [`Db::open_with`], [`ReadOnly::open_with`],
+//! [`ReadOnly::open_at`].
+//!
+//! What is missing on purpose are ways to wait with a time-out, or for several things at once: that takes futures.
 //! [`Db::as_async`] is the async handle of the same database, and [`Db::run`] runs any future of it:
-//! `db.run(db.as_async().verify_with(|at| show(at)))??`.
+//! `db.run(async { tokio::time::timeout(second, commits.next()).await })?`.
 
+mod change;
 mod collection;
+mod copies;
+mod home;
 mod host;
+mod reader;
 mod scan;
 mod snapshot;
+mod transaction;
 mod watch;
 
 pub use collection::{Collection, Entries, Keys};
-pub use scan::Scan;
+pub use copies::repair;
+pub use reader::ReadOnly;
+pub use scan::{Scan, TransactionScan};
 pub use snapshot::Snapshot;
+pub use transaction::Transaction;
 pub use watch::Watch;
 
 use crate::{
-    Builder, CompactOptions, CompactReport, Entry, Key, KeyRange, Result, Seq, Stats, Tree, VerifyReport, WriteBatch,
-    WriteOptions,
+    Builder, CompactOptions, CompactReport, Entry, Key, KeyRange, Result, Seq, Stats, Tree, VerifyProgress,
+    VerifyReport, WriteBatch, WriteOptions,
 };
 use bytes::Bytes;
-use host::Host;
+use home::Home;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,46 +80,9 @@ use std::time::Duration;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Db {
-    inner: Arc<Inner>,
-}
-
-/// What all handles share.
-#[derive(Debug)]
-struct Inner {
-    /// Taken when the last handle goes.
-    running: Option<(crate::Db, Host)>,
-}
-
-impl Inner {
-    fn db(&self) -> &crate::Db {
-        &self.running().0
-    }
-
-    fn host(&self) -> &Host {
-        &self.running().1
-    }
-
-    fn running(&self) -> &(crate::Db, Host) {
-        self.running.as_ref().expect("it runs until the last handle goes")
-    }
-
-    /// Runs a call to its end.
-    #[inline]
-    fn run<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
-        self.host().run(call)?
-    }
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        if let Some((db, host)) = self.running.take() {
-            let core = db.core().clone();
-            // The store is let go once all is written, unless an async handle is left, whose runtime ends here.
-            drop(db);
-            core.log.want_write();
-            host.end(Box::pin(async move { core.log.idle().await }));
-        }
-    }
+    // Dropped in this order: the database goes before the runtime may.
+    db: crate::Db,
+    home: Arc<Home>,
 }
 
 impl Db {
@@ -126,20 +103,14 @@ impl Db {
     }
 
     fn start(open: impl Future<Output = Result<crate::Db>>) -> Result<Db> {
-        let host = Host::start()?;
-        match host.run(open)? {
-            Ok(db) => Ok(Db { inner: Arc::new(Inner { running: Some((db, host)) }) }),
-            Err(error) => {
-                host.end(Box::pin(std::future::ready(())));
-                Err(error)
-            }
-        }
+        let (db, home) = Home::start(open, |db| Some(db.core().clone()))?;
+        Ok(Db { db, home })
     }
 
     /// The async handle of this database. Its futures run in [`run`](Db::run), or in any runtime, but the database lives no
     /// longer than its blocking handles.
     pub fn as_async(&self) -> &crate::Db {
-        self.inner.db()
+        &self.db
     }
 
     /// Runs `future` on this thread, within the database's runtime, and returns what it gives.
@@ -147,82 +118,82 @@ impl Db {
     /// # Errors
     /// `InvalidInput` within an async runtime.
     pub fn run<F: Future>(&self, future: F) -> Result<F::Output> {
-        self.inner.host().run(future)
+        self.home.host().run(future)
     }
 
     /// Sets `key` to `value`. Durability and errors as [`halite::Db::put`](crate::Db::put); so for all that follow.
     pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
-        self.inner.run(self.as_async().put(key, value))
+        self.home.run(self.as_async().put(key, value))
     }
 
     /// Sets `key` to `value` as `options` say.
     pub fn put_with(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, options: WriteOptions) -> Result<()> {
-        self.inner.run(self.as_async().put_with(key, value, options))
+        self.home.run(self.as_async().put_with(key, value, options))
     }
 
     /// Sets `key` to `value`, whose memory is kept rather than copied where it is a large one.
     pub fn put_bytes(&self, key: impl AsRef<[u8]>, value: impl Into<Bytes>) -> Result<()> {
-        self.inner.run(self.as_async().put_bytes(key, value))
+        self.home.run(self.as_async().put_bytes(key, value))
     }
 
     /// Deletes `key`; no error where it is not there.
     pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<()> {
-        self.inner.run(self.as_async().delete(key))
+        self.home.run(self.as_async().delete(key))
     }
 
     /// Deletes `key` as `options` say.
     pub fn delete_with(&self, key: impl AsRef<[u8]>, options: WriteOptions) -> Result<()> {
-        self.inner.run(self.as_async().delete_with(key, options))
+        self.home.run(self.as_async().delete_with(key, options))
     }
 
     /// Deletes all keys in `range`, at the cost of one record: see [`halite::Db::delete_range`](crate::Db::delete_range).
     pub fn delete_range(&self, range: impl Into<KeyRange>) -> Result<()> {
-        self.inner.run(self.as_async().delete_range(range))
+        self.home.run(self.as_async().delete_range(range))
     }
 
     /// Deletes all keys in `range` as `options` say.
     pub fn delete_range_with(&self, range: impl Into<KeyRange>, options: WriteOptions) -> Result<()> {
-        self.inner.run(self.as_async().delete_range_with(range, options))
+        self.home.run(self.as_async().delete_range_with(range, options))
     }
 
     /// Deletes all keys that begin with `prefix`.
     pub fn delete_prefix(&self, prefix: impl AsRef<[u8]>) -> Result<()> {
-        self.inner.run(self.as_async().delete_prefix(prefix))
+        self.home.run(self.as_async().delete_prefix(prefix))
     }
 
     /// Deletes all keys.
     pub fn clear(&self) -> Result<()> {
-        self.inner.run(self.as_async().clear())
+        self.home.run(self.as_async().clear())
     }
 
     /// Commits `batch`, all of it or nothing.
     pub fn write(&self, batch: WriteBatch) -> Result<()> {
-        self.inner.run(self.as_async().write(batch))
+        self.home.run(self.as_async().write(batch))
     }
 
     /// Commits `batch`, all of it or nothing, as `options` say.
     pub fn write_with(&self, batch: WriteBatch, options: WriteOptions) -> Result<()> {
-        self.inner.run(self.as_async().write_with(batch, options))
+        self.home.run(self.as_async().write_with(batch, options))
     }
 
     /// The value of `key`: see [`halite::Db::get`](crate::Db::get).
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Bytes>> {
-        self.inner.run(self.as_async().get(key))
+        self.home.run(self.as_async().get(key))
     }
 
     /// The entry of `key`: its value, sequence number and expiry.
     pub fn get_entry(&self, key: impl AsRef<[u8]>) -> Result<Option<Entry>> {
-        self.inner.run(self.as_async().get_entry(key))
+        self.home.run(self.as_async().get_entry(key))
     }
 
     /// Whether `key` is there.
     pub fn contains(&self, key: impl AsRef<[u8]>) -> Result<bool> {
-        self.inner.run(self.as_async().contains(key))
+        self.home.run(self.as_async().contains(key))
     }
 
     /// The entries whose keys lie in `range`, as they are at this call.
     pub fn scan(&self, range: impl Into<KeyRange>) -> Scan {
-        Scan::new(self.as_async().scan(range), self.inner.clone())
+        Scan::new(self.as_async().scan(range), self.home.clone())
     }
 
     /// The entries whose keys begin with `prefix`, as they are at this call.
@@ -233,37 +204,37 @@ impl Db {
     /// The commits from `from_seq` on that change keys beginning with `prefix`: see
     /// [`halite::Db::watch`](crate::Db::watch).
     pub fn watch(&self, prefix: impl AsRef<[u8]>, from_seq: Seq) -> Watch {
-        Watch::new(self.as_async().watch(prefix, from_seq), self.inner.clone())
+        Watch::new(self.as_async().watch(prefix, from_seq), self.home.clone())
     }
 
     /// The database as it is now, for as long as it is held.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot::new(self.as_async().snapshot(), self.inner.clone())
+        Snapshot::new(self.as_async().snapshot(), self.home.clone())
     }
 
     /// The collection `name`: a map from `K` to `V` among others in this store. See [`halite::Collection`](crate::Collection).
     pub fn collection<K: Key, V>(&self, name: impl AsRef<str>) -> Collection<K, V> {
-        Collection::new(self.as_async().collection(name), self.inner.clone())
+        Collection::new(self.as_async().collection(name), self.home.clone())
     }
 
     /// Makes all commits so far durable: see [`halite::Db::flush`](crate::Db::flush).
     pub fn flush(&self) -> Result<()> {
-        self.inner.run(self.as_async().flush())
+        self.home.run(self.as_async().flush())
     }
 
     /// Merges all segments into one sorted run: see [`halite::Db::compact`](crate::Db::compact).
     pub fn compact(&self) -> Result<CompactReport> {
-        self.inner.run(self.as_async().compact())
+        self.home.run(self.as_async().compact())
     }
 
     /// Does what there is to do in the background, for `budget` at most: see [`halite::Db::maintain`](crate::Db::maintain).
     pub fn maintain(&self, budget: Duration) -> Result<bool> {
-        self.inner.run(self.as_async().maintain(budget))
+        self.home.run(self.as_async().maintain(budget))
     }
 
     /// As [`compact`](Db::compact), as `options` say: see [`halite::Db::compact_with`](crate::Db::compact_with).
     pub fn compact_with(&self, options: CompactOptions) -> Result<CompactReport> {
-        self.inner.run(self.as_async().compact_with(options))
+        self.home.run(self.as_async().compact_with(options))
     }
 
     /// Gives up the merge that is under way: see [`halite::Db::cancel_compaction`](crate::Db::cancel_compaction).
@@ -273,7 +244,13 @@ impl Db {
 
     /// Reads and checks every byte of every sealed segment: see [`halite::Db::verify`](crate::Db::verify).
     pub fn verify(&self) -> Result<VerifyReport> {
-        self.inner.run(self.as_async().verify())
+        self.home.run(self.as_async().verify())
+    }
+
+    /// As [`verify`](Db::verify), and tells `progress` how far it is: see
+    /// [`halite::Db::verify_with`](crate::Db::verify_with).
+    pub fn verify_with(&self, progress: impl FnMut(VerifyProgress) + Send) -> Result<VerifyReport> {
+        self.home.run(self.as_async().verify_with(progress))
     }
 
     /// What the database holds and does, in numbers.
@@ -283,18 +260,18 @@ impl Db {
 
     /// The segments and memtables, as a tree: see [`halite::Db::tree`](crate::Db::tree).
     pub fn tree(&self) -> Result<Tree> {
-        self.inner.run(self.as_async().tree())
+        self.home.run(self.as_async().tree())
     }
 
     /// Waits until as many segments are resident as the memory budget has room for: see
     /// [`halite::Db::loaded`](crate::Db::loaded).
     pub fn loaded(&self) -> Result<()> {
-        self.inner.run(self.as_async().loaded())
+        self.home.run(self.as_async().loaded())
     }
 
     /// Makes everything durable, seals it, and closes the database: see [`halite::Db::close`](crate::Db::close).
     pub fn close(&self) -> Result<()> {
-        self.inner.run(self.as_async().close())
+        self.home.run(self.as_async().close())
     }
 
     /// Opens the same store anew after a failure has stopped this handle from writing: see

@@ -1,6 +1,6 @@
-//! Blocking scans: iterators over the entries of a range.
+//! Blocking scans: iterators over the entries of a range, of the database or as a transaction sees it.
 
-use super::Inner;
+use super::home::Home;
 use crate::{Entry, Result};
 use futures::{FutureExt, StreamExt};
 use std::collections::VecDeque;
@@ -28,12 +28,12 @@ pub struct Scan {
     // Dropped in this order: what reads goes before the runtime may.
     scan: crate::Scan,
     ahead: VecDeque<Result<Entry>>,
-    inner: Arc<Inner>,
+    home: Arc<Home>,
 }
 
 impl Scan {
-    pub(super) fn new(scan: crate::Scan, inner: Arc<Inner>) -> Scan {
-        Scan { scan, ahead: VecDeque::new(), inner }
+    pub(super) fn new(scan: crate::Scan, home: Arc<Home>) -> Scan {
+        Scan { scan, ahead: VecDeque::new(), home }
     }
 
     /// Goes from the largest key of the range down to the smallest: see [`halite::Scan::rev`](crate::Scan::rev).
@@ -69,10 +69,64 @@ impl Iterator for Scan {
 
     fn next(&mut self) -> Option<Result<Entry>> {
         if self.ahead.is_empty()
-            && let Err(error) = self.inner.host().run(Scan::fill(&mut self.scan, &mut self.ahead))
+            && let Err(error) = self.home.host().run(Scan::fill(&mut self.scan, &mut self.ahead))
         {
             return Some(Err(error));
         }
         self.ahead.pop_front()
+    }
+}
+
+/// The entries of a range as a transaction sees them: an [`Iterator`] of `Result<Entry>`, and otherwise as
+/// [`halite::TransactionScan`](crate::TransactionScan).
+///
+/// ```
+/// # fn main() -> halite::Result<()> {
+/// let db = halite::blocking::Db::open("mem:")?;
+/// let transaction = db.begin();
+/// transaction.put("a", "1")?;
+/// assert_eq!(transaction.scan("a"..).count(), 1);
+/// transaction.commit()?;
+/// # db.close()
+/// # }
+/// ```
+#[derive(Debug)]
+#[must_use = "a scan does nothing unless it is iterated over"]
+pub struct TransactionScan {
+    // Dropped in this order: what reads goes before the runtime may.
+    scan: crate::TransactionScan,
+    home: Arc<Home>,
+}
+
+impl TransactionScan {
+    pub(super) fn new(scan: crate::TransactionScan, home: Arc<Home>) -> TransactionScan {
+        TransactionScan { scan, home }
+    }
+
+    /// Goes from the largest key of the range down to the smallest: see [`halite::Scan::rev`](crate::Scan::rev).
+    pub fn rev(self) -> TransactionScan {
+        TransactionScan { scan: self.scan.rev(), ..self }
+    }
+
+    /// Gives keys without values: see [`halite::Scan::keys_only`](crate::Scan::keys_only).
+    pub fn keys_only(self) -> TransactionScan {
+        TransactionScan { scan: self.scan.keys_only(), ..self }
+    }
+
+    /// Ends after `count` entries.
+    pub fn limit(self, count: usize) -> TransactionScan {
+        TransactionScan { scan: self.scan.limit(count), ..self }
+    }
+}
+
+impl Iterator for TransactionScan {
+    type Item = Result<Entry>;
+
+    /// Takes one at a time: what it came to counts as read.
+    fn next(&mut self) -> Option<Result<Entry>> {
+        match self.home.host().run(self.scan.next()) {
+            Ok(next) => next,
+            Err(error) => Some(Err(error)),
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Blocking snapshots.
 
-use super::{Collection, Inner, Scan};
+use super::home::Home;
+use super::{Collection, Scan};
 use crate::{Entry, Key, KeyRange, Result, Seq};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -22,32 +23,32 @@ use std::sync::Arc;
 pub struct Snapshot {
     // Dropped in this order: what reads goes before the runtime may.
     snapshot: crate::Snapshot,
-    inner: Arc<Inner>,
+    home: Arc<Home>,
 }
 
 impl Snapshot {
-    pub(super) fn new(snapshot: crate::Snapshot, inner: Arc<Inner>) -> Snapshot {
-        Snapshot { snapshot, inner }
+    pub(super) fn new(snapshot: crate::Snapshot, home: Arc<Home>) -> Snapshot {
+        Snapshot { snapshot, home }
     }
 
     /// The value of `key` at this moment. Errors as [`Db::get`](super::Db::get).
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Bytes>> {
-        self.inner.run(self.snapshot.get(key))
+        self.home.run(self.snapshot.get(key))
     }
 
     /// The entry of `key` at this moment. Errors as [`Db::get`](super::Db::get).
     pub fn get_entry(&self, key: impl AsRef<[u8]>) -> Result<Option<Entry>> {
-        self.inner.run(self.snapshot.get_entry(key))
+        self.home.run(self.snapshot.get_entry(key))
     }
 
     /// Whether `key` is there at this moment. Errors as [`Db::get`](super::Db::get).
     pub fn contains(&self, key: impl AsRef<[u8]>) -> Result<bool> {
-        self.inner.run(self.snapshot.contains(key))
+        self.home.run(self.snapshot.contains(key))
     }
 
     /// The entries at this moment whose keys lie in `range`.
     pub fn scan(&self, range: impl Into<KeyRange>) -> Scan {
-        Scan::new(self.snapshot.scan(range), self.inner.clone())
+        Scan::new(self.snapshot.scan(range), self.home.clone())
     }
 
     /// The entries at this moment whose keys begin with `prefix`.
@@ -57,7 +58,7 @@ impl Snapshot {
 
     /// The collection `name` as it is at this moment: see [`halite::Collection`](crate::Collection).
     pub fn collection<K: Key, V>(&self, name: impl AsRef<str>) -> Collection<K, V, crate::Snapshot> {
-        Collection::new(self.snapshot.collection(name), self.inner.clone())
+        Collection::new(self.snapshot.collection(name), self.home.clone())
     }
 
     /// The last commit that shows.

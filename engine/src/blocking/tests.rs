@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
 use crate::backends::{Backend, Memory};
-use crate::{Durability, ErrorKind, Options};
+use crate::{Durability, ErrorKind, Options, Ttl};
 use std::time::Duration;
 
 fn open(backend: &Memory, options: Options) -> Db {
@@ -163,4 +163,148 @@ fn collections_block_too() {
     let old = before.collection::<(String, u32), u64>("visits");
     let sum: u64 = old.scan(..).map(|visit| visit.unwrap().1).sum();
     assert_eq!((sum, old.name()), (199 * 200 / 2, "visits"));
+}
+
+#[test]
+fn one_key_is_changed_on_what_it_holds() {
+    let db = open(&Memory::new(), Options::default());
+    assert!(db.compare_and_swap("key", None, Some(b"1")).unwrap());
+    assert!(!db.compare_and_swap_with("key", Some(b"2"), None, deferred()).unwrap());
+    assert_eq!(db.increment("key", 4).unwrap(), 5);
+    assert_eq!(db.increment_with("key", -6, deferred()).unwrap(), -1);
+    let doubled = db.update("key", |found| found.map(|found| [&found[..], &found[..]].concat())).unwrap();
+    assert_eq!(doubled.unwrap(), "-1-1");
+    assert_eq!(db.update_with("key", |_| None::<Bytes>, deferred()).unwrap(), None);
+    assert_eq!(db.ttl("key").unwrap(), None);
+    db.put("key", "value").unwrap();
+    let hour = Duration::from_secs(3600);
+    assert!(db.expire("key", hour).unwrap() && matches!(db.ttl("key").unwrap(), Some(Ttl::Remaining(_))));
+    assert!(db.persist("key").unwrap() && db.ttl("key").unwrap() == Some(Ttl::Forever));
+    assert!(db.expire_with("key", WriteOptions { ttl: Some(Duration::ZERO), ..deferred() }).unwrap());
+    assert!(!db.contains("key").unwrap());
+}
+
+/// Threads move money between accounts; each sees the sum as it must be, and nothing is lost.
+#[test]
+fn threads_run_transactions() {
+    let db = open(&Memory::new(), Options::default());
+    let account = |number: u32| format!("account:{number}");
+    (0..4).for_each(|number| db.put(account(number), "100").unwrap());
+    std::thread::scope(|scope| {
+        for mover in 0..4 {
+            let db = db.clone();
+            scope.spawn(move || {
+                for round in 0..50_u32 {
+                    let (from, to) = (account((mover + round) % 4), account((mover * round + 1) % 4));
+                    db.transact(|transaction| {
+                        let number = |key: &str| -> Result<i64> {
+                            let value = transaction.get(key)?.unwrap();
+                            Ok(std::str::from_utf8(&value).unwrap().parse().unwrap())
+                        };
+                        let sum: i64 = transaction.prefix("account:").map(|entry| value_of(&entry.unwrap())).sum();
+                        assert_eq!(sum, 400);
+                        transaction.put(&from, (number(&from)? - 1).to_string())?;
+                        transaction.put(&to, (number(&to)? + 1).to_string())
+                    })
+                    .unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(db.prefix("account:").map(|entry| value_of(&entry.unwrap())).sum::<i64>(), 400);
+}
+
+fn value_of(entry: &Entry) -> i64 {
+    std::str::from_utf8(&entry.value).unwrap().parse().unwrap()
+}
+
+#[test]
+fn transactions_end_as_async_ones_do() {
+    let db = open(&Memory::new(), Options::default());
+    db.put("a", "1").unwrap();
+    let (first, second) = (db.begin(), db.begin());
+    let keys: Vec<_> = first.scan(..).rev().keys_only().limit(9).map(|entry| entry.unwrap().key).collect();
+    assert_eq!(keys, ["a"]);
+    first.put_with("b", "2", Duration::from_secs(60)).unwrap();
+    first.delete("a").unwrap();
+    first.delete_prefix("c").unwrap();
+    first.delete_range("d"..).unwrap();
+    assert_eq!((first.get_entry("b").unwrap().unwrap().seq, first.contains("a").unwrap()), (0, false));
+    assert_eq!((first.seq(), first.seq()), (second.seq(), 1));
+    assert!(second.contains("a").unwrap());
+    second.put("a", "2").unwrap();
+    first.commit_with(Durability::Deferred).unwrap();
+    assert_eq!(second.commit().unwrap_err().kind(), ErrorKind::Conflict);
+    let third = db.begin();
+    third.put("a", "3").unwrap();
+    third.rollback();
+    assert!(!db.contains("a").unwrap());
+    // One that rolls itself back has an answer, and one that fails has an error; neither leaves a trace.
+    let answer = db.transact(|transaction| {
+        transaction.put("a", "4")?;
+        transaction.rollback();
+        Ok(7)
+    });
+    assert_eq!(answer.unwrap(), 7);
+    let refused = db.transact(|transaction| transaction.put("a", "5").and(transaction.put(vec![0; 70_000], "")));
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::InvalidInput);
+    // Without an end to conflicts it gives up in the end.
+    let mut attempts = 0;
+    let options = crate::TransactionOptions { attempts_max: 3, ..Default::default() };
+    let lost = db.transact_with(options, |transaction| {
+        attempts += 1;
+        transaction.get("b")?;
+        db.put("b", attempts.to_string())?;
+        transaction.put("a", "6")
+    });
+    assert_eq!((lost.unwrap_err().kind(), attempts), (ErrorKind::Conflict, 3));
+    assert!(!db.contains("a").unwrap());
+    // A transaction is a handle, too.
+    let last = db.begin();
+    drop(db);
+    last.put("a", "7").unwrap();
+    assert_eq!(last.get("a").unwrap().unwrap(), "7");
+    last.commit().unwrap();
+}
+
+#[test]
+fn readers_and_copies_block_too() {
+    let (memory, backups, clone) = (Memory::new(), Memory::new(), Memory::new());
+    let shared = |memory: &Memory| -> Arc<dyn Backend> { Arc::new(memory.clone()) };
+    let db = open(&memory, Options::default());
+    db.put("key", "old").unwrap();
+    assert_eq!(db.checkpoint("monday").unwrap().seq, 1);
+    let options = Options { refresh_interval: None, ..Options::default() };
+    let reader = ReadOnly::open_with(crate::Db::builder(shared(&memory)).options(options)).unwrap();
+    let names = db.collection::<u32, String>("names");
+    names.put(1, &"Ada".to_owned()).unwrap();
+    names.put(2, &"Grace".to_owned()).unwrap();
+    db.put("key", "new").unwrap();
+    assert_eq!((reader.get("key").unwrap().unwrap(), reader.seq().unwrap()), ("old".into(), 1));
+    assert!(reader.refresh().unwrap() && !reader.refresh().unwrap());
+    assert_eq!(reader.get_entry("key").unwrap().unwrap().value, "new");
+    assert!(reader.contains("key").unwrap() && reader.prefix("k").count() == 1);
+    let last: Vec<_> = reader.collection::<u32, String>("names").scan(..).rev().map(Result::unwrap).collect();
+    assert_eq!(last, [(2, "Grace".to_owned()), (1, "Ada".to_owned())]);
+    assert!(reader.verify().unwrap().damage.is_empty() && reader.time().unwrap() > 0);
+    assert_eq!(reader.checkpoints().unwrap(), db.checkpoints().unwrap());
+    assert_eq!((reader.stats().unwrap().visible_seq, reader.tree().unwrap().runs.len()), (4, 1));
+    reader.backup(shared(&backups), "first").unwrap();
+    let monday = ReadOnly::open_at(crate::Db::builder(shared(&memory)), "monday").unwrap();
+    monday.clone_to(shared(&clone)).unwrap();
+    assert_eq!(open(&clone, Options::default()).get("key").unwrap().unwrap(), "old");
+    assert!(db.delete_checkpoint("monday").unwrap());
+    db.backup(shared(&backups), "second").unwrap();
+    let restored = Memory::new();
+    Db::restore(shared(&backups), Some("first"), shared(&restored)).unwrap();
+    assert_eq!(open(&restored, Options::default()).get("key").unwrap().unwrap(), "new");
+    assert!(Db::delete_backup(shared(&backups), "first").unwrap());
+    let (copied, salvaged) = (Memory::new(), Memory::new());
+    db.clone_to(shared(&copied)).unwrap();
+    assert!(repair(shared(&copied), shared(&salvaged)).unwrap().losses.is_empty());
+    let mut told = 0;
+    db.verify_with(|_| told += 1).unwrap();
+    assert!(told > 0);
+    reader.close().unwrap();
+    assert_eq!(reader.get("key").unwrap_err().kind(), ErrorKind::Closed);
 }

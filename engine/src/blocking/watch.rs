@@ -1,6 +1,6 @@
 //! Blocking watches: iterators over commits.
 
-use super::Inner;
+use super::home::Home;
 use crate::{Commit, Result, Seq};
 use futures::StreamExt;
 use std::sync::Arc;
@@ -24,12 +24,12 @@ use std::sync::Arc;
 pub struct Watch {
     // Dropped in this order: what reads goes before the runtime may.
     watch: crate::Watch,
-    inner: Arc<Inner>,
+    home: Arc<Home>,
 }
 
 impl Watch {
-    pub(super) fn new(watch: crate::Watch, inner: Arc<Inner>) -> Watch {
-        Watch { watch, inner }
+    pub(super) fn new(watch: crate::Watch, home: Arc<Home>) -> Watch {
+        Watch { watch, home }
     }
 
     /// Ends behind the commit that `seq` belongs to: see [`halite::Watch::until`](crate::Watch::until).
@@ -47,7 +47,7 @@ impl Iterator for Watch {
     type Item = Result<Commit>;
 
     fn next(&mut self) -> Option<Result<Commit>> {
-        match self.inner.host().run(self.watch.next()) {
+        match self.home.host().run(self.watch.next()) {
             Ok(next) => next,
             Err(error) => Some(Err(error)),
         }

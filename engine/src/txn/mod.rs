@@ -253,7 +253,7 @@ impl Transaction {
     }
 
     /// A handle to the same transaction for someone who may end it, and need not.
-    fn lent(&self) -> Transaction {
+    pub(crate) fn lent(&self) -> Transaction {
         Transaction { shared: self.shared.clone(), lent: true }
     }
 

@@ -60,21 +60,35 @@ impl Db {
         let mut attempt = 1;
         loop {
             let transaction = self.begin_with(options);
-            let shared = transaction.shared.clone();
             let done = work(transaction.lent()).await;
-            let outcome = match done {
-                Ok(answer) if shared.state.lock().ended => return Ok(answer),
-                Ok(answer) => shared.commit(options.durability).await.map(|()| answer),
-                error => error,
-            };
-            drop(transaction);
-            match outcome {
-                Err(error) if error.kind() == ErrorKind::Conflict && attempt < options.attempts_max => {
-                    self.after_conflict(shared, attempt).await?;
-                    attempt += 1;
-                }
-                outcome => return outcome,
+            if let Some(answer) = self.conclude(transaction, done, &mut attempt).await? {
+                return Ok(answer);
             }
+        }
+    }
+
+    /// Commits what the work of an attempt has `done`. `None` where it is to be run again, which makes sense now.
+    pub(crate) async fn conclude<T>(
+        &self,
+        transaction: Transaction,
+        done: Result<T>,
+        attempt: &mut u32,
+    ) -> Result<Option<T>> {
+        let shared = transaction.shared.clone();
+        let options = shared.options;
+        let outcome = match done {
+            Ok(answer) if shared.state.lock().ended => return Ok(Some(answer)),
+            Ok(answer) => shared.commit(options.durability).await.map(|()| answer),
+            error => error,
+        };
+        drop(transaction);
+        match outcome {
+            Err(error) if error.kind() == ErrorKind::Conflict && *attempt < options.attempts_max => {
+                self.after_conflict(shared, *attempt).await?;
+                *attempt += 1;
+                Ok(None)
+            }
+            outcome => outcome.map(Some),
         }
     }
 

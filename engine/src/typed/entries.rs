@@ -26,6 +26,26 @@ impl<K, V> Entries<K, V> {
         Entries { scan, place, types: PhantomData }
     }
 
+    /// Goes from the largest key of the range down to the smallest: see [`Scan::rev`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> halite::Result<()> {
+    /// use futures::TryStreamExt;
+    /// let db = halite::Db::open("mem:").await?;
+    /// let readings = db.collection::<(String, u64), f64>("readings");
+    /// for (time, degrees) in [(1, 19.5), (2, 20.0), (3, 20.5)] {
+    ///     readings.put(("kitchen", time), &degrees).await?;
+    /// }
+    /// let latest: Vec<f64> = readings.prefix(("kitchen",)).rev().limit(2).map_ok(|(_, degrees)| degrees).try_collect().await?;
+    /// assert_eq!(latest, [20.5, 20.0]);
+    /// # db.close().await
+    /// # }
+    /// ```
+    pub fn rev(self) -> Entries<K, V> {
+        Entries { scan: self.scan.rev(), ..self }
+    }
+
     /// Ends after `count` entries.
     pub fn limit(self, count: usize) -> Entries<K, V> {
         Entries { scan: self.scan.limit(count), ..self }

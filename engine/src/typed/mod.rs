@@ -18,14 +18,14 @@ pub use reader::Reader;
 
 pub(crate) use place::Place;
 
-use crate::{Db, Result, Snapshot, WriteBatch, WriteOptions};
+use crate::{Db, ReadOnly, Result, Snapshot, WriteBatch, WriteOptions};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-/// A map from `K` to `V`, kept under a name: of a [`Db`], or as a [`Snapshot`] shows it.
+/// A map from `K` to `V`, kept under a name: of a [`Db`], or as a [`Snapshot`] or a [`ReadOnly`] shows it.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -76,6 +76,13 @@ impl Db {
 impl Snapshot {
     /// The collection `name` as it is at this moment: see [`Collection`].
     pub fn collection<K: Key, V>(&self, name: impl AsRef<str>) -> Collection<K, V, Snapshot> {
+        Collection::new(self.clone(), name.as_ref())
+    }
+}
+
+impl ReadOnly {
+    /// The collection `name` as this reader shows it, each call what it shows then: see [`Collection`].
+    pub fn collection<K: Key, V>(&self, name: impl AsRef<str>) -> Collection<K, V, ReadOnly> {
         Collection::new(self.clone(), name.as_ref())
     }
 }

@@ -1,13 +1,14 @@
 //! What collections read from.
 
-use crate::{Db, KeyRange, Result, Scan, Snapshot};
+use crate::{Db, KeyRange, ReadOnly, Result, Scan, Snapshot};
 use bytes::Bytes;
 
-/// What a [`Collection`](crate::Collection) can be read from: a [`Db`] or a [`Snapshot`].
+/// What a [`Collection`](crate::Collection) can be read from: a [`Db`], a [`Snapshot`] or a [`ReadOnly`].
 pub trait Reader: sealed::Read {}
 
 impl Reader for Db {}
 impl Reader for Snapshot {}
+impl Reader for ReadOnly {}
 
 pub(super) mod sealed {
     use super::*;
@@ -44,6 +45,20 @@ pub(super) mod sealed {
 
         fn scan(&self, range: KeyRange) -> Scan {
             Snapshot::scan(self, range)
+        }
+    }
+
+    impl Read for ReadOnly {
+        fn get(&self, key: &[u8]) -> impl Future<Output = Result<Option<Bytes>>> + Send {
+            ReadOnly::get(self, key)
+        }
+
+        fn contains(&self, key: &[u8]) -> impl Future<Output = Result<bool>> + Send {
+            ReadOnly::contains(self, key)
+        }
+
+        fn scan(&self, range: KeyRange) -> Scan {
+            ReadOnly::scan(self, range)
         }
     }
 }
