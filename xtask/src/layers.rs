@@ -1,7 +1,7 @@
 //! Proves the layers: which crate may use which, what the engine never touches, and that `format` is pure.
 //!
 //! ```text
-//! cli   wasm   tests   ->   halite (engine)   ->   halite-backends          xtask stands apart
+//! cli   examples   wasm   tests   ->   halite (engine)   ->   halite-backends          xtask stands apart
 //! ```
 
 use crate::run::{Result, cargo, root};
@@ -16,6 +16,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("halite-backends", &[]),
     ("halite", &["halite-backends"]),
     ("halite-cli", &["halite"]),
+    ("halite-examples", &["halite"]),
     ("halite-guest", &["halite"]),
     ("halite-host", &["halite", "halite-tests"]),
     ("halite-tests", &["halite", "halite-backends"]),
