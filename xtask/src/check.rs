@@ -3,7 +3,7 @@
 use crate::run::{Result, cargo, heading, program};
 use crate::{layers, links, tidy};
 
-const WASI: &str = "wasm32-wasip1";
+pub(crate) const WASI: &str = "wasm32-wasip1";
 
 /// All gates.
 pub(crate) fn check() -> Result {

@@ -17,8 +17,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("halite", &["halite-backends"]),
     ("halite-cli", &["halite"]),
     ("halite-examples", &["halite"]),
-    ("halite-guest", &["halite"]),
-    ("halite-host", &["halite", "halite-tests"]),
+    ("halite-wasmtime", &["halite", "halite-tests"]),
     ("halite-tests", &["halite", "halite-backends"]),
     ("xtask", &[]),
 ];

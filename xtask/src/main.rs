@@ -10,6 +10,7 @@ mod run;
 mod scan;
 mod test;
 mod tidy;
+mod wasm;
 
 use clap::{Parser, Subcommand};
 use run::{Result, cargo};
@@ -28,7 +29,7 @@ enum Chore {
     Check,
     /// What continuous integration runs: the checks, then every test; ends with `N passed, N failed`
     Test,
-    /// Build for wasm32-wasip1 and run the engine under wasmtime
+    /// Build for wasm32-wasip1, make `halite.wasm`, see to its size, and run the tests under wasmtime
     Wasm,
     /// Run seeds of the simulation; a failure prints the line that replays it
     Sim {
@@ -51,7 +52,7 @@ fn main() -> ExitCode {
     let done = match Args::parse().chore {
         Chore::Check => check::check(),
         Chore::Test => test::test(),
-        Chore::Wasm => check::wasm().and_then(|()| cargo(&["test", "-p", "halite-host"]).run()),
+        Chore::Wasm => wasm::wasm(),
         Chore::Sim { seeds, seed } => sim(seeds, seed),
         Chore::Bench { n } => bench(n),
     };

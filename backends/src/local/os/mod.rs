@@ -9,7 +9,7 @@
 //! | `allocate` | `fallocate(KEEP_SIZE)` (Linux) | - | - |
 //! | `space_behind` | from `st_blocks` | - | - |
 //! | `sync_folder` | `fsync` | nothing: a folder cannot be synced | nothing |
-//! | `publish` | `link`, or `renameat2(NOREPLACE)` | `link` | `link` |
+//! | `publish` | `link`, or `renameat2(NOREPLACE)` | `link`, then `fsync` of the file | `link` |
 //! | `map` | `mmap` | - | as `mmap` |
 //!
 //! Calls return what the system returned: short writes and interruptions are the callers' affair.

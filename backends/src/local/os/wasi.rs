@@ -30,7 +30,7 @@ pub(crate) fn create_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().create(path)
 }
 
-/// Does nothing: preview 1 syncs files only, and answers `EBADF` for a folder.
+/// Does nothing: preview 1 syncs files only, and answers `EBADF` for a folder. (See `publish`.)
 pub(crate) fn sync_folder(_path: &Path) -> io::Result<()> {
     Ok(())
 }
@@ -80,9 +80,12 @@ pub(crate) fn allocate(_file: &File, _offset: u64, _len: u64) -> io::Result<bool
     Ok(false)
 }
 
-/// Gives the file `temp` the name `path` too, which must not exist.
+/// Gives the file `temp` the name `path` too, which must not exist, and syncs the file anew: its number of names has
+/// changed, and file systems that keep a journal (ext4, XFS, Btrfs) make the new name durable along with that, as
+/// nobody can sync the folder.
 pub(crate) fn publish(temp: &Path, path: &Path) -> io::Result<()> {
-    std::fs::hard_link(temp, path)
+    std::fs::hard_link(temp, path)?;
+    File::open(path)?.sync_all()
 }
 
 fn position(offset: u64) -> io::Result<i64> {

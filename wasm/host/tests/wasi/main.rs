@@ -1,0 +1,83 @@
+//! The `halite` program as a WASI command, run by wasmtime on folders that native code shares with it.
+//!
+//! WASI knows no file locks, no mapped files, no synced folders and no threads. What this shows is that the same engine
+//! and the same files work without them: that each side reads what the other wrote and recovers what the other left,
+//! that two writers are never both acknowledged, and that an instance killed anywhere leaves a store that opens.
+#![allow(clippy::unwrap_used)]
+
+mod commands;
+mod cross;
+mod kills;
+mod readme;
+mod writers;
+
+use halite_tests::scratch::{Folder, cargo_build};
+use halite_wasmtime::{Access, End, Limits, Metering, Outcome, Program, Run};
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+
+const TARGET: &str = "wasm32-wasip1";
+
+/// `halite.wasm`, built and compiled once for all tests of the process.
+fn program() -> &'static Program {
+    static PROGRAM: OnceLock<Program> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let installed = Command::new("rustup").args(["target", "list", "--installed"]).output();
+        if installed.is_ok_and(|output| !String::from_utf8_lossy(&output.stdout).contains(TARGET)) {
+            let added = Command::new("rustup").args(["target", "add", TARGET]).status();
+            assert!(added.is_ok_and(|status| status.success()), "cannot add the target {TARGET}");
+        }
+        let built = cargo_build(&["-p", "halite-cli", "--target", TARGET, "--profile", "guest"], "halite.wasm");
+        Program::load(built, Metering { fuel: true, time: true }).unwrap()
+    })
+}
+
+fn block_on<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
+}
+
+/// A folder that both sides work in.
+struct Place(Folder);
+
+impl Place {
+    fn new(name: &str) -> Place {
+        Place(Folder::new(name))
+    }
+
+    /// The store that commands use when none is named.
+    fn store(&self) -> PathBuf {
+        self.0.path().join("halite-data")
+    }
+
+    /// `halite ARGS` under WASI, about to run with the folder as its working folder.
+    fn wasi(&self, args: &[&str]) -> Run<'static> {
+        let run = Run::new(program()).args(["halite"]).args(args);
+        run.folder(self.0.path(), ".", Access::ReadWrite).unwrap()
+    }
+
+    fn run(&self, args: &[&str]) -> Outcome {
+        block_on(self.wasi(args).finish()).unwrap()
+    }
+
+    /// Runs it with `input` on standard input.
+    fn feed(&self, args: &[&str], input: &str) -> Outcome {
+        block_on(self.wasi(args).input(input).finish()).unwrap()
+    }
+
+    /// Runs what must go well, and returns what it printed.
+    fn ok(&self, args: &[&str]) -> String {
+        let outcome = self.run(args);
+        assert_eq!((&outcome.end, outcome.err.as_str()), (&End::Exit(0), ""), "{args:?}: {outcome:?}");
+        outcome.out
+    }
+
+    /// The library on the store, natively.
+    async fn open(&self) -> halite::Db {
+        halite::Db::open(self.store().to_str().unwrap()).await.unwrap()
+    }
+}
+
+fn fuel(fuel: u64) -> Limits {
+    Limits { fuel: Some(fuel), ..Limits::default() }
+}
