@@ -12,6 +12,8 @@ mod local;
 mod machine;
 mod memory;
 mod path;
+#[doc(hidden)]
+pub mod planted;
 pub mod simulated;
 mod uri;
 

@@ -4,6 +4,7 @@
 //! carry from one opening to the next. So a clock set back un-expires nothing. It is used to set and to judge
 //! expiries and for nothing else: sequence numbers alone order writes.
 
+use crate::planted::{Bug, planted};
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -48,12 +49,17 @@ impl EngineClock {
     /// Engine time now.
     pub(crate) fn now(&self) -> u64 {
         let now = self.clock.now_millis();
+        if planted(Bug::ClockRunsBack) {
+            return now;
+        }
         now.max(self.seen.fetch_max(now, Ordering::Relaxed))
     }
 
     /// Takes note of a time that was persisted earlier.
     pub(crate) fn saw(&self, millis: u64) {
-        self.seen.fetch_max(millis, Ordering::Relaxed);
+        if !planted(Bug::TimeUnseen) {
+            self.seen.fetch_max(millis, Ordering::Relaxed);
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use crate::core::Core;
 use crate::format::frame::Kind;
 use crate::hash::{self, Fingerprint};
 use crate::keydir::Slot;
+use crate::planted::{Bug, planted};
 use crate::scan::Entry;
 use crate::segment::{Lookup, OwnedRecord, Segment};
 use crate::value::Value;
@@ -285,7 +286,7 @@ fn next_candidate<'a>(core: &Core, version: &'a Version, hash: u64, below: (Seq,
     core.keydir.each(Fingerprint::of(hash), |slot| {
         let Some(segment) = version.segment(slot.kid) else { return };
         let rank = (segment.meta.max_seq, slot.offset);
-        if rank < below && newest.is_none_or(|(newest, _)| newest < rank) {
+        if rank < below && newest.is_none_or(|(newest, _)| (newest < rank) != planted(Bug::OlderSlotWins)) {
             newest = Some((rank, (segment, slot)));
         }
     });

@@ -80,6 +80,7 @@ pub use copy::CopyReport;
 pub use db::Db;
 pub use error::{Error, ErrorKind, Result};
 pub use halite_backends as backends;
+pub(crate) use halite_backends::planted;
 pub use lifetime::Ttl;
 pub use meters::Latencies;
 pub use options::{Compression, Durability, Options, WriteOptions};

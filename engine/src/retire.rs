@@ -16,6 +16,7 @@
 use crate::core::Core;
 use crate::format::manifest::Manifest;
 use crate::format::names::{self, Name, SegmentId};
+use crate::planted::{Bug, planted};
 use crate::segment::Segment;
 use futures::TryStreamExt;
 use halite_backends::{Backend, Path};
@@ -78,7 +79,8 @@ impl Retiring {
 
     fn take_released(&self) -> Vec<Waiting> {
         let mut waiting = self.waiting.lock();
-        let (held, released) = waiting.drain(..).partition(|retired| retired.segment.strong_count() > 0);
+        let (held, released) =
+            waiting.drain(..).partition(|retired| retired.segment.strong_count() > 0 && !planted(Bug::ReaderCollected));
         *waiting = held;
         released
     }
@@ -128,7 +130,9 @@ fn deletable(manifest: &Manifest, candidates: BTreeSet<String>) -> Vec<String> {
     let retired: HashMap<&str, _> = manifest.retired.iter().map(|retired| (&*retired.name, retired)).collect();
     let named: HashSet<SegmentId> = manifest.segments().map(|meta| meta.id).collect();
     let is_named = |name: &str| matches!(Name::parse(name), Some(Name::Segment(id)) if named.contains(&id));
-    let is_held = |name: &str| retired.get(name).is_some_and(|retired| manifest.holds(retired));
+    let is_held = |name: &str| {
+        retired.get(name).is_some_and(|retired| manifest.holds(retired) && !planted(Bug::CheckpointCollected))
+    };
     candidates.into_iter().filter(|name| !is_named(name) && !is_held(name)).collect()
 }
 
@@ -165,7 +169,7 @@ pub(crate) async fn collect_leftovers(core: Arc<Core>, manifest: Manifest) {
             Err(error) => return tracing::warn!(%error, "leftovers could not be looked for"),
         };
         if let Some(Name::Segment(id)) = Name::parse(meta.path.as_str())
-            && id.epoch < manifest.epoch
+            && (id.epoch < manifest.epoch || planted(Bug::OpenFilesCollected))
             && !known.contains(&Name::Segment(id))
         {
             remove(&*core.backend, meta.path.as_str()).await;
@@ -175,6 +179,9 @@ pub(crate) async fn collect_leftovers(core: Arc<Core>, manifest: Manifest) {
 
 /// Deletes a file. A leftover takes room and does no other harm.
 async fn remove(backend: &dyn Backend, name: &str) -> bool {
+    if planted(Bug::NothingCollected) {
+        return false;
+    }
     let deleted = match Path::new(name) {
         Ok(path) => backend.delete(&path).await,
         Err(error) => Err(error),
@@ -183,6 +190,13 @@ async fn remove(backend: &dyn Backend, name: &str) -> bool {
         tracing::warn!(%error, "a file that is needed no more could not be deleted");
     }
     deleted.is_ok()
+}
+
+/// What must never happen: see [`Bug`].
+pub(crate) async fn delete_early(backend: &dyn Backend, names: &[String]) {
+    for name in names {
+        remove(backend, name).await;
+    }
 }
 
 /// Reaps whenever something is released.

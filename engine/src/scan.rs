@@ -13,6 +13,7 @@ use crate::cover::{Cover, Hidden};
 use crate::cursor::{Merge, Move, Need, Source, twice};
 use crate::format::block::Facts;
 use crate::format::frame::Kind;
+use crate::planted::{Bug, planted};
 use crate::range::{Course, Direction};
 use crate::segment::{MappedRecord, OwnedRecord, SegmentCursor, ValueAt};
 use crate::value::Value;
@@ -101,6 +102,7 @@ impl Scan {
     /// The entries of `range` as `view` shows them. Where `error` is given that is all the scan has to say.
     pub(crate) fn new(view: View, range: KeyRange, error: Option<Error>) -> Scan {
         let View { version, at, now } = view;
+        let at = if planted(Bug::SnapshotSeesLater) { Seq::MAX } else { at };
         let state = match error {
             Some(error) => State::Failed(error),
             None => State::Begin { version, range },
@@ -249,7 +251,7 @@ impl Scan {
         if !merge.is_single() && is_older(source, &facts, &mut self.last)? {
             return Ok(None);
         }
-        let expired = facts.expires_at.is_some_and(|at| at <= self.now);
+        let expired = facts.expires_at.is_some_and(|at| at <= self.now && !planted(Bug::ExpiryUnseenByScan));
         if facts.kind == Kind::Tombstone || expired {
             return Ok(None);
         }
@@ -390,7 +392,10 @@ impl Stream for Scan {
     #[inline]
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Entry>>> {
         let scan = self.get_mut();
-        let outcome = std::task::ready!(scan.step(cx));
+        let outcome = match std::task::ready!(scan.step(cx)) {
+            Err(_) if planted(Bug::ErrorEndsScan) => Ok(None),
+            outcome => outcome,
+        };
         if !matches!(outcome, Ok(Some(_))) {
             // Lets go of all that was held.
             scan.state = State::Ended;

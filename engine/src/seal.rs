@@ -16,6 +16,7 @@ use crate::format::header::{Header, Layout};
 use crate::format::manifest::{Manifest, RunMeta, SegmentMeta};
 use crate::format::names::SegmentId;
 use crate::memtable::{Item, Memtable};
+use crate::planted::{Bug, planted};
 use crate::range::Direction;
 use crate::segment::{DenseEntry, Segment, SortedWriter, Tail, TailBuilder, filters};
 use crate::turn::Turn;
@@ -90,6 +91,11 @@ async fn seal(core: &Core, sealable: &mut Sealable) -> Result<()> {
         }
     };
     let (segment, resident) = sealed.unzip();
+    if planted(Bug::FragmentsDeletedEarly) {
+        for path in sealable.done_with(core.epoch, segment.is_none()) {
+            retire::delete(core, path.as_str()).await;
+        }
+    }
     publish(core, sealable, segment.as_ref(), &cover).await?;
     let is_empty = segment.is_none();
     match &segment {
@@ -147,9 +153,11 @@ async fn publish(core: &Core, sealable: &Sealable, segment: Option<&Arc<Segment>
         if let Some(segment) = segment {
             manifest.runs.insert(0, RunMeta { segments: vec![segment.meta.clone()] });
         }
-        cover::note(manifest, cover);
+        if !planted(Bug::RangeDeleteNotKept) {
+            cover::note(manifest, cover);
+        }
         dead::note(manifest, core.versions.load().segments().chain(segment));
-        manifest.log.first_segment = sealable.successor;
+        manifest.log.first_segment = sealable.successor + u64::from(planted(Bug::ReplayTooFar));
         manifest.log.last_sealed_seq = last_seq;
         manifest.log.next_seq = manifest.log.next_seq.max(last_seq + 1);
         // A log that was not kept as it is, or not at all, is no history any more.
@@ -157,7 +165,7 @@ async fn publish(core: &Core, sealable: &Sealable, segment: Option<&Arc<Segment>
             manifest.history_from = last_seq + 1;
         }
         if let Source::Fragments(numbers) = &sealable.source {
-            manifest.log.first_fragment = numbers.end;
+            manifest.log.first_fragment = numbers.end + u64::from(planted(Bug::ReplayTooFar));
         }
         done_with.iter().for_each(|path| manifest.retire_log(path.to_string()));
     };
@@ -192,6 +200,9 @@ async fn seal_in_place(
         return Err(error.into());
     }
     file.append(parts, false).await.map_err(torn)?;
+    if planted(Bug::SealNotSynced) {
+        return Ok(Some(meta));
+    }
     file.finish().await.map_err(torn)?;
     Ok(Some(meta))
 }

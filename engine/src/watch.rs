@@ -13,6 +13,7 @@ use crate::core::Core;
 use crate::db::Db;
 use crate::format::frame::{Kind, Record};
 use crate::memtable::Memtable;
+use crate::planted::{Bug, planted};
 use crate::segment::LogReader;
 use crate::turn::Turn;
 use crate::value::Value;
@@ -200,7 +201,7 @@ impl Watcher {
     }
 
     fn tell_position(&self) {
-        self.position.store(self.next, Ordering::Release);
+        self.position.store(self.next - u64::from(planted(Bug::WatchRepeats)), Ordering::Release);
     }
 
     /// The next commit; `None` where there is none to come.
@@ -323,7 +324,7 @@ impl Ahead {
         if max_seq <= settled
             && let Some(later) = self.later.pop_front()
         {
-            *next = (*next).max(max_seq + 1);
+            *next = (*next).max(max_seq + 1 + u64::from(planted(Bug::WatchSkips)));
             self.current = later;
         } else {
             // What comes after was asked for when this had settled already, so there is no more of it.

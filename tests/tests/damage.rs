@@ -15,8 +15,18 @@ use std::collections::BTreeSet;
 
 /// A store with two sealed segments; `killed` with a log besides, else closed.
 fn small_store(append: bool, killed: bool) -> World {
+    store_after(append, &story(killed))
+}
+
+fn store_after(append: bool, story: &[Op]) -> World {
     let options = SimulatedOptions { seed: 4, append, ..SimulatedOptions::default() };
     let mut world = World::new(Store::simulated(options), small_options(), 4);
+    play(&mut world, story, Policy::Strict).unwrap();
+    world
+}
+
+/// How such a store comes to be.
+fn story(killed: bool) -> Vec<Op> {
     let level = Durability::Synced;
     let mut before = vec![
         Op::Batch(vec![put(8, 30), put(9, 0), put(0, 10), put(3, 20), put_ttl(10, 30, 1_000_000)], level),
@@ -35,8 +45,7 @@ fn small_store(append: bool, killed: bool) -> World {
             Op::Kill,
         ]),
     }
-    play(&mut world, &before, Policy::Strict).unwrap();
-    world
+    before
 }
 
 fn stores() -> impl Iterator<Item = (String, World)> {
@@ -224,6 +233,85 @@ fn every_two_files_exchanged() {
                 simulator.write_file(b, in_a);
                 read_damaged(&world, damaged, &format!("{story}: {a} and {b} exchanged"));
             }
+        }
+    }
+}
+
+/// A file in the place of one that was there before, or of itself at another time: from an older copy of the store, say.
+#[test]
+fn every_file_replaced_by_one_of_earlier() {
+    for (title, world) in stores() {
+        let story = story(title.ends_with("killed=true"));
+        let append = title.starts_with("append=true");
+        // The same seed, and so the same names: each beginning of the story is the store as it was then.
+        let mut earlier = BTreeSet::new();
+        for count in 1..story.len() {
+            let then = store_after(append, &story[..count]);
+            let content = |(file, _): (Path, u64)| (then.store.simulator().read_file(&file).unwrap(), file);
+            earlier.extend(files(&then).into_iter().map(content));
+        }
+        // What was at the end of a growing log and is not there cannot be told from what never came.
+        let growing_log = growing_log(&title, &world);
+        for (file, _) in files(&world).into_iter().filter(|(file, _)| Some(file) != growing_log.as_ref()) {
+            let now = world.store.simulator().read_file(&file).unwrap();
+            for (bytes, was) in earlier.iter().filter(|(bytes, was)| was.folder() == file.folder() && *bytes != now) {
+                let damaged = world.store.kill();
+                damaged.simulator().write_file(&file, bytes.clone());
+                read_damaged(&world, damaged, &format!("{title}: {file} as {was} was ({} bytes)", bytes.len()));
+            }
+        }
+    }
+}
+
+/// Sectors that a crash leaves unwritten may hold what another file has left there, or the same file elsewhere: frames that
+/// are whole, of the right length and at the right place, but of another segment or offset.
+///
+/// Three segments are written alike, but what the first one holds behind its first commit is deleted since.
+#[test]
+fn stale_bytes_behind_the_end_of_a_log_are_no_part_of_it() {
+    let write = |write| Op::Write(write, Durability::Synced);
+    let story = [write(put(8, 30)), write(put(9, 30)), Op::Reopen, write(delete(9)), Op::Reopen];
+    let world = store_after(true, &[&story[..], &[write(put(8, 30)), Op::Kill]].concat());
+    let segments: Vec<Path> =
+        files(&world).into_iter().map(|(file, _)| file).filter(|file| file.folder() == "segments").collect();
+    let (first, log) = (segments.iter().min().unwrap(), segments.iter().max().unwrap());
+    let simulator = world.store.simulator();
+    let (stale, live) = (simulator.read_file(first).unwrap(), simulator.read_file(log).unwrap());
+    let value = world.expected().remove(&b"user:0008"[..]).unwrap();
+    let begin = live.windows(value.len()).position(|window| window == value).expect("values stand in logs as they are");
+    let end = begin + value.len();
+    // Where the log ends is not said from outside: everywhere from there on.
+    for cut in end..end + 100 {
+        let left = live[..cut.min(live.len())].to_vec();
+        for (what, tail) in [("another segment", &stale[cut..]), ("the same segment", &live[128..end])] {
+            let damaged = world.store.kill();
+            damaged.simulator().write_file(log, [&left[..], tail].concat());
+            let findings = read_damaged(&world, damaged, &format!("bytes of {what} from {cut} on"));
+            assert!(!findings.refused, "a crash can leave bytes of {what} from {cut} on");
+        }
+    }
+}
+
+/// A file with a feature that this version does not know is refused as such, before anything else in it is judged.
+#[test]
+fn what_is_newer_is_refused_as_such() {
+    const FEATURES: std::ops::Range<usize> = 12..16;
+    const CRC: std::ops::Range<usize> = 20..24;
+    for (story, world) in stores() {
+        let segments = files(&world).into_iter().map(|(file, _)| file).filter(|file| file.folder() == "segments");
+        for file in segments.chain([newest_manifest(&world)]) {
+            let damaged = world.store.kill();
+            let mut bytes = damaged.simulator().read_file(&file).unwrap().to_vec();
+            bytes[FEATURES].copy_from_slice(&(1_u32 << 31).to_le_bytes());
+            let crc = crc32c::crc32c(&bytes[..CRC.start]);
+            bytes[CRC].copy_from_slice(&crc.to_le_bytes());
+            damaged.simulator().write_file(&file, bytes);
+            let mut newer = world.fork(damaged);
+            process(async {
+                let read = async { read_all(&newer.open().await?).await };
+                let error = read.await.expect_err(&format!("{story}: {file} with an unknown feature"));
+                assert_eq!(error.kind(), ErrorKind::NotAStore, "{story}: {file}: {error:?}");
+            });
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use futures::TryStreamExt;
 use halite::backends::SimulatedOptions;
-use halite::{Db, Durability, ErrorKind, Snapshot, WriteOptions};
+use halite::{Db, Durability, ErrorKind, Options, Snapshot, WriteOptions};
 use halite_tests::history::State;
 use halite_tests::random::Random;
 use halite_tests::world::{Store, World, bytes, process, small_options};
@@ -121,4 +121,29 @@ fn a_snapshot_outlives_the_handle_it_was_taken_of() {
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert_eq!(snapshot.get("a").await.unwrap(), Some(bytes(b"1")));
     });
+}
+
+/// Files are opened when they are first needed; those that a snapshot has not looked into yet are merged away meanwhile.
+#[test]
+fn a_snapshot_keeps_files_that_nobody_has_opened_yet() {
+    for append in [true, false] {
+        let simulated = SimulatedOptions { seed: 3, append, map: false, ..SimulatedOptions::default() };
+        let options = Options { memory_budget: Some(0), merge_in_background: false, ..small_options() };
+        let mut world = World::new(Store::simulated(simulated), options, 3);
+        process(async {
+            let db = world.open().await.unwrap();
+            for number in 0..200 {
+                db.put(name(number % 50), format!("{number} {}", "x".repeat(200))).await.unwrap();
+            }
+            db.close().await.unwrap();
+            let db = world.open().await.unwrap();
+            let snapshot = db.snapshot();
+            db.delete_range(..).await.unwrap();
+            db.compact().await.unwrap();
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            assert_eq!(shown(&snapshot).await.len(), 50, "append={append}");
+            drop(snapshot);
+            db.close().await.unwrap();
+        });
+    }
 }

@@ -21,6 +21,8 @@ pub(crate) fn check() -> Result {
     for features in ["--no-default-features", "--all-features"] {
         cargo(&["clippy", "-p", "halite", "--all-targets", features, "--", "-D", "warnings"]).run()?;
     }
+    let planted = ["clippy", "-p", "halite-tests", "--all-targets", "--features", "planted"];
+    cargo(&[&planted[..], &["--", "-D", "warnings"]].concat()).run()?;
     heading("documentation");
     cargo(&["doc", "--workspace", "--no-deps"]).var("RUSTDOCFLAGS", "-D warnings").run()?;
     wasm()

@@ -43,7 +43,7 @@ const NOT_NAMED_IN_ENGINE: &[(&[&str], &str)] = &[
 const THREADS_MAY_BE_NAMED_IN: &str = "engine/src/blocking/host.rs";
 
 /// What code in `format` may name of the engine, and of the backends (a name is pure; what it names is not).
-const FORMAT_MAY_NAME: &[&str] = &["format", "hash", "Seq"];
+const FORMAT_MAY_NAME: &[&str] = &["format", "hash", "planted", "Seq"];
 const FORMAT_MAY_NAME_OF_BACKENDS: &[&str] = &["Path"];
 
 /// What it may not name at all.

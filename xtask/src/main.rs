@@ -1,4 +1,4 @@
-//! The chores of this workspace, as typed commands: `cargo xtask check`, `test`, `wasm`, `sim`, `bench`.
+//! The chores of this workspace, as typed commands: `cargo xtask check`, `test`, `wasm`, `sim`, `planted`, `bench`.
 //!
 //! Continuous integration runs the same ones as people do. The first failure stops, with the command that shows it
 //! again. Nothing here is needed to build or use Halite.
@@ -40,6 +40,8 @@ enum Chore {
         #[arg(long)]
         seed: Option<u64>,
     },
+    /// Show that the tests find each of the bugs planted for them; prints the table
+    Planted,
     /// Measure the release build on a fresh store, through `halite bench`
     Bench {
         /// How many records
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
         Chore::Test => test::test(),
         Chore::Wasm => wasm::wasm(),
         Chore::Sim { seeds, seed } => sim(seeds, seed),
+        Chore::Planted => planted().run(),
         Chore::Bench { n } => bench(n),
     };
     match done {
@@ -73,6 +76,11 @@ fn sim(seeds: Option<u64>, seed: Option<u64>) -> Result {
         }
     }
     command.run()
+}
+
+fn planted() -> run::Program {
+    let target = ["test", "-p", "halite-tests", "--features", "planted", "--test", "planted"];
+    cargo(&[&target[..], &["--", "--exact", "every_planted_bug_is_found", "--nocapture"]].concat())
 }
 
 fn bench(n: u64) -> Result {

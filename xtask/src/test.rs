@@ -13,6 +13,9 @@ pub(crate) fn test() -> Result {
     let named = ["format::compressed", "value::", "meters::"];
     let features = cargo(&[&["test", "-p", "halite", "--lib", "--all-features", "--"][..], &named].concat());
     let succeeded = features.watch(|line| total.add(line))? && succeeded;
+    heading("tests of the tests: every bug that is planted for them is found");
+    let planted = crate::planted();
+    let succeeded = planted.watch(|line| total.add(line))? && succeeded;
     // A run that died before it could count itself still counts.
     if !succeeded && total.failed == 0 {
         total.failed = 1;

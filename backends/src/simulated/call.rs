@@ -3,6 +3,7 @@
 use super::Simulated;
 use super::disk::{Effect, File};
 use crate::bounds::checked_len;
+use crate::planted::{Bug, planted};
 use crate::{Appender, Backend, Capabilities, Error, ErrorKind, Lock, Meta, Object, Path, Result, Uploader, in_folder};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -279,7 +280,11 @@ impl Append {
     async fn run(&mut self, op: &'static str, effects: Vec<Effect>) -> Result<()> {
         self.check(op)?;
         self.broken = true;
-        self.sim.run(op, self.path.as_str(), effects).await?;
+        let mut done = self.sim.run(op, self.path.as_str(), effects).await;
+        if planted(Bug::SyncRetried) && done.is_err() {
+            done = self.sim.run(op, self.path.as_str(), [Effect::Sync(self.file.clone())]).await;
+        }
+        done?;
         self.broken = false;
         Ok(())
     }

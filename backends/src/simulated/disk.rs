@@ -3,6 +3,7 @@
 use super::inode::{Inode, Survives};
 use super::random::Random;
 use super::{Fault, Repeat, SimulatedOptions, Step};
+use crate::planted::{Bug, planted};
 use crate::{Error, ErrorKind, Path, Result};
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -245,6 +246,7 @@ impl Disk {
                     }
                 }
             }
+            Effect::SyncFolder(_) if planted(Bug::FolderNotSynced) => {}
             Effect::SyncFolder(folder) => {
                 let changes = std::mem::take(&mut self.name_changes);
                 let (durable, others): (Vec<_>, _) =

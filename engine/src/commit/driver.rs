@@ -8,6 +8,7 @@
 //! `future` is locked only while it is polled, and only by `try_lock`: whoever finds it locked leaves `wanted` set, and
 //! the holder looks at `wanted` again after it let go.
 
+use crate::planted::{Bug, planted};
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -76,7 +77,9 @@ impl Driver {
                 *waker = Some(cx.waker().clone());
             }
         }
-        self.drive();
+        if !planted(Bug::DropStopsCommit) {
+            self.drive();
+        }
         // Another thread may be polling: it does so with this task's waker, so nothing is missed. The lock is not taken
         // to look: whoever finds it locked relies on the holder to drive.
         if self.is_running() { Poll::Pending } else { Poll::Ready(()) }

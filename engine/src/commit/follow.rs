@@ -3,6 +3,7 @@
 use super::Log;
 use super::window::Era;
 use crate::memtable::Memtable;
+use crate::planted::{Bug, planted};
 use crate::version::Version;
 use crate::{Result, Seq};
 use std::sync::Arc;
@@ -54,6 +55,9 @@ impl Log {
 
     /// Everything up to this sequence number is visible, and durable: no crash takes it back.
     pub(crate) fn settled(&self) -> Seq {
+        if planted(Bug::WatchUnsettled) {
+            return self.visible();
+        }
         self.visible().min(self.queue.lock().synced())
     }
 

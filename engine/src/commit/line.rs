@@ -7,6 +7,7 @@
 //!    committer and may be in the log, and for the rest that it did not happen.
 
 use super::work::Reached;
+use crate::planted::{Bug, planted};
 use crate::{Durability, Error, ErrorKind, Result, Seq};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -112,6 +113,9 @@ impl Line {
 
     /// Nothing more will be written, because of `cause`.
     pub(super) fn fail(&mut self, cause: &Error) -> Answers {
+        if planted(Bug::WaitersForgotten) {
+            std::mem::forget(std::mem::take(&mut self.pending));
+        }
         let answer = |pending: Pending| {
             let error = if pending.last_seq <= self.handed { unknown(cause) } else { stopped_by(cause) };
             (pending.reply, Err(error))

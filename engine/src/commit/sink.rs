@@ -7,6 +7,7 @@ use crate::error::ErrorKind;
 use crate::format::fragment::{FRAGMENT_HEADER_LEN, Fragment, FragmentKind, Slice};
 use crate::format::mark::{END_LEN, End, MARK_LEN, Mark};
 use crate::format::names::{FragmentId, Name, SegmentId};
+use crate::planted::{Bug, planted};
 use crate::publish::{UNKNOWN_RETRIES, read_all};
 use crate::residency::Resident;
 use crate::segment::Segment;
@@ -195,7 +196,7 @@ impl Growing {
         meters.log_writes.add(1);
         meters.log_bytes.add(group.end - group.start);
         meters.log_syncs.add(sync.into());
-        file.appender.append(data, sync).await?;
+        file.appender.append(data, sync && !planted(Bug::AckBeforeSync)).await?;
         if sync {
             file.durable = group.end;
         }
@@ -306,7 +307,8 @@ impl Fragments {
         }
         let there = read_all(&*core.backend, &path).await?;
         match Fragment::decode(&there) {
-            Ok((found, _)) if found.write_nonce == write_nonce => Ok(()),
+            Ok(_) if planted(Bug::ConflictIsSuccess) => Ok(()),
+            Ok((found, _)) if found.write_nonce == write_nonce && !planted(Bug::OwnCreateConflicts) => Ok(()),
             Ok(_) => Err(Error::new(ErrorKind::Fenced, format!("another writer has fenced the log at {path}"))),
             Err(fault) => Err(Error::in_file(&path, fault)),
         }

@@ -18,6 +18,7 @@ use crate::cursor::Merged;
 use crate::format::frame::{Kind, Record};
 use crate::format::manifest::{Manifest, RunMeta, SegmentMeta};
 use crate::format::names::{Name, SegmentId};
+use crate::planted::{Bug, planted};
 use crate::residency::Resident;
 use crate::seal;
 use crate::segment::{Segment, SortedWriter, filters};
@@ -240,6 +241,12 @@ impl Merge<'_> {
         segments.sort_by(|a, b| a.meta.min_key.cmp(&b.meta.min_key));
         let run = (!segments.is_empty()).then(|| Arc::new(Run::new(segments)));
         let history_from = history_after(&touched);
+        if planted(Bug::InputsLeaveFirst) {
+            core.publish(|manifest| self.edit(manifest, None, history_from)).await?;
+        }
+        if planted(Bug::SlotsSweptEarly) {
+            self.sweep_early();
+        }
         core.publish(|manifest| self.edit(manifest, run.as_deref(), history_from)).await?;
         let after = core.versions.merged(&touched, run, residents).sealed();
         core.retiring.retire(&self.inputs);
@@ -262,12 +269,21 @@ impl Merge<'_> {
         let is_touched = |run: &RunMeta| run.segments.iter().any(is_input);
         let place = manifest.runs.iter().position(is_touched).unwrap_or(manifest.runs.len());
         manifest.runs.retain(|run| !is_touched(run));
+        let place = if planted(Bug::RunMisplaced) { 0 } else { place };
         if let Some(run) = run {
             let segments = run.segments.iter().map(|segment| segment.meta.clone()).collect();
             manifest.runs.insert(place, RunMeta { segments });
         }
         cover::note(manifest, &Cover::default());
         dead::note(manifest, self.version.segments());
+    }
+
+    /// What must never happen: see [`Bug`].
+    fn sweep_early(&self) {
+        let is_input = |segment: &Arc<Segment>| self.inputs.iter().any(|input| Arc::ptr_eq(input, segment));
+        for shard in 0..crate::keydir::SHARDS {
+            self.core.keydir.remove_segments(&|kid| self.version.segment(kid).is_some_and(is_input), shard);
+        }
     }
 
     /// Counts what this merge and what was sealed meanwhile have made dead.

@@ -6,6 +6,7 @@
 //! 3. An expired record is a tombstone: dropping it must not bring an older record back.
 
 use crate::format::frame::Kind;
+use crate::planted::{Bug, planted};
 use std::ops::Range;
 
 /// What a merge knows of the newest record of a key among its inputs.
@@ -42,9 +43,11 @@ pub(crate) enum Fate {
 pub(crate) fn fate(facts: Facts) -> Fate {
     match facts {
         Facts { newer_seen: true, .. } => Fate::DropSuperseded,
-        Facts { kind: Kind::Tombstone, older_possible: true, .. } => Fate::Keep,
+        Facts { kind: Kind::Tombstone, older_possible: true, .. } if !planted(Bug::TombstoneDropped) => Fate::Keep,
         Facts { kind: Kind::Tombstone, .. } => Fate::DropDeleted,
-        Facts { kind: Kind::Put, expired: true, older_possible: true, .. } => Fate::KeepAsTombstone,
+        Facts { kind: Kind::Put, expired: true, older_possible: true, .. } if !planted(Bug::ExpiredDropped) => {
+            Fate::KeepAsTombstone
+        }
         Facts { kind: Kind::Put, expired: true, .. } => Fate::DropExpired,
         Facts { kind: Kind::Put, .. } => Fate::Keep,
         // None is in a sealed segment's index.

@@ -8,6 +8,7 @@
 //! The hash is the engine's one hash of a key ([`hash`](crate::hash)), where Parquet takes XXH64: the layout is the same.
 
 use super::{Damage, Result};
+use crate::planted::{Bug, planted};
 use bytes::{Bytes, BytesMut};
 
 /// Bits for each key that are worth having, at least and at most.
@@ -80,6 +81,9 @@ impl FilterBuilder {
     /// Adds the key whose hash is `hash`.
     #[inline]
     pub(crate) fn insert(&mut self, hash: u64) {
+        if planted(Bug::FilterMisses) && hash.is_multiple_of(8) {
+            return;
+        }
         let start = block_of(hash, self.bits.len() / BLOCK_LEN) * BLOCK_LEN;
         let block = &mut self.bits[start..start + BLOCK_LEN];
         for (word, mask) in block.chunks_exact_mut(WORD_LEN).zip(masks(hash)) {

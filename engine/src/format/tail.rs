@@ -28,6 +28,7 @@ use super::frame::{Frame, Record, Stream, Unchecked, decode, decode_record_unver
 use super::mark::{END_LEN, End, Mark, find_mark};
 use super::{Damage, Result};
 use crate::Seq;
+use crate::planted::{Bug, planted};
 
 /// How many bytes a step looks at before it gives the caller a chance to yield.
 const STEP_LEN: usize = 256 << 10;
@@ -203,6 +204,7 @@ impl<'a> Replay<'a> {
             let frame = match self.decode(offset) {
                 None => return Step::More,
                 Some(Ok(frame)) => frame,
+                Some(Err(_)) if planted(Bug::DamageSkipped) && self.skip_damaged() => return Step::More,
                 Some(Err(damage)) => {
                     self.phase = Phase::Hunt { hole: self.at, damage, zeros: true };
                     return Step::More;
@@ -254,6 +256,13 @@ impl<'a> Replay<'a> {
         Some(record.check(crc).map(Frame::Record))
     }
 
+    /// Goes on behind what the damaged frame says that it is.
+    fn skip_damaged(&mut self) -> bool {
+        let len = peek_len(&self.bytes[self.at..]).filter(|&len| len <= (self.bytes.len() - self.at) as u64);
+        self.at += len.unwrap_or(0) as usize;
+        len.is_some()
+    }
+
     fn offset(&self, at: usize) -> u64 {
         self.start.saturating_add(at as u64)
     }
@@ -287,7 +296,7 @@ impl<'a> Replay<'a> {
         let open = self.open.get_or_insert(OpenBatch { at, records: 0, last_seq: 0 });
         open.records += 1;
         open.last_seq = record.seq;
-        if !record.last_of_batch {
+        if !record.last_of_batch && !planted(Bug::HalfBatch) {
             return None;
         }
         let OpenBatch { at, records, last_seq } = *open;
@@ -318,7 +327,9 @@ impl<'a> Replay<'a> {
             true => None,
             false => find_mark(&self.stream, piece, self.offset(self.at), hole_at),
         };
-        let proof = if self.declared > hole_at {
+        let proof = if planted(Bug::TornMiddle) {
+            None
+        } else if self.declared > hole_at {
             Some(Proof::Declared(self.declared))
         } else {
             mark.map(|(at, mark)| Proof::Mark { at, durable: mark.durable })

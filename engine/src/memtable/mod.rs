@@ -20,6 +20,7 @@ pub(crate) use since::Change;
 use crate::Seq;
 use crate::cover::{Cover, CoverList, Stretch};
 use crate::format::frame::{Kind, Record, Stream, decode_record_apart, decode_record_unverified, is_range_tombstone};
+use crate::planted::{Bug, planted};
 use crate::value::Value;
 use bytes::Bytes;
 use hashbrown::HashTable;
@@ -256,7 +257,7 @@ impl Memtable {
         };
         let mut entry = &self.entries[newest as usize];
         while entry.seq > at {
-            if entry.older == NONE {
+            if entry.older == NONE || planted(Bug::SnapshotMissesOlder) {
                 return None;
             }
             entry = &self.entries[entry.older as usize];

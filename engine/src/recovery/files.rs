@@ -5,6 +5,7 @@ use crate::format::Fault;
 use crate::format::header::{HEADER_LEN, Header, Layout};
 use crate::format::manifest::Manifest;
 use crate::format::names::{self, Name, SegmentId};
+use crate::planted::{Bug, planted};
 use crate::publish::read_all;
 use crate::{Error, Result};
 use bytes::Bytes;
@@ -28,7 +29,9 @@ pub(super) async fn read(backend: &dyn Backend, claim: &Manifest, retired: &mut 
                 let body = bytes.slice(HEADER_LEN..);
                 unsealed.push(Unsealed { header, body, path: path.clone(), declared: 0, successor: None });
             }
-            Err(Fault::Damage(_)) if is_unborn(id, claim, &bytes) => unborn = Some(path.clone()),
+            Err(Fault::Damage(_)) if is_unborn(id, claim, &bytes) && !planted(Bug::TornHeaderFatal) => {
+                unborn = Some(path.clone())
+            }
             Err(fault) => return Err(Error::in_file(&path, fault)),
         }
         retired.push(path.as_str().to_owned());

@@ -20,6 +20,7 @@ use crate::format::header::{Header, Layout, Predecessor};
 use crate::format::manifest::{LogState, Manifest, RunMeta, SegmentMeta};
 use crate::keydir::Keydir;
 use crate::memtable::Memtable;
+use crate::planted::{Bug, planted};
 use crate::publish::Publisher;
 use crate::random::Random;
 use crate::residency::{self, Residency};
@@ -72,6 +73,9 @@ pub(crate) async fn open(mut setup: Setup) -> Result<Arc<Core>> {
 
     let replayed = replay::replay(&setup.backend, &claimed, &epoch, &numbers, &clock, &setup.random).await?;
     let first_segment = numbers.peek();
+    if planted(Bug::OldLogDeletedEarly) {
+        retire::delete_early(&*setup.backend, &replayed.retired).await;
+    }
     let manifest = publisher
         .publish(|manifest| {
             manifest.runs.splice(0..0, replayed.runs.iter().cloned());

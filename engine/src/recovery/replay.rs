@@ -14,6 +14,7 @@ use crate::format::manifest::{LogState, Manifest, RunMeta};
 use crate::format::tail::{Proof, Replay, Step, Tail, Verdict};
 use crate::hash;
 use crate::memtable::{Memtable, Placed};
+use crate::planted::{Bug, planted};
 use crate::random::Random;
 use crate::seal;
 use crate::{Error, Result};
@@ -79,7 +80,9 @@ pub(super) async fn replay(
         }
         replayed.cover = replayed.cover.with(&cover);
     }
-    replayed.next_seq = replayed.next_seq.max(replayed.last_seq + 1).saturating_add(super::SEQ_SKIP);
+    if !planted(Bug::SeqUsedTwice) {
+        replayed.next_seq = replayed.next_seq.max(replayed.last_seq + 1).saturating_add(super::SEQ_SKIP);
+    }
     tracing::info!(segments = unsealed.len(), last_seq = replayed.last_seq, "replayed the log");
     Ok(replayed)
 }

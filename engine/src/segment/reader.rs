@@ -18,6 +18,7 @@ use crate::format::manifest::SegmentMeta;
 use crate::format::names::Name;
 use crate::format::statistics::Statistics;
 use crate::format::{self, Damage};
+use crate::planted::{Bug, planted};
 use crate::turn::{self, Turn};
 use crate::value::Value;
 use crate::{Error, Result, Seq};
@@ -270,7 +271,7 @@ impl Segment {
     }
 
     fn check_crc(&self, part: &Part, name: &str, found: u32) -> Result<()> {
-        if part.crc == found {
+        if part.crc == found || planted(Bug::PartsUnverified) {
             return Ok(());
         }
         let what = format!("checksum of the {name} expected={:#010x} found={found:#010x}", part.crc);

@@ -23,6 +23,7 @@ use crate::commit::{Condition, Footprint, Opened};
 use crate::core::Core;
 use crate::cover::{CoverList, Stretch};
 use crate::db::Db;
+use crate::planted::{Bug, planted};
 use crate::scan::Entry;
 use crate::version::View;
 use crate::{Durability, Error, ErrorKind, KeyRange, Result, Seq, get, hash};
@@ -161,7 +162,7 @@ impl Transaction {
             if state.deleted.over(key, Seq::MAX) > 0 {
                 return Ok(None);
             }
-            if shared.is_serializable() {
+            if shared.is_serializable() && !planted(Bug::WriteSkew) {
                 state.read.add_key(shared.hash(key), key);
             }
         }

@@ -10,6 +10,7 @@ use crate::batch::check_lens;
 use crate::commit::{Condition, Footprint};
 use crate::db::Db;
 use crate::get::{self, Newest};
+use crate::planted::{Bug, planted};
 use crate::{Durability, Error, ErrorKind, Result, WriteOptions, hash};
 use bytes::Bytes;
 use std::time::Duration;
@@ -238,7 +239,9 @@ impl Db {
             let seq = newest.as_ref().map_or(0, |newest| newest.seq);
             let found = newest.and_then(|newest| newest.live(|| view.now));
             let mut footprint = Footprint::default();
-            footprint.add_key(hash::hash(core.epoch.hash_seed, key), key);
+            if !planted(Bug::ChangeUnconditional) {
+                footprint.add_key(hash::hash(core.epoch.hash_seed, key), key);
+            }
             footprint.add_expiry(found.as_ref().and_then(|found| found.expires_at));
             let (value, expires_at, answer) = match decide(found) {
                 Ok(Decision::Write { value, expires_at, answer }) => (value, expires_at, answer),
