@@ -46,6 +46,8 @@ mod lifetime;
 mod memtable;
 mod meters;
 mod options;
+#[doc(hidden)]
+pub mod protocol;
 mod publish;
 mod random;
 mod range;

@@ -7,11 +7,12 @@
 //! 4. What leaves the runs of a manifest is listed in it as retired; files are deleted only after that is durable.
 
 use crate::clock::EngineClock;
-use crate::format::manifest::Manifest;
+use crate::format::manifest::{LogState, Manifest};
 use crate::format::names::{self, Name};
 use crate::planted::{Bug, planted};
+use crate::protocol::Reign;
 use crate::random::Random;
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, protocol};
 use futures::TryStreamExt;
 use halite_backends::{self as backends, Backend, Path};
 use std::convert::Infallible;
@@ -111,13 +112,14 @@ impl Publisher {
     /// Only needed where the log grows: on fragments the fence takes the name the next fragment needs.
     pub(crate) async fn check_newest(&self) -> Result<()> {
         let number = self.number.load(Ordering::Acquire);
-        if planted(Bug::OvertakenAcknowledges) || !self.backend.exists(&Name::Manifest(number + 1).path()).await? {
+        let claim = Name::Manifest(protocol::claim_on(number)).path();
+        if planted(Bug::OvertakenAcknowledges) || !self.backend.exists(&claim).await? {
             return Ok(());
         }
         // It may be our own, just being published.
         let newest = self.newest.lock().await;
         newest.check()?;
-        let next = newest.manifest.number + 1;
+        let next = protocol::claim_on(newest.manifest.number);
         if self.backend.exists(&Name::Manifest(next).path()).await? { Err(fenced(next)) } else { Ok(()) }
     }
 
@@ -147,8 +149,7 @@ pub(crate) async fn create(backend: &dyn Backend, manifest: &Manifest) -> Result
         Ok(()) => {}
         Err(error) if error.kind() == backends::ErrorKind::AlreadyExists => {
             let there = read(backend, manifest.number).await.map_err(unknown)?;
-            let is_ours = there.write_nonce == manifest.write_nonce && !planted(Bug::OwnCreateConflicts);
-            if !is_ours && !planted(Bug::ConflictIsSuccess) {
+            if !protocol::is_own(there.write_nonce, manifest.write_nonce) {
                 return Err(fenced(manifest.number));
             }
         }
@@ -160,9 +161,22 @@ pub(crate) async fn create(backend: &dyn Backend, manifest: &Manifest) -> Result
         Err(error) => return Err(unknown(error.into())),
     }
     let listed = list(backend).await.map_err(unknown)?;
-    match listed.iter().max() {
-        Some(&highest) if highest > manifest.number && !planted(Bug::OvertakenPublishes) => Err(fenced(highest)),
-        _ => Ok(listed),
+    match protocol::overtaken_by(manifest.number, &listed) {
+        Some(highest) => Err(fenced(highest)),
+        None => Ok(listed),
+    }
+}
+
+impl Manifest {
+    /// What of it decides who writes.
+    pub(crate) fn reign(&self) -> Reign {
+        Reign {
+            number: self.number,
+            epoch: self.epoch,
+            log_epoch: self.log.epoch,
+            log_is_open: self.log.state == LogState::Open,
+            kept_claims: self.kept_claims.clone(),
+        }
     }
 }
 

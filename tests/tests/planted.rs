@@ -27,6 +27,8 @@ mod full_disk;
 mod leftovers;
 #[path = "liars.rs"]
 mod liars;
+#[path = "protocol.rs"]
+mod protocol;
 #[path = "range_deletes.rs"]
 mod range_deletes;
 #[path = "readers.rs"]
@@ -77,7 +79,8 @@ fn gate(bug: Bug) -> &'static str {
         Bug::SealNotSynced => "crashes::on_growing_files::seals",
         Bug::OldLogDeletedEarly => "crashes::on_growing_files::recovery_of_a_kill",
         Bug::TornHeaderFatal => "crashes::on_growing_files::seals",
-        Bug::ClaimForgotten | Bug::OvertakenPublishes | Bug::OvertakenAcknowledges => "fencing::",
+        Bug::ClaimForgotten => "protocol::on_growing_files",
+        Bug::OvertakenPublishes | Bug::OvertakenAcknowledges => "fencing::",
         Bug::NoFence | Bug::ConflictIsSuccess => "fencing::",
         Bug::OwnCreateConflicts => "faults::on_fragments::commits",
         Bug::ConditionIgnored => "liars::",

@@ -12,7 +12,7 @@ use crate::publish::{UNKNOWN_RETRIES, read_all};
 use crate::residency::Resident;
 use crate::segment::Segment;
 use crate::turn::{self, Turn};
-use crate::{Error, Result};
+use crate::{Error, Result, protocol};
 use bytes::{Bytes, BytesMut};
 use halite_backends::{self as backends, Appender, Path};
 use std::ops::Range;
@@ -307,8 +307,7 @@ impl Fragments {
         }
         let there = read_all(&*core.backend, &path).await?;
         match Fragment::decode(&there) {
-            Ok(_) if planted(Bug::ConflictIsSuccess) => Ok(()),
-            Ok((found, _)) if found.write_nonce == write_nonce && !planted(Bug::OwnCreateConflicts) => Ok(()),
+            Ok((found, _)) if protocol::is_own(found.write_nonce, write_nonce) => Ok(()),
             Ok(_) => Err(Error::new(ErrorKind::Fenced, format!("another writer has fenced the log at {path}"))),
             Err(fault) => Err(Error::in_file(&path, fault)),
         }

@@ -67,18 +67,12 @@ pub(crate) fn unfinished(location: &str) -> String {
 
 fn on_top_of(newest: Manifest, setup: &Setup, clock: &EngineClock) -> Manifest {
     clock.saw(newest.engine_time);
-    // A claimant that came no further has acknowledged nothing: whoever follows it finds what it would have found.
-    let was_written = newest.log.epoch == newest.epoch && newest.log.state == LogState::Open;
+    let reign = newest.reign().claimed();
     let mut claim = newest;
-    claim.number += 1;
-    claim.epoch += 1;
+    (claim.number, claim.epoch, claim.kept_claims) = (reign.number, reign.epoch, reign.kept_claims);
     claim.nonce = setup.random.next();
     claim.write_nonce = setup.random.next();
     claim.engine_time = clock.now();
-    if was_written && !planted(Bug::ClaimForgotten) {
-        // The name fences the writer that did not close, for ever: it may only be paused.
-        claim.kept_claims.push(claim.number);
-    }
     claim
 }
 
