@@ -4,6 +4,7 @@ use crate::failure::Failure;
 use crate::store::Settings;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
+use halite::Anchor;
 use std::ffi::OsString;
 use std::time::Duration;
 
@@ -290,7 +291,7 @@ pub(crate) enum DataCommand {
     /// Show the segments and their indexes as a tree, with counts and bytes
     Tree,
     /// Read every byte and list every damaged place
-    Verify,
+    Verify(VerifyArgs),
     /// Rewrite the store so that nothing dead remains in it
     Compact {
         /// Bytes it may write a second: 500KiB, 64MiB [default: as fast as it goes]
@@ -324,6 +325,22 @@ pub(crate) enum DataCommand {
         /// The new store
         target: String,
     },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct VerifyArgs {
+    /// Check the digests of all segments and manifests too, those of checkpoints included
+    #[arg(long)]
+    pub(crate) deep: bool,
+    /// Check the digests alone: each byte is read once, and no record is decoded
+    #[arg(long, conflicts_with = "deep")]
+    pub(crate) digests: bool,
+    /// Bytes it may read a second: 500KiB, 64MiB [default: as fast as it goes]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) rate: Option<u64>,
+    /// A manifest that was noted before, by `checkpoint create` or `verify --deep`: fail unless the store still rests on it
+    #[arg(long, value_name = "NUMBER:DIGEST")]
+    pub(crate) anchor: Option<Anchor>,
 }
 
 #[derive(Debug, clap::Args)]

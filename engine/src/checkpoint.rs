@@ -10,7 +10,9 @@
 
 use crate::core::Core;
 use crate::format::CHECKPOINT_NAME_LEN_MAX;
+use crate::format::digest::Digest;
 use crate::format::manifest::{CheckpointMeta, Manifest};
+use crate::verify::Anchor;
 use crate::{Error, ErrorKind, Result, Seq};
 use std::sync::Arc;
 
@@ -26,12 +28,23 @@ pub struct Checkpoint {
     pub time: u64,
     /// Bytes of its segments, those included that it shares with the database or with other checkpoints.
     pub bytes: u64,
+    /// The manifest that took it. Noted elsewhere, it proves later that this is still the checkpoint that it was, to the
+    /// byte: see [`VerifyOptions::anchor`](crate::VerifyOptions::anchor).
+    pub anchor: Anchor,
 }
 
-impl From<&CheckpointMeta> for Checkpoint {
-    fn from(meta: &CheckpointMeta) -> Checkpoint {
-        let CheckpointMeta { name, seq, time, bytes, .. } = meta;
-        Checkpoint { name: name.clone(), seq: *seq, time: *time, bytes: *bytes }
+impl Checkpoint {
+    fn of(meta: &CheckpointMeta, manifest: &Manifest) -> Checkpoint {
+        let CheckpointMeta { name, manifest: number, seq, time, bytes } = meta;
+        // Manifests without it are not made, nor taken for whole.
+        let digest = manifest.digest_of(*number).unwrap_or(Digest::NONE);
+        let anchor = Anchor { manifest: *number, digest };
+        Checkpoint { name: name.clone(), seq: *seq, time: *time, bytes: *bytes, anchor }
+    }
+
+    /// The checkpoints that `manifest` lists, in the order in which they were taken.
+    pub(crate) fn all(manifest: &Manifest) -> Vec<Checkpoint> {
+        manifest.checkpoints.iter().map(|meta| Checkpoint::of(meta, manifest)).collect()
     }
 }
 
@@ -44,7 +57,7 @@ pub(crate) async fn create(core: Arc<Core>, name: String) -> Result<Checkpoint> 
     core.log.seal().await?;
     let published = core.publish_if(|manifest| take(manifest, name)).await?;
     let manifest = published?;
-    let taken = manifest.checkpoints.last().map(Checkpoint::from);
+    let taken = manifest.checkpoints.last().map(|meta| Checkpoint::of(meta, &manifest));
     tracing::info!(checkpoint = ?taken, "took a checkpoint");
     taken.ok_or_else(|| Error::new(ErrorKind::Poisoned, "a checkpoint was not taken: this is a bug"))
 }
@@ -83,7 +96,7 @@ pub(crate) fn check_absent(manifest: &Manifest, name: &str) -> Result<()> {
 
 /// The checkpoints in the order in which they were taken.
 pub(crate) async fn list(core: &Core) -> Vec<Checkpoint> {
-    core.publisher.look(|manifest| manifest.checkpoints.iter().map(Checkpoint::from).collect()).await
+    core.publisher.look(Checkpoint::all).await
 }
 
 /// Publishes a manifest without the checkpoint of that name; false where there is none.

@@ -9,7 +9,7 @@ use crate::scan::{Entry, Scan};
 use crate::snapshot::Snapshot;
 use crate::stats::{self, Stats, Tree};
 use crate::tasks::Tasks;
-use crate::verify::{self, VerifyProgress, VerifyReport};
+use crate::verify::{self, VerifyOptions, VerifyProgress, VerifyReport};
 use crate::{Durability, KeyRange, Result, WriteBatch, WriteOptions, get, recovery, residency, shutdown};
 use bytes::Bytes;
 use halite_backends::Backend;
@@ -352,27 +352,44 @@ impl Db {
     /// # Errors
     /// `Io` where the storage fails; damage is not an error but in the report.
     pub async fn verify(&self) -> Result<VerifyReport> {
-        self.verify_with(|_| {}).await
+        self.verify_with(VerifyOptions::default(), |_| {}).await
     }
 
-    /// As [`verify`](Db::verify), and tells `progress` how far it is: at first, about once for each MiB or thousand records,
-    /// and after each segment.
+    /// As [`verify`](Db::verify), as `options` say, and tells `progress` how far it is: at first, about once for each MiB or
+    /// thousand records, and after each segment.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> halite::Result<()> {
-    /// let db = halite::Db::open("mem:").await?;
+    /// use halite::{Db, VerifyOptions};
+    /// let db = Db::open("mem:").await?;
+    /// db.put("key", "value").await?;
+    /// let anchor = db.checkpoint("monday").await?.anchor; // To be noted where nobody can change it.
+    /// db.put("key", "other").await?;
+    /// let options = VerifyOptions { digests: true, anchor: Some(anchor), ..VerifyOptions::default() };
     /// let mut share = 0.0;
-    /// db.verify_with(|at| share = at.bytes as f64 / at.bytes_total.max(1) as f64).await?;
+    /// let report = db.verify_with(options, |at| share = at.bytes as f64 / at.bytes_total.max(1) as f64).await?;
+    /// assert!(report.damage.is_empty());
     /// # db.close().await
     /// # }
     /// ```
     ///
+    /// # Errors
+    /// As there; `InvalidInput` where the manifest of the anchor is none that is kept.
+    ///
     /// # Cancel safety
     /// Dropped, it ends: it changes nothing.
-    pub async fn verify_with(&self, progress: impl FnMut(VerifyProgress) + Send) -> Result<VerifyReport> {
+    pub async fn verify_with(
+        &self,
+        options: VerifyOptions,
+        progress: impl FnMut(VerifyProgress) + Send,
+    ) -> Result<VerifyReport> {
         self.core.check_open()?;
-        verify::verify(&self.core.versions.get(), progress).await
+        let core = &*self.core;
+        let version = core.versions.get();
+        let publisher = Some(&core.publisher);
+        let store = verify::Store { backend: &*core.backend, files: &core.files, version: &version, publisher };
+        verify::verify(store, options, progress).await
     }
 
     /// What the database holds and does, in numbers. With the feature `metrics`, a recorder hears of them too.

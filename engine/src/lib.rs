@@ -81,6 +81,7 @@ pub use compaction::{CompactOptions, CompactReport, MergeProgress};
 pub use copy::CopyReport;
 pub use db::Db;
 pub use error::{Error, ErrorKind, Result};
+pub use format::digest::Digest;
 pub use halite_backends as backends;
 pub(crate) use halite_backends::planted;
 pub use lifetime::Ttl;
@@ -94,7 +95,7 @@ pub use snapshot::Snapshot;
 pub use stats::{MemtableNode, RunNode, SegmentNode, Stats, Tree};
 pub use txn::{Isolation, Transaction, TransactionOptions, TransactionScan};
 pub use typed::{AsKey, Collection, Entries, Key, KeyBounds, KeyError, Keys, PrefixOf, Reader};
-pub use verify::{Damage, VerifyProgress, VerifyReport};
+pub use verify::{Anchor, Damage, VerifyOptions, VerifyProgress, VerifyReport};
 pub use watch::{Change, Commit, Watch};
 
 /// The commit order of a record: one counter for the database, never reused, from 1.

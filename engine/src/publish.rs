@@ -80,10 +80,7 @@ impl Publisher {
     ) -> Result<Result<Manifest, E>> {
         let mut newest = self.newest.lock().await;
         newest.check()?;
-        let mut next = newest.manifest.clone();
-        next.number = newest.manifest.number + 1;
-        next.write_nonce = self.random.next();
-        next.engine_time = self.clock.now();
+        let mut next = newest.manifest.next(self.random.next(), self.clock.now());
         if let Err(refusal) = edit(&mut next) {
             return Ok(Err(refusal));
         }
@@ -222,6 +219,11 @@ pub(crate) async fn newest(backend: &dyn Backend) -> Result<Option<Manifest>> {
         }
     }
     Err(Error::new(ErrorKind::InUse, "a writer publishes faster than its manifests can be read"))
+}
+
+/// There is none.
+pub(crate) fn no_store(backend: &dyn Backend) -> Error {
+    Error::new(ErrorKind::NotFound, format!("there is no store at {}", backend.location()))
 }
 
 /// Reads and checks manifest `number`.

@@ -18,12 +18,12 @@ use crate::format::names::SegmentId;
 use crate::memtable::{Item, Memtable};
 use crate::planted::{Bug, planted};
 use crate::range::Direction;
-use crate::segment::{DenseEntry, Segment, SortedWriter, Tail, TailBuilder, filters};
+use crate::segment::{DenseEntry, LogFile, Segment, SortedWriter, Tail, TailBuilder, filters};
 use crate::turn::Turn;
 use crate::value::LARGE_LEN;
 use crate::version::Run;
 use crate::{Error, ErrorKind, Result, Seq, dead, retire};
-use halite_backends::{self as backends, Appender, Backend};
+use halite_backends::{self as backends, Backend};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -177,7 +177,7 @@ async fn publish(core: &Core, sealable: &Sealable, segment: Option<&Arc<Segment>
 async fn seal_in_place(
     draft: &Draft,
     cover: &Cover,
-    appender: &mut Option<Box<dyn Appender>>,
+    appender: &mut Option<LogFile>,
     end: u64,
     passing: f64,
 ) -> Result<Option<SegmentMeta>> {
@@ -189,7 +189,7 @@ async fn seal_in_place(
     // again.
     let torn =
         |error: backends::Error| Error::caused_by(ErrorKind::Io, "a segment's seal failed half-way", error.into());
-    let Some(Tail { parts, meta }) = tail else {
+    let Some(Tail { parts, mut meta }) = tail else {
         file.finish().await.map_err(torn)?;
         return Ok(None);
     };
@@ -200,6 +200,7 @@ async fn seal_in_place(
         return Err(error.into());
     }
     file.append(parts, false).await.map_err(torn)?;
+    meta.digest = file.digest();
     if planted(Bug::SealNotSynced) {
         return Ok(Some(meta));
     }

@@ -2,6 +2,7 @@
 
 use crate::compaction::MergeProgress;
 use crate::core::Core;
+use crate::format::digest::Digest;
 use crate::format::manifest::SegmentMeta;
 use crate::meters::Latencies;
 use crate::version::Version;
@@ -268,6 +269,8 @@ pub struct SegmentNode {
     pub file: String,
     /// Length of the file, in bytes.
     pub bytes: u64,
+    /// The file's digest, as `b3sum` computes it too.
+    pub digest: Digest,
     /// Whether its records are in key order.
     pub sorted: bool,
     /// Its smallest and largest key.
@@ -310,6 +313,7 @@ pub(crate) async fn tree(version: &Version) -> Result<Tree> {
                 SegmentNode {
                     file: segment.path().to_string(),
                     bytes: meta.len,
+                    digest: meta.digest,
                     sorted: meta.sorted,
                     keys: (meta.min_key.clone(), meta.max_key.clone()),
                     seqs: (meta.min_seq, meta.max_seq),

@@ -7,7 +7,7 @@ use crate::random::mix;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use halite::backends::{Backend, Memory, Simulated, SimulatedOptions};
-use halite::{Db, Options, ReadOnly};
+use halite::{Db, Options, ReadOnly, VerifyOptions};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -239,7 +239,8 @@ pub async fn read_all(db: &Db) -> halite::Result<State> {
 /// # Errors
 /// A description of the damage found, or of the failure to look for it.
 pub async fn soundness(db: &Db) -> Result<(), String> {
-    let report = db.verify().await.map_err(|error| format!("verify failed: {error:?}"))?;
+    let deep = VerifyOptions { digests: true, ..VerifyOptions::default() };
+    let report = db.verify_with(deep, |_| {}).await.map_err(|error| format!("verify failed: {error:?}"))?;
     if report.damage.is_empty() { Ok(()) } else { Err(format!("verify found damage: {:?}", report.damage)) }
 }
 

@@ -33,12 +33,12 @@ pub(super) fn list(checkpoints: &[Checkpoint], out: &mut Out) -> Result<Exit> {
     let documents: Vec<Value> = checkpoints.iter().map(document).collect();
     out.document(&json!({ "checkpoints": documents }), || {
         let mut lines = String::new();
-        for Checkpoint { name, seq, time, bytes, .. } in checkpoints {
+        for Checkpoint { name, seq, time, bytes, anchor, .. } in checkpoints {
             let time = UNIX_EPOCH.checked_add(Duration::from_millis(*time));
             let time = time.map_or_else(|| "?".into(), |time| humantime::format_rfc3339_seconds(time).to_string());
             let (name, bytes, seq) = (text::word(name.as_bytes()), text::bytes(*bytes), text::count(*seq));
             // Writing to a string cannot fail.
-            let _ = writeln!(lines, "{name}: {time}, {bytes}, up to sequence number {seq}");
+            let _ = writeln!(lines, "{name}: {time}, {bytes}, up to sequence number {seq}, anchor {anchor}");
         }
         lines
     })?;
@@ -46,8 +46,8 @@ pub(super) fn list(checkpoints: &[Checkpoint], out: &mut Out) -> Result<Exit> {
 }
 
 fn document(checkpoint: &Checkpoint) -> Value {
-    let Checkpoint { name, seq, time, bytes, .. } = checkpoint;
-    json!({ "name": name, "seq": seq, "time": time, "bytes": bytes })
+    let Checkpoint { name, seq, time, bytes, anchor, .. } = checkpoint;
+    json!({ "name": name, "seq": seq, "time": time, "bytes": bytes, "anchor": anchor.to_string() })
 }
 
 /// Says whether there was something of that name to let go of.

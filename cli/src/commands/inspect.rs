@@ -1,10 +1,11 @@
 //! The commands that look after a store: stats, verify, compact.
 
+use crate::args::VerifyArgs;
 use crate::failure::{Exit, Result};
 use crate::output::Out;
 use crate::progress::Progress;
 use crate::text;
-use halite::{CompactOptions, CompactReport, Db, Latencies, Stats, VerifyReport};
+use halite::{CompactOptions, CompactReport, Db, Latencies, Stats, VerifyOptions, VerifyProgress, VerifyReport};
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::num::NonZeroU64;
@@ -121,11 +122,36 @@ fn latencies(latencies: &Latencies) -> Value {
     })
 }
 
-pub(super) async fn verify(db: &Db, out: &mut Out) -> Result<Exit> {
-    let progress = Progress::new(Some(db.stats().segment_bytes), out.is_shell());
-    let report = db.verify_with(|at| progress.at(at.bytes, at.records)).await?;
-    progress.end();
-    found(&report, out)
+pub(super) fn verify_options(args: &VerifyArgs) -> VerifyOptions {
+    VerifyOptions {
+        records: !args.digests,
+        digests: args.deep || args.digests || args.anchor.is_some(),
+        bytes_per_second: args.rate.and_then(NonZeroU64::new),
+        anchor: args.anchor,
+    }
+}
+
+/// How far a verification has come, once it is known how much there is.
+pub(super) struct Shown {
+    progress: Option<Progress>,
+    hidden: bool,
+}
+
+impl Shown {
+    pub(super) fn new(hidden: bool) -> Shown {
+        Shown { progress: None, hidden }
+    }
+
+    pub(super) fn at(&mut self, at: &VerifyProgress) {
+        let progress = self.progress.get_or_insert_with(|| Progress::new(Some(at.bytes_total), self.hidden));
+        progress.at(at.bytes, at.records);
+    }
+
+    pub(super) fn end(self) {
+        if let Some(progress) = self.progress {
+            progress.end();
+        }
+    }
 }
 
 /// Says what a verification has found.
@@ -136,6 +162,9 @@ pub(super) fn found(report: &VerifyReport, out: &mut Out) -> Result<Exit> {
         "segments": report.segments,
         "records": report.records,
         "bytes": report.bytes,
+        "digests": report.digests,
+        "manifests": report.manifests,
+        "newest": report.newest.map(|newest| newest.to_string()),
         "damage": damage.collect::<Vec<_>>(),
     });
     out.document(&document, || verified(report))?;
@@ -154,6 +183,11 @@ fn verified(report: &VerifyReport) -> String {
         places => text::counted(places, "damaged place"),
     };
     let _ = writeln!(text, "{verdict} in {segments}, {records}, {}", text::bytes(report.bytes));
+    if let Some(newest) = report.newest {
+        let digests = text::counted(report.digests, "segment");
+        let manifests = text::counted(report.manifests, "manifest");
+        let _ = writeln!(text, "digests of {digests} and {manifests} were compared; the newest manifest is {newest}");
+    }
     text
 }
 

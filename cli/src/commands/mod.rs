@@ -95,7 +95,12 @@ pub(crate) async fn data(db: &Db, command: &DataCommand, out: &mut Out) -> Resul
         DataCommand::Clear { yes } => records::clear(db, *yes, out).await,
         DataCommand::Stats => inspect::stats(&db.stats(), out),
         DataCommand::Tree => tree::tree(&db.stats().location, &db.tree().await?, out),
-        DataCommand::Verify => inspect::verify(db, out).await,
+        DataCommand::Verify(args) => {
+            let mut shown = inspect::Shown::new(out.is_shell());
+            let report = db.verify_with(inspect::verify_options(args), |at| shown.at(&at)).await?;
+            shown.end();
+            inspect::found(&report, out)
+        }
         DataCommand::Compact { rate } => inspect::compact(db, *rate, out).await,
         DataCommand::Checkpoint { command } => copies::checkpoint(db, command, out).await,
         DataCommand::Backup { target, name, delete: true } => copies::delete_backup(target, name, out).await,

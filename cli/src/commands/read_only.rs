@@ -32,7 +32,12 @@ pub(super) async fn data(reader: &ReadOnly, command: &DataCommand, out: &mut Out
         }
         DataCommand::Stats => inspect::stats(&reader.stats()?, out),
         DataCommand::Tree => tree::tree(&reader.stats()?.location, &reader.tree().await?, out),
-        DataCommand::Verify => inspect::found(&reader.verify().await?, out),
+        DataCommand::Verify(args) => {
+            let mut shown = inspect::Shown::new(out.is_shell());
+            let report = reader.verify_with(inspect::verify_options(args), |at| shown.at(&at)).await?;
+            shown.end();
+            inspect::found(&report, out)
+        }
         DataCommand::Checkpoint { command: CheckpointCommand::List } => copies::list(&reader.checkpoints()?, out),
         DataCommand::Backup { target, name, delete: false } => {
             let report = reader.backup(copies::place(target)?, name).await?;

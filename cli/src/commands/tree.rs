@@ -127,6 +127,7 @@ fn segment_document(segment: &SegmentNode) -> Value {
     let mut document = json!({
         "file": segment.file,
         "bytes": segment.bytes,
+        "digest": segment.digest.to_string(),
         "sorted": segment.sorted,
         "resident": segment.resident,
         "min_seq": segment.seqs.0,

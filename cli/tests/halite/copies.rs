@@ -27,6 +27,26 @@ fn checkpoints_keep_what_was_there() {
 }
 
 #[test]
+fn what_was_noted_proves_that_a_store_is_what_it_was() {
+    let place = with_records(&[("a", "1"), ("b", "2")]);
+    let anchor = place.json(&["checkpoint", "create", "noted"])[0]["anchor"].as_str().unwrap().to_owned();
+    place.ok(&["put", "a", "new"]);
+    place.ok(&["compact"]);
+    let said = place.ok(&["verify", "--deep", "--anchor", &anchor, "--rate", "1GiB"]);
+    assert!(said.contains("no damage") && said.contains("digests of 2 segments and 2 manifests"), "{said}");
+    let report = &place.json(&["--read-only", "verify", "--digests", "--anchor", &anchor])[0];
+    assert_eq!((&report["digests"], &report["records"], &report["damage"]), (&json!(2), &json!(0), &json!([])));
+    // Another store of the same name, and a digest that nobody noted.
+    let (number, digest) = anchor.split_once(':').unwrap();
+    let wrong = format!("{number}:{}", digest.chars().rev().collect::<String>());
+    let outcome = place.run(&["verify", "--anchor", &wrong]);
+    assert_eq!(outcome.code, Some(3), "{outcome:?}");
+    assert!(place.run(&["verify", "--anchor", &format!("99999:{digest}")]).out.contains("rolled back"));
+    assert!(place.fails(2, &["verify", "--anchor", &format!("1:{digest}")]).contains("is not kept"));
+    assert!(place.fails(2, &["verify", "--anchor", "nonsense"]).contains("a manifest's number"));
+}
+
+#[test]
 fn reading_writes_nothing() {
     let place = with_records(&[("a", "1"), ("b", "2")]);
     let files = || {

@@ -49,8 +49,8 @@ pub use transaction::Transaction;
 pub use watch::Watch;
 
 use crate::{
-    Builder, CompactOptions, CompactReport, Entry, Key, KeyRange, Result, Seq, Stats, Tree, VerifyProgress,
-    VerifyReport, WriteBatch, WriteOptions,
+    Builder, CompactOptions, CompactReport, Entry, Key, KeyRange, Result, Seq, Stats, Tree, VerifyOptions,
+    VerifyProgress, VerifyReport, WriteBatch, WriteOptions,
 };
 use bytes::Bytes;
 use home::Home;
@@ -247,10 +247,14 @@ impl Db {
         self.home.run(self.as_async().verify())
     }
 
-    /// As [`verify`](Db::verify), and tells `progress` how far it is: see
+    /// As [`verify`](Db::verify), as `options` say, and tells `progress` how far it is: see
     /// [`halite::Db::verify_with`](crate::Db::verify_with).
-    pub fn verify_with(&self, progress: impl FnMut(VerifyProgress) + Send) -> Result<VerifyReport> {
-        self.home.run(self.as_async().verify_with(progress))
+    pub fn verify_with(
+        &self,
+        options: VerifyOptions,
+        progress: impl FnMut(VerifyProgress) + Send,
+    ) -> Result<VerifyReport> {
+        self.home.run(self.as_async().verify_with(options, progress))
     }
 
     /// What the database holds and does, in numbers.

@@ -4,7 +4,8 @@ use super::home::Home;
 use super::{Collection, Scan};
 use crate::backends::Backend;
 use crate::{
-    Builder, Checkpoint, CopyReport, Entry, Key, KeyRange, Result, Seq, Stats, Tree, VerifyProgress, VerifyReport,
+    Builder, Checkpoint, CopyReport, Entry, Key, KeyRange, Result, Seq, Stats, Tree, VerifyOptions, VerifyProgress,
+    VerifyReport,
 };
 use bytes::Bytes;
 use std::sync::Arc;
@@ -136,9 +137,13 @@ impl ReadOnly {
         self.home.run(self.reader.verify())
     }
 
-    /// As [`verify`](ReadOnly::verify), and tells `progress` how far it is.
-    pub fn verify_with(&self, progress: impl FnMut(VerifyProgress) + Send) -> Result<VerifyReport> {
-        self.home.run(self.reader.verify_with(progress))
+    /// As [`verify`](ReadOnly::verify), as `options` say, and tells `progress` how far it is.
+    pub fn verify_with(
+        &self,
+        options: VerifyOptions,
+        progress: impl FnMut(VerifyProgress) + Send,
+    ) -> Result<VerifyReport> {
+        self.home.run(self.reader.verify_with(options, progress))
     }
 
     /// What is shown, in numbers: see [`halite::ReadOnly::stats`](crate::ReadOnly::stats).

@@ -303,7 +303,7 @@ fn readers_and_copies_block_too() {
     db.clone_to(shared(&copied)).unwrap();
     assert!(repair(shared(&copied), shared(&salvaged)).unwrap().losses.is_empty());
     let mut told = 0;
-    db.verify_with(|_| told += 1).unwrap();
+    db.verify_with(VerifyOptions::default(), |_| told += 1).unwrap();
     assert!(told > 0);
     reader.close().unwrap();
     assert_eq!(reader.get("key").unwrap_err().kind(), ErrorKind::Closed);

@@ -10,11 +10,11 @@ use crate::format::names::{FragmentId, Name, SegmentId};
 use crate::planted::{Bug, planted};
 use crate::publish::{UNKNOWN_RETRIES, read_all};
 use crate::residency::Resident;
-use crate::segment::Segment;
+use crate::segment::{LogFile, Segment};
 use crate::turn::{self, Turn};
 use crate::{Error, Result, protocol};
 use bytes::{Bytes, BytesMut};
-use halite_backends::{self as backends, Appender, Path};
+use halite_backends::{self as backends, Path};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ pub(crate) type Sealed = (Arc<Segment>, Option<Arc<Resident>>);
 #[derive(Debug)]
 pub(crate) enum Source {
     /// A file that ends, end mark included, at `end`. The appender is taken by the seal.
-    File { appender: Option<Box<dyn Appender>>, end: u64 },
+    File { appender: Option<LogFile>, end: u64 },
     /// Fragments of these numbers.
     Fragments(Range<u64>),
 }
@@ -136,13 +136,13 @@ pub(crate) struct Growing {
     /// Files of segments for which room had to be reserved before the one before them has ended, or before anything was
     /// written to it: a few at most, as writers wait for seals. Nothing is written to them yet: their headers tell how
     /// the one before ends.
-    ahead: Vec<(SegmentId, Box<dyn Appender>)>,
+    ahead: Vec<(SegmentId, LogFile)>,
 }
 
 #[derive(Debug)]
 struct File {
     draft: Arc<Draft>,
-    appender: Box<dyn Appender>,
+    appender: LogFile,
     /// Offset up to which it is known to be durable.
     durable: u64,
 }
@@ -157,7 +157,7 @@ impl Growing {
         if self.file.is_none() {
             let mut appender = match self.ahead.iter().position(|(id, _)| *id == draft.id()) {
                 Some(index) => self.ahead.swap_remove(index).1,
-                None => core.backend.append(&Name::Segment(draft.id()).path()).await?,
+                None => LogFile::create(&*core.backend, &Name::Segment(draft.id()).path()).await?,
             };
             appender.append(vec![Bytes::copy_from_slice(&draft.header.encode())], true).await?;
             let durable = appender.len();
@@ -175,7 +175,7 @@ impl Growing {
         let index = match self.ahead.iter().position(|(id, _)| *id == draft.id()) {
             Some(index) => index,
             None => {
-                let appender = core.backend.append(&Name::Segment(draft.id()).path()).await?;
+                let appender = LogFile::create(&*core.backend, &Name::Segment(draft.id()).path()).await?;
                 self.ahead.push((draft.id(), appender));
                 self.ahead.len() - 1
             }

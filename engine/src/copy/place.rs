@@ -3,6 +3,8 @@
 use super::{Brought, CopyReport, Source, closed_log, refused, transfer};
 use crate::core::Epoch;
 use crate::cover::{self, Cover};
+use crate::format::Damage;
+use crate::format::digest::Digest;
 use crate::format::manifest::{Manifest, Purpose, SegmentMeta};
 use crate::format::names::{self, Name, SegmentId};
 use crate::memtable::Memtable;
@@ -116,9 +118,7 @@ impl Place {
         }
         let outcome = match self.open_segment(meta).await {
             // Nobody has verified what a copy has left that did not come to its end.
-            Ok(segment) if self.is_resumed || !self.is_known(meta.id) => {
-                segment.verify(&mut |_, _| {}).await.map(|findings| findings.damage.is_empty())
-            }
+            Ok(segment) if self.is_resumed || !self.is_known(meta.id) => transfer::is_whole(&segment).await,
             opened => opened.map(|_| true),
         };
         match outcome {
@@ -160,7 +160,9 @@ impl Place {
         let written = seal::write_sorted(&*self.backend, &epoch, memtable, cover, id, salt, source.time).await?;
         if let Some(meta) = &written {
             let segment = self.open_segment(meta).await?;
-            transfer::check(&segment).await?;
+            if !transfer::is_whole(&segment).await? {
+                return Err(segment.corrupt(Damage::new(0, "what was written is not what is read back")));
+            }
         }
         Ok(written)
     }
@@ -190,9 +192,7 @@ impl Place {
 
     /// Publishes `edit` of the newest manifest, and makes sure that all it names is there.
     pub(super) async fn change(&mut self, random: &Random, edit: impl FnOnce(&mut Manifest)) -> Result<()> {
-        let mut next = self.manifest.clone();
-        next.number += 1;
-        next.write_nonce = random.next();
+        let mut next = self.manifest.next(random.next(), self.manifest.engine_time);
         // What a run before has deleted need not be listed any more.
         self.look().await?;
         next.retired.retain(|retired| match Name::parse(&retired.name) {
@@ -290,6 +290,8 @@ async fn begin(backend: &dyn Backend, source: &Source, purpose: Purpose) -> Resu
         kept_claims: Vec::new(),
         proof: Some(proof),
         purpose,
+        previous: Digest::NONE,
+        past: Vec::new(),
     };
     publish::create(backend, &manifest).await.map_err(|error| under_way(backend, error))?;
     Ok(manifest)

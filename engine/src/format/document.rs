@@ -3,11 +3,14 @@
 
 #![allow(clippy::unwrap_used)]
 
+use super::digest::Digest;
 use super::footer::FOOTER_LEN;
 use super::fragment::{FRAGMENT_HEADER_LEN, Fragment, FragmentKind, Slice};
 use super::frame::{Kind, NewRecord, Stream};
 use super::header::{HEADER_LEN, Header, Layout};
-use super::manifest::{CheckpointMeta, Log, LogState, Manifest, Proof, Purpose, RangeTombstone, RunMeta, SegmentMeta};
+use super::manifest::{
+    CheckpointMeta, Log, LogState, Manifest, Past, Proof, Purpose, RangeTombstone, RunMeta, SegmentMeta,
+};
 use super::mark::{END_LEN, End, MARK_LEN, Mark};
 use super::names::{FragmentId, SegmentId};
 use super::preamble::PREAMBLE_LEN;
@@ -91,7 +94,9 @@ fn the_tables_fit_the_constants() {
 #[test]
 fn the_manifests_fields_stand_in_the_document() {
     let source = include_str!("manifest.rs");
-    for name in ["Manifest", "Log", "RunMeta", "SegmentMeta", "RangeTombstone", "Retired", "CheckpointMeta", "Proof"] {
+    for name in
+        ["Manifest", "Log", "RunMeta", "SegmentMeta", "RangeTombstone", "Retired", "CheckpointMeta", "Past", "Proof"]
+    {
         document_holds(&fields_of(source, name));
     }
     document_holds(&fields_of(include_str!("names.rs"), "SegmentId"));
@@ -332,7 +337,8 @@ fn example_of_a_manifest() {
         salt: STREAM.salt,
         base_seq: 1,
         sorted: false,
-        digest: 0xd19e_57ed,
+        footer_crc: 0xd19e_57ed,
+        digest: Digest::of(b"all of its bytes"),
         min_seq: 1,
         max_seq: 4,
         min_key: b"".to_vec(),
@@ -362,6 +368,7 @@ fn example_of_a_manifest() {
     };
     let checkpoint = CheckpointMeta { name: "monday".into(), manifest: 2, seq: 3, time: NOW + 8, bytes: segment.len };
     let tombstone = RangeTombstone { start: b"p".to_vec(), end: None, seq: 5 };
+    let past = Past { number: 2, digest: Digest::of(b"the manifest before"), time: NOW + 8 };
     let manifest = Manifest {
         number: 3,
         epoch: 1,
@@ -380,6 +387,8 @@ fn example_of_a_manifest() {
         kept_claims: vec![],
         proof: Some(Proof { create_if_absent: true, listed: true, single_writer_declared: false }),
         purpose: Purpose::Database,
+        previous: past.digest,
+        past: vec![past],
     };
     let bytes = manifest.encode().unwrap();
     let fields = [
@@ -389,7 +398,7 @@ fn example_of_a_manifest() {
         &fields!(log; state, epoch, nonce, first_segment, first_fragment, last_sealed_seq, next_segment, next_seq),
         &[(1, "number of runs"), (1, "number of segments in the run")],
         &fields!(segment.id; epoch, nonce, number),
-        &fields!(segment; len, salt, base_seq, sorted, digest, min_seq, max_seq, min_key, max_key, records, entries),
+        &fields!(segment; len, salt, base_seq, sorted, footer_crc, digest, min_seq, max_seq, min_key, max_key, records, entries),
         &fields!(segment; tombstones, range_tombstones, expiring, min_expiry, max_expiry, record_bytes, live_bytes),
         &fields!(segment; dead_bytes, swept, born),
         &[(1, "number of range tombstones")],
@@ -397,7 +406,9 @@ fn example_of_a_manifest() {
         &fields!(manifest; history_from, retired),
         &[(1, "number of checkpoints")],
         &fields!(checkpoint; name, manifest, seq, time, bytes),
-        &fields!(manifest; kept_claims, proof, purpose),
+        &fields!(manifest; kept_claims, proof, purpose, previous),
+        &[(1, "number of manifests of the past")],
+        &fields!(past; number, digest, time),
         &[(4, "checksum")],
     ];
     document_holds(&dump(&bytes, 0, &fields.concat()));

@@ -20,7 +20,7 @@
 //! | 116 | 4 | checksum of bytes 0..116 |
 //!
 //! Integers are little-endian; every checksum is bound to the segment's salt and to where its part begins in the file
-//! (an index block holds its own). The footer's checksum is the segment's digest in the manifest. The segment's length
+//! (an index block holds its own). The footer's checksum stands in the manifest too. The segment's length
 //! stands there too: nothing is found from the end of a file.
 
 use super::filter::BLOCK_LEN as FILTER_BLOCK_LEN;
@@ -87,7 +87,7 @@ impl Footer {
         self.statistics.range.end
     }
 
-    /// The footer's bytes, and their checksum: the segment's digest.
+    /// The footer's bytes, and their checksum.
     pub(crate) fn encode(&self, salt: u64) -> ([u8; FOOTER_LEN], u32) {
         let offset = self.offset();
         let mut out = [0; FOOTER_LEN];
@@ -105,13 +105,13 @@ impl Footer {
         out[ENTRIES..HINTS].copy_from_slice(&self.entries.to_le_bytes());
         out[HINTS..LAYOUT].copy_from_slice(&self.hint_count.to_le_bytes());
         out[LAYOUT..CRC].copy_from_slice(&self.layout.number().to_le_bytes());
-        let digest = checksum::crc(salt, offset, &out[..CRC]);
-        out[CRC..].copy_from_slice(&digest.to_le_bytes());
-        (out, digest)
+        let crc = checksum::crc(salt, offset, &out[..CRC]);
+        out[CRC..].copy_from_slice(&crc.to_le_bytes());
+        (out, crc)
     }
 
     /// Decodes the footer that consists of all of `bytes` and stands at `offset` of the file of the segment whose salt
-    /// is `salt`; gives the digest too.
+    /// is `salt`; gives the checksum too.
     pub(crate) fn decode(salt: u64, offset: u64, bytes: &[u8]) -> Result<(Footer, u32), Fault> {
         preamble::check(MAGIC_FOOTER, offset, bytes)?;
         if bytes.len() != FOOTER_LEN {
@@ -203,8 +203,8 @@ mod tests {
     fn footers_come_back() {
         for layout in [Layout::Dense, Layout::Sorted] {
             let footer = Footer { layout, ..sample() };
-            let (bytes, digest) = footer.encode(SALT);
-            assert_eq!(Footer::decode(SALT, OFFSET, &bytes), Ok((footer, digest)));
+            let (bytes, crc) = footer.encode(SALT);
+            assert_eq!(Footer::decode(SALT, OFFSET, &bytes), Ok((footer, crc)));
         }
     }
 

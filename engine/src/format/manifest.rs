@@ -11,6 +11,7 @@
 //! lists as a count and the items, arrays as the items: <https://postcard.jamesmunns.com/wire-format>. So any change of
 //! these structures is a change of the format.
 
+use super::digest::Digest;
 use super::header::check_crc;
 use super::names::{Name, SegmentId};
 use super::preamble::{self, PREAMBLE_LEN};
@@ -68,6 +69,21 @@ pub(crate) struct Manifest {
     pub(crate) proof: Option<Proof>,
     /// What the store is there for.
     pub(crate) purpose: Purpose,
+    /// The digest of the manifest before this one, which need not be there any more; zeros in the first.
+    pub(crate) previous: Digest,
+    /// The earlier manifests that are kept because of what they name, oldest first.
+    pub(crate) past: Vec<Past>,
+}
+
+/// An earlier manifest that is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Past {
+    /// Its number.
+    pub(crate) number: u64,
+    /// The digest of its file.
+    pub(crate) digest: Digest,
+    /// Engine time when it was made, milliseconds.
+    pub(crate) time: u64,
 }
 
 /// What a store is there for.
@@ -144,7 +160,9 @@ pub(crate) struct SegmentMeta {
     /// Whether its records are in key order.
     pub(crate) sorted: bool,
     /// The checksum of its footer, which in turn covers the checksums of its parts.
-    pub(crate) digest: u32,
+    pub(crate) footer_crc: u32,
+    /// The digest of its file.
+    pub(crate) digest: Digest,
     /// Its smallest seq.
     pub(crate) min_seq: Seq,
     /// Its largest seq.
@@ -240,6 +258,37 @@ impl Manifest {
         self.runs.iter().flat_map(|run| &run.segments)
     }
 
+    /// The digest of its file.
+    ///
+    /// # Panics
+    /// Where it breaks a rule, which none does that was decoded or created.
+    pub(crate) fn digest(&self) -> Digest {
+        Digest::of(&self.encode().expect("a manifest that was decoded or created can be encoded"))
+    }
+
+    /// The digest of manifest `number`, if that is this one, the one before it, or one that is kept.
+    pub(crate) fn digest_of(&self, number: u64) -> Option<Digest> {
+        if number == self.number {
+            return Some(self.digest());
+        }
+        if number >= 1 && number + 1 == self.number {
+            return Some(self.previous);
+        }
+        self.past.iter().find(|past| past.number == number).map(|past| past.digest)
+    }
+
+    /// What the next manifest is before anything has changed. Only what [`follow`](Manifest::follow) has gone over can be
+    /// encoded.
+    pub(crate) fn next(&self, write_nonce: u64, engine_time: u64) -> Manifest {
+        let mut next = Manifest { number: self.number + 1, write_nonce, engine_time, ..self.clone() };
+        // What comes before the first is none.
+        if self.number > 0 {
+            next.previous = self.digest();
+            next.past.push(Past { number: self.number, digest: next.previous, time: self.engine_time });
+        }
+        next
+    }
+
     /// Notes that a file of the log is needed no more from this manifest on.
     pub(crate) fn retire_log(&mut self, name: String) {
         if !self.retired.iter().any(|retired| retired.name == name) {
@@ -247,8 +296,8 @@ impl Manifest {
         }
     }
 
-    /// Notes which segments `before`, the manifest that this one follows, did not name yet, and which it did that this
-    /// one does not name any more.
+    /// Notes which segments `before`, the manifest that this one follows, did not name yet, which it did that this one
+    /// does not name any more, and which manifests of the past are still needed.
     pub(crate) fn follow(&mut self, before: &Manifest) {
         let born: HashMap<SegmentId, u64> = before.segments().map(|meta| (meta.id, meta.born)).collect();
         for meta in self.runs.iter_mut().flat_map(|run| &mut run.segments) {
@@ -262,6 +311,8 @@ impl Manifest {
             born: meta.born,
             retired: number,
         }));
+        let Manifest { past, checkpoints, .. } = self;
+        past.retain(|past| checkpoints.iter().any(|checkpoint| checkpoint.manifest == past.number));
     }
 
     /// Notes that what it names is not retired, if it was before: a copy may come to hold again what it held once.

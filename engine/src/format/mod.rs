@@ -3,7 +3,7 @@
 //!
 //! | module | what it encodes and decodes |
 //! | --- | --- |
-//! | [`varint`], [`reader`], [`checksum`] | the vocabulary: integers, bounded reading, the one checksum |
+//! | [`varint`], [`reader`], [`checksum`], [`digest`] | the vocabulary: integers, bounded reading, the one checksum, the one digest |
 //! | [`preamble`] | magic, version and features, with which every file begins |
 //! | [`names`] | the names of files |
 //! | [`header`] | the first bytes of a segment |
@@ -23,6 +23,7 @@
 pub(crate) mod block;
 pub(crate) mod checksum;
 pub(crate) mod compressed;
+pub(crate) mod digest;
 #[cfg(test)]
 pub(crate) mod document;
 pub(crate) mod fences;

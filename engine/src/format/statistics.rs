@@ -20,6 +20,7 @@
 //!
 //! Integers are little-endian. The checksum stands in the footer. The manifest says the same of each of its segments.
 
+use super::digest::Digest;
 use super::manifest::SegmentMeta;
 use super::names::SegmentId;
 use super::reader::{Reader, u64_at};
@@ -168,7 +169,7 @@ impl Statistics {
         })
     }
 
-    /// What a manifest says of the segment `id` with these statistics.
+    /// What a manifest says of the segment `id` with these statistics, but for its digest: nothing is written yet.
     pub(crate) fn into_meta(self, id: SegmentId, place: Place) -> SegmentMeta {
         SegmentMeta {
             id,
@@ -176,7 +177,8 @@ impl Statistics {
             salt: place.salt,
             base_seq: place.base_seq,
             sorted: place.sorted,
-            digest: place.digest,
+            footer_crc: place.footer_crc,
+            digest: Digest::NONE,
             min_seq: self.min_seq,
             max_seq: self.max_seq,
             min_key: self.min_key,
@@ -227,7 +229,7 @@ pub(crate) struct Place {
     /// Whether its records are in key order.
     pub(crate) sorted: bool,
     /// The checksum of its footer.
-    pub(crate) digest: u32,
+    pub(crate) footer_crc: u32,
     /// Up to which range tombstone nothing in it is covered.
     pub(crate) swept: Seq,
 }
@@ -264,7 +266,7 @@ mod tests {
     #[test]
     fn the_manifest_says_the_same() {
         let id = SegmentId { epoch: 1, nonce: 2, number: 3 };
-        let place = Place { len: 1000, salt: 5, base_seq: 6, sorted: true, digest: 7, swept: 9 };
+        let place = Place { len: 1000, salt: 5, base_seq: 6, sorted: true, footer_crc: 7, swept: 9 };
         assert_eq!(Statistics::of(&sample().into_meta(id, place)), sample());
     }
 

@@ -81,7 +81,7 @@ async fn newest(inner: &Inner, before: Option<&State>) -> Result<Manifest> {
     }
     let location = inner.backend.location();
     match publish::newest(&*inner.backend).await? {
-        None => Err(Error::new(ErrorKind::NotFound, format!("there is no store at {location}"))),
+        None => Err(publish::no_store(&*inner.backend)),
         Some(newest) if newest.purpose == Purpose::Unfinished => {
             Err(Error::new(ErrorKind::NotAStore, claim::unfinished(&location)))
         }

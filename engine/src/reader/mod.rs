@@ -29,7 +29,7 @@ use crate::segment::Files;
 use crate::stats::{self, Stats, Tree};
 use crate::tasks::Tasks;
 use crate::value::Value;
-use crate::verify::{self, VerifyProgress, VerifyReport};
+use crate::verify::{self, VerifyOptions, VerifyProgress, VerifyReport};
 use crate::version::{Version, View};
 use crate::{Error, ErrorKind, KeyRange, Result, Seq};
 use arc_swap::ArcSwapOption;
@@ -311,13 +311,21 @@ impl ReadOnly {
     /// # Errors
     /// `Io` where the storage fails; damage is not an error but in the report.
     pub async fn verify(&self) -> Result<VerifyReport> {
-        self.verify_with(|_| {}).await
+        self.verify_with(VerifyOptions::default(), |_| {}).await
     }
 
-    /// As [`verify`](ReadOnly::verify), and tells `progress` how far it is: as
-    /// [`Db::verify_with`](crate::Db::verify_with) does.
-    pub async fn verify_with(&self, progress: impl FnMut(VerifyProgress) + Send) -> Result<VerifyReport> {
-        verify::verify(&self.state()?.version, progress).await
+    /// As [`verify`](ReadOnly::verify), as `options` say, and tells `progress` how far it is: as
+    /// [`Db::verify_with`](crate::Db::verify_with) does. By digests it looks at all that the store keeps, whatever of it
+    /// is shown.
+    pub async fn verify_with(
+        &self,
+        options: VerifyOptions,
+        progress: impl FnMut(VerifyProgress) + Send,
+    ) -> Result<VerifyReport> {
+        let state = self.state()?;
+        let backend = &*self.inner.backend;
+        let store = verify::Store { backend, files: &state.files, version: &state.version, publisher: None };
+        verify::verify(store, options, progress).await
     }
 
     /// What is shown, in numbers. What only a writer has is zero.
@@ -358,7 +366,7 @@ impl ReadOnly {
     /// # Errors
     /// `Closed`.
     pub fn checkpoints(&self) -> Result<Vec<Checkpoint>> {
-        Ok(self.state()?.manifest.checkpoints.iter().map(Checkpoint::from).collect())
+        Ok(Checkpoint::all(&self.state()?.manifest))
     }
 
     /// Closes it to all handles; scans under way may go on or end with an error.

@@ -5,6 +5,7 @@
 
 use super::Setup;
 use crate::clock::EngineClock;
+use crate::format::digest::Digest;
 use crate::format::manifest::{Log, LogState, Manifest, Proof, Purpose};
 use crate::format::names::{self, Name};
 use crate::planted::{Bug, planted};
@@ -34,7 +35,7 @@ pub(super) async fn claim(setup: &Setup, clock: &EngineClock) -> Result<Manifest
             None => first(setup, clock).await?,
         };
         let epoch = base.epoch;
-        let claim = on_top_of(base, setup, clock);
+        let claim = on_top_of(&base, setup, clock);
         match publish::create(&*setup.backend, &claim).await {
             Ok(listed) => {
                 tracing::debug!(manifest = claim.number, epoch = claim.epoch, "claimed");
@@ -65,14 +66,15 @@ pub(crate) fn unfinished(location: &str) -> String {
     format!("{location} holds a copy of a database that was not finished: make it again, to the same place")
 }
 
-fn on_top_of(newest: Manifest, setup: &Setup, clock: &EngineClock) -> Manifest {
+fn on_top_of(newest: &Manifest, setup: &Setup, clock: &EngineClock) -> Manifest {
     clock.saw(newest.engine_time);
     let reign = newest.reign().claimed();
-    let mut claim = newest;
-    (claim.number, claim.epoch, claim.kept_claims) = (reign.number, reign.epoch, reign.kept_claims);
-    claim.nonce = setup.random.next();
-    claim.write_nonce = setup.random.next();
-    claim.engine_time = clock.now();
+    let nonce = setup.random.next();
+    let mut claim = newest.next(setup.random.next(), clock.now());
+    assert_eq!(claim.number, reign.number, "a claim takes the next number");
+    (claim.epoch, claim.kept_claims) = (reign.epoch, reign.kept_claims);
+    claim.nonce = nonce;
+    claim.follow(newest);
     claim
 }
 
@@ -115,6 +117,8 @@ async fn first(setup: &Setup, clock: &EngineClock) -> Result<Manifest> {
         kept_claims: Vec::new(),
         proof: Some(proof),
         purpose: Purpose::Database,
+        previous: Digest::NONE,
+        past: Vec::new(),
     })
 }
 

@@ -165,11 +165,11 @@ impl IndexBuilder {
             layout: self.layout,
         };
         let Stream { salt, base_seq } = self.stream;
-        let (bytes, digest) = footer.encode(salt);
+        let (bytes, footer_crc) = footer.encode(salt);
         parts.out.push(Bytes::copy_from_slice(&bytes));
         let len = parts.at + FOOTER_LEN as u64;
         let swept = swept.unwrap_or(self.statistics.max_seq);
-        let place = Place { len, salt, base_seq, sorted: self.layout == Layout::Sorted, digest, swept };
+        let place = Place { len, salt, base_seq, sorted: self.layout == Layout::Sorted, footer_crc, swept };
         (parts.out, self.statistics.into_meta(id, place))
     }
 }

@@ -6,6 +6,7 @@
 //! | [`tail`] | seals a log in place: appends that to it |
 //! | [`room`] | how much that can be, at most |
 //! | [`sorted`] | writes a new segment in key order |
+//! | [`hashed`] | writes files and computes their digests |
 //! | [`files`] | what all segments have in common |
 //! | [`opened`] | opening |
 //! | [`reader`] | one record; the hints |
@@ -26,6 +27,7 @@ mod cursor;
 mod files;
 pub(crate) mod filters;
 mod frames;
+mod hashed;
 mod index;
 mod log;
 mod lookup;
@@ -46,12 +48,14 @@ mod tests;
 
 pub(crate) use cursor::{SegmentCursor, Step, ValueAt};
 pub(crate) use files::Files;
+pub(crate) use hashed::{LogFile, Upload};
 pub(crate) use log::LogReader;
 pub(crate) use lookup::{FilterInHand, Lookup};
 pub(crate) use reader::{MappedRecord, OwnedRecord, Segment};
 pub(crate) use room::TailRoom;
 pub(crate) use sorted::SortedWriter;
 pub(crate) use tail::{DenseEntry, Tail, TailBuilder};
+pub(crate) use verify::{Findings, what_of};
 pub(crate) use window::decode_frame;
 
 /// Bytes that are checksummed or decoded before other tasks get their turn: well below a millisecond of work.

@@ -131,10 +131,10 @@ pub(super) fn check_header(
 
 /// Compares the footer with what the manifest says.
 pub(super) fn check_footer(bytes: &[u8], offset: u64, meta: &SegmentMeta) -> format::Result<Footer, format::Fault> {
-    let (footer, digest) = Footer::decode(meta.salt, offset, bytes)?;
-    if digest != meta.digest {
-        let (expected, found) = (format_args!("{:#010x}", meta.digest), format_args!("{digest:#010x}"));
-        return Err(Damage::mismatch(offset, "digest", expected, found).into());
+    let (footer, crc) = Footer::decode(meta.salt, offset, bytes)?;
+    if crc != meta.footer_crc {
+        let (expected, found) = (format_args!("{:#010x}", meta.footer_crc), format_args!("{crc:#010x}"));
+        return Err(Damage::mismatch(offset, "checksum of the footer", expected, found).into());
     }
     if (footer.layout == Layout::Sorted) != meta.sorted || footer.hint_count != meta.entries {
         return Err(Damage::new(offset, "footer does not fit the manifest").into());

@@ -3,6 +3,7 @@
 //! Records stream through a small buffer. What stands behind them is kept in memory until they are all written: some
 //! 16 bytes a record.
 
+use super::hashed::Upload;
 use super::index::IndexBuilder;
 use crate::format::block::{Content, Facts, Span};
 use crate::format::frame::{NewRecord, Stream};
@@ -13,7 +14,7 @@ use crate::turn::{self, Turn};
 use crate::value::LARGE_LEN;
 use crate::{Result, Seq, hash};
 use bytes::{Bytes, BytesMut};
-use halite_backends::{Backend, Uploader};
+use halite_backends::Backend;
 
 /// A chunk is full when another record would make it longer than this.
 const CHUNK_LEN: u32 = 4 << 10;
@@ -28,7 +29,7 @@ pub(crate) struct SortedWriter {
     id: SegmentId,
     stream: Stream,
     hash_seed: u64,
-    uploader: Box<dyn Uploader>,
+    upload: Upload,
     buffer: BytesMut,
     /// Offset of the next record.
     at: u64,
@@ -53,14 +54,14 @@ impl SortedWriter {
     pub(crate) async fn new(backend: &dyn Backend, header: &Header) -> Result<SortedWriter> {
         assert_eq!(header.layout, Layout::Sorted, "records will be in key order");
         assert_eq!(header.predecessor, None, "a sorted segment is no part of the log");
-        let uploader = backend.upload(&Name::Segment(header.id).path()).await?;
+        let upload = Upload::begin(backend, &Name::Segment(header.id).path()).await?;
         let mut buffer = BytesMut::with_capacity(PART_LEN + (PART_LEN >> 3));
         buffer.extend_from_slice(&header.encode());
         Ok(SortedWriter {
             id: header.id,
             stream: header.stream(),
             hash_seed: header.hash_seed,
-            uploader,
+            upload,
             buffer,
             at: HEADER_LEN as u64,
             chunk: Chunk::empty(),
@@ -101,7 +102,7 @@ impl SortedWriter {
         if let Some(value) = large {
             assert_eq!(value.len(), record.value.len(), "the value shared is the record's");
             self.write_buffer().await?;
-            self.uploader.write(value.clone()).await?;
+            self.upload.write(value.clone()).await?;
         } else if self.buffer.len() >= PART_LEN {
             self.write_buffer().await?;
         }
@@ -134,7 +135,7 @@ impl SortedWriter {
 
     async fn write_buffer(&mut self) -> Result<()> {
         let part = self.buffer.split().freeze();
-        self.uploader.write(part).await?;
+        self.upload.write(part).await?;
         self.buffer.reserve(PART_LEN);
         Ok(())
     }
@@ -159,18 +160,19 @@ impl SortedWriter {
             hashes.iter().for_each(|&hash| self.index.filter(hash));
             tokio::task::yield_now().await;
         }
-        let (parts, meta) = self.index.finish(self.id, self.at, Some(self.swept)).await;
-        self.uploader.write(self.buffer.freeze()).await?;
+        let (parts, mut meta) = self.index.finish(self.id, self.at, Some(self.swept)).await;
+        self.upload.write(self.buffer.freeze()).await?;
         for part in parts {
-            self.uploader.write(part).await?;
+            self.upload.write(part).await?;
         }
-        self.uploader.finish().await?;
+        meta.digest = self.upload.digest();
+        self.upload.finish().await?;
         Ok(meta)
     }
 
     /// Gives up: nothing appears, and what was written is removed.
     pub(crate) async fn abort(self) -> Result<()> {
-        Ok(self.uploader.abort().await?)
+        Ok(self.upload.abort().await?)
     }
 }
 

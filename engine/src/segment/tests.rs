@@ -15,6 +15,7 @@ use crate::hash::{Fingerprint, hash};
 use crate::range::Course;
 #[cfg(feature = "lz4")]
 use crate::turn::Turn;
+use crate::verify::findings;
 use crate::{Error, ErrorKind, KeyRange, Result};
 use bytes::Bytes;
 use halite_backends::{Backend, Memory};
@@ -117,7 +118,7 @@ async fn check(segment: &Arc<Segment>, records: &[TestRecord], dice: &mut Dice) 
         assert_eq!(segment.locate(&key).await.unwrap().is_some(), model.contains_key(&key));
         check_lookup(segment, &key, model.get(&key)).await;
     }
-    let findings = segment.verify(&mut |_, _| {}).await.unwrap();
+    let findings = findings(segment).await.unwrap();
     assert!(findings.damage.is_empty(), "{:?}", findings.damage);
     assert_eq!(findings.records, segment.meta.records);
 }
@@ -265,7 +266,7 @@ async fn what_the_manifest_does_not_mean_is_refused() {
         SegmentMeta { len: 0, ..meta.clone() },
         SegmentMeta { salt: 0, ..meta.clone() },
         SegmentMeta { base_seq: 0, ..meta.clone() },
-        SegmentMeta { digest: !meta.digest, ..meta.clone() },
+        SegmentMeta { footer_crc: !meta.footer_crc, ..meta.clone() },
         SegmentMeta { sorted: false, ..meta.clone() },
         SegmentMeta { entries: 3, ..meta.clone() },
         SegmentMeta { id: other.id, ..meta.clone() },
@@ -341,7 +342,7 @@ async fn every_flipped_byte_is_noticed() {
                 }
                 match open(&*store, &meta).await {
                     Ok(segment) => {
-                        let findings = segment.verify(&mut |_, _| {}).await.unwrap();
+                        let findings = findings(&segment).await.unwrap();
                         assert!(!findings.damage.is_empty(), "byte {at} of {} sorted={sorted}", bytes.len());
                         let offset = findings.damage[0].offset;
                         assert!(offset.abs_diff(at as u64) < 1000, "byte {at}: {:?}", findings.damage);
@@ -370,7 +371,7 @@ async fn verification_goes_on_behind_damage() {
         }
         let store = Memory::new();
         store.create(segment.path(), damaged.into()).await.unwrap();
-        let findings = open(&store, &meta).await.unwrap().verify(&mut |_, _| {}).await.unwrap();
+        let findings = findings(&open(&store, &meta).await.unwrap()).await.unwrap();
         let found: Vec<u64> = findings.damage.iter().map(|damage| damage.offset).collect();
         assert_eq!(found, places, "{:?}", findings.damage);
         assert_eq!(findings.records, 195);
@@ -403,7 +404,7 @@ async fn parts_that_contradict_each_other_are_found() {
     let tail = builder.finish(records_end as u64).await;
     let forged = [&bytes[..records_end], &tail.parts.concat()].concat();
     memory.create(&Name::Segment(tail.meta.id).path(), forged.into()).await.unwrap();
-    let findings = open(&memory, &tail.meta).await.unwrap().verify(&mut |_, _| {}).await.unwrap();
+    let findings = findings(&open(&memory, &tail.meta).await.unwrap()).await.unwrap();
     let told = findings.damage.iter().map(|damage| damage.what.as_str()).collect::<Vec<_>>().join("\n");
     let (seventh, ninth, eleventh) = (places[7].0, places[9].0, places[11].0);
     assert!(told.contains("newest of its key, but not in the index"), "{told}");
@@ -448,7 +449,7 @@ fn futures_are_send() {
     is_send(&async {
         let meta = write_sorted(&memory, 1, &[put("a", "1", 1)]).await;
         let segment = open(&memory, &meta).await.unwrap();
-        let _ = (segment.verify(&mut |_, _| {}).await, segment.hints().await, segment.locate(b"a").await);
+        let _ = (findings(&segment).await, segment.hints().await, segment.locate(b"a").await);
         let _ = seal_dense(1, &[put("a", "1", 1)]).await;
     });
 }
@@ -478,7 +479,7 @@ async fn a_compressed_value_that_is_damaged_is_found() {
     let meta = writer.finish().await.unwrap();
     for backend in [&memory as &dyn Backend, &Unmapped(memory.clone())] {
         let segment = open(backend, &meta).await.unwrap();
-        let findings = segment.verify(&mut |_, _| {}).await.unwrap();
+        let findings = findings(&segment).await.unwrap();
         assert_eq!((findings.records, findings.damage.len()), (3, 1));
         let offset = findings.damage[0].offset;
         let mut values = Vec::new();

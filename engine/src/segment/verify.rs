@@ -18,6 +18,7 @@ use crate::format::statistics::Statistics;
 use crate::hash::{Fingerprint, hash};
 use crate::planted::{Bug, planted};
 use crate::turn::Turn;
+use crate::verify::Beat;
 use crate::{Error, ErrorKind, Result, Seq, value};
 use bytes::Bytes;
 use std::collections::HashMap;
@@ -32,12 +33,12 @@ pub(crate) struct Findings {
 }
 
 impl Segment {
-    /// Reads everything and reports every damaged place. Now and then `progress` hears how many bytes and records have been
+    /// Reads everything and reports every damaged place. Now and then `beat` hears how many bytes and records have been
     /// read.
     ///
     /// # Errors
     /// Where the backend fails. Damage is no error here.
-    pub(crate) async fn verify(&self, progress: &mut (dyn FnMut(u64, u64) + Send)) -> Result<Findings> {
+    pub(crate) async fn verify(&self, beat: &mut Beat<'_>) -> Result<Findings> {
         let mut verification = Verification::new(self);
         let opened = self.open().await;
         if verification.note(opened)?.is_none() {
@@ -48,7 +49,7 @@ impl Segment {
         verification.read_index().await?;
         verification.read_filter().await?;
         verification.read_range_tombstones().await?;
-        verification.walk(progress).await?;
+        verification.walk(beat).await?;
         verification.compare_statistics().await?;
         Ok(verification.findings)
     }
@@ -233,7 +234,7 @@ impl<'a> Verification<'a> {
     }
 
     /// Walks the frames beside hints and entries.
-    async fn walk(&mut self, progress: &mut (dyn FnMut(u64, u64) + Send)) -> Result<()> {
+    async fn walk(&mut self, beat: &mut Beat<'_>) -> Result<()> {
         let hints = self.segment.hints().await;
         self.hints = self.note(hints)?;
         self.step_hint()?;
@@ -253,7 +254,7 @@ impl<'a> Verification<'a> {
                     }
                     at += len as u64;
                     if turn.take(len).await {
-                        progress(at, self.findings.records);
+                        beat.at(at, self.findings.records).await;
                     }
                 }
                 Err(damage) => {
@@ -478,7 +479,7 @@ impl<'a> Verification<'a> {
 }
 
 /// What an error says was expected and found, without the place.
-fn what_of(error: &Error) -> String {
+pub(crate) fn what_of(error: &Error) -> String {
     let text = error.to_string();
     let text = text.strip_prefix("corrupt data: ").unwrap_or(&text);
     text.split(" file=").next().unwrap_or(text).to_owned()

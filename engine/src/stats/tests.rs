@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 use crate::backends::{Backend, Memory};
-use crate::{Db, Durability, Options, WriteBatch, WriteOptions};
+use crate::{Db, Durability, Options, VerifyOptions, WriteBatch, WriteOptions};
 use std::sync::Arc;
 
 /// All that is written is counted, and what is counted is what is there.
@@ -56,7 +56,7 @@ async fn a_verification_tells_how_far_it_is() {
     db.put("small", "value").await.unwrap();
     db.compact().await.unwrap();
     let mut told = Vec::new();
-    let report = db.verify_with(|at| told.push(at)).await.unwrap();
+    let report = db.verify_with(VerifyOptions::default(), |at| told.push(at)).await.unwrap();
     let (first, last) = (told[0], told[told.len() - 1]);
     assert_eq!((first.segments, first.bytes, first.records), (0, 0, 0));
     assert_eq!((last.segments, last.bytes, last.records), (report.segments, report.bytes, report.records));

@@ -17,8 +17,11 @@
 //! 8. `1 <= history_from <= next_seq`, and a run with a seq of `history_from` or above is one segment in log order.
 //! 9. Range tombstones are in the order of their keys and do not overlap; each ends behind its start, neither longer than
 //!    65 537 bytes, and has a seq of 1 up to `last_sealed_seq`.
+//! 10. Only the first manifest has no previous digest. The past is in the order of its numbers, which begin at 1 and are
+//!     below the manifest's own, and holds those of all its checkpoints but its own.
 
-use super::{CheckpointMeta, Manifest, RangeTombstone, Retired, RunMeta, SegmentMeta};
+use super::{CheckpointMeta, Manifest, Past, RangeTombstone, Retired, RunMeta, SegmentMeta};
+use crate::format::digest::Digest;
 use crate::format::header::HEADER_LEN;
 use crate::format::names::Name;
 use crate::format::{BOUND_LEN_MAX, CHECKPOINT_NAME_LEN_MAX, KEY_LEN_MAX, STREAM_LEN_MAX};
@@ -31,7 +34,8 @@ pub(super) fn check(manifest: &Manifest) -> Result<(), String> {
     range_tombstones(manifest)?;
     retired(manifest)?;
     checkpoints(manifest)?;
-    history(manifest)
+    history(manifest)?;
+    past(manifest)
 }
 
 fn require(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), String> {
@@ -175,4 +179,18 @@ fn history(manifest: &Manifest) -> Result<(), String> {
     merged.map_or(Ok(()), |run| {
         Err(format!("history begins before what was merged history_from={from} max_seq={}", run.max_seq()))
     })
+}
+
+/// Rule 10.
+fn past(manifest: &Manifest) -> Result<(), String> {
+    let Manifest { number, previous, past, checkpoints, .. } = manifest;
+    require((*previous == Digest::NONE) == (*number == 1), || {
+        format!("the digest of the manifest before does not fit number={number} previous={previous}")
+    })?;
+    let numbers: Vec<u64> = past.iter().map(|Past { number, .. }| *number).collect();
+    let in_order = numbers.is_sorted_by(|a, b| a < b);
+    let fit = numbers.first().is_none_or(|&first| first >= 1) && numbers.last().is_none_or(|last| last < number);
+    require(in_order && fit, || format!("numbers of the past do not fit number={number} past={numbers:?}"))?;
+    let lost = checkpoints.iter().find(|it| it.manifest != *number && numbers.binary_search(&it.manifest).is_err());
+    lost.map_or(Ok(()), |it| Err(format!("the manifest of a checkpoint is not kept name={:?}", it.name)))
 }

@@ -9,7 +9,8 @@ pub(crate) fn segment(number: u64, seqs: (Seq, Seq), keys: (&str, &str)) -> Segm
         salt: 0x5a17 + number,
         base_seq: seqs.0,
         sorted: false,
-        digest: 0xd19e_57ed,
+        footer_crc: 0xd19e_57ed,
+        digest: Digest::of(b"all of its bytes"),
         min_seq: seqs.0,
         max_seq: seqs.1,
         min_key: keys.0.into(),
@@ -71,13 +72,15 @@ pub(in crate::format) fn sample() -> Manifest {
         kept_claims: vec![2, 9],
         proof: Some(Proof { create_if_absent: true, listed: true, single_writer_declared: false }),
         purpose: Purpose::Database,
+        previous: Digest::of(b"manifest 8"),
+        past: vec![Past { number: 4, digest: Digest::of(b"manifest 4"), time: 1_700_000_050_000 }],
     }
 }
 
 #[test]
 fn what_comes_and_goes_is_noted() {
     let before = sample();
-    let mut next = Manifest { number: 10, ..before.clone() };
+    let mut next = before.next(1, before.engine_time);
     let [gone, stays] = [next.runs[1].segments.remove(0), next.runs[0].segments[0].clone()];
     next.runs[1].segments[0] = SegmentMeta { born: 0, ..segment(7, (1, 40), ("a", "t")) };
     next.follow(&before);
@@ -95,6 +98,28 @@ fn what_comes_and_goes_is_noted() {
     assert!(next.encode().is_ok());
 }
 
+#[test]
+fn each_names_the_digests_of_those_before_it_that_are_kept() {
+    let before = sample();
+    let digest = Digest::of(&before.encode().unwrap());
+    assert_eq!(before.digest(), digest);
+    let mut next = before.next(1, 1);
+    next.follow(&before);
+    // The one before took a checkpoint.
+    assert_eq!((next.previous, next.past.len(), next.past[1].digest), (digest, 2, digest));
+    next.checkpoints.clear();
+    let mut last = next.next(2, 1);
+    last.follow(&next);
+    assert_eq!((last.previous, last.past.len()), (next.digest(), 0));
+    assert_eq!(last.digest_of(11), Some(last.digest()));
+    assert_eq!(last.digest_of(10), Some(next.digest()));
+    assert_eq!((last.digest_of(9), last.digest_of(12), last.digest_of(0)), (None, None, None));
+    // What another byte was in, has another digest.
+    assert_ne!(Manifest { created: 1, ..last.clone() }.digest(), last.digest());
+    let first = Manifest { number: 0, previous: Digest::NONE, ..empty() }.next(1, 1);
+    assert!(first.encode().is_ok() && first.past.is_empty());
+}
+
 fn empty() -> Manifest {
     let log = Log { last_sealed_seq: 0, next_seq: 1, ..sample().log };
     Manifest {
@@ -106,6 +131,7 @@ fn empty() -> Manifest {
         checkpoints: vec![],
         kept_claims: vec![],
         proof: None,
+        past: vec![],
         ..sample()
     }
 }
@@ -196,6 +222,11 @@ fn every_rule_is_kept_by_encoder_and_decoder() {
     check("history begins nowhere", |m| m.history_from = 62);
     check("history begins before what was merged", |m| m.history_from = 40);
     check("history begins before what was merged", |m| m.runs[0].segments[0].sorted = true);
+    check("digest of the manifest before", |m| m.previous = Digest::NONE);
+    check("numbers of the past", |m| m.past[0].number = 0);
+    check("numbers of the past", |m| m.past[0].number = 9);
+    check("numbers of the past", |m| m.past.push(m.past[0]));
+    check("of a checkpoint is not kept", |m| m.past.clear());
 }
 
 /// A manifest with a right checksum that nobody checked.
