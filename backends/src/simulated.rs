@@ -12,17 +12,18 @@
 //!    page (4 KiB) and name for itself, in no order, and a file's length apart from its data. Names made or deleted
 //!    count as synced when their folder is. Survivable because a sector (512 bytes) that holds a synced byte is found
 //!    old or new: zeros and garbage (old bytes of the same file among it) appear only in sectors without one.
-//! 3. **Errors** ([`Simulated::fail`], [`Simulated::fail_when`]): at one step or from it on, of any kind, and either
-//!    nothing happened or it happened although it failed. A sync that fails leaves its pages clean but not durable, as
+//! 3. **Errors** ([`Simulated::fail`], [`Simulated::fail_when`], [`Simulated::delay_when`]): at one step, some, or from
+//!    one on, of any kind, and either nothing happened, or it happened although it failed, or happens later. A sync that fails leaves its pages clean but not durable, as
 //!    Linux does: a later sync succeeds without writing them. Survivable because errors are not ambiguous about what
 //!    they leave open, and by never trusting a file again whose sync failed.
 //! 4. **No space** ([`SimulatedOptions::capacity`]): `reserve`, writes and creates fail. Survivable because `reserve`
 //!    fails before a byte is written.
 //! 5. **Futures that are dropped** at any point: what was left of the call never happens, or happens at once, or some
 //!    steps *later*, when somebody else may own the store. Survivable by rules 3, 4 and 7 of the single writer.
-//! 6. **Zeros ahead**: `reserve` may make a file longer, by zeros synced or not. Survivable because no record begins
+//! 6. **Calls that stall** ([`Simulated::stall_when`]), for as long as a test likes. Survivable by waiting.
+//! 7. **Zeros ahead**: `reserve` may make a file longer, by zeros synced or not. Survivable because no record begins
 //!    with zeros.
-//! 7. **Damage** ([`Simulated::flip_bit`] and its neighbours): any byte at any time. Not survivable, but to be found.
+//! 8. **Damage** ([`Simulated::flip_bit`] and its neighbours): any byte at any time. Not survivable, but to be found.
 //!
 //! With [`SimulatedOptions::append`] false it is an object store: no growing files, and each object durable with its
 //! name in one step.
@@ -33,14 +34,17 @@ mod inode;
 mod random;
 #[cfg(test)]
 mod tests;
+mod trace;
 
 use crate::{ErrorKind, Path};
 use bytes::Bytes;
 use disk::{Disk, Rule};
 use inode::Survives;
 use parking_lot::Mutex;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::task::Waker;
 
 /// What kind of disk is simulated.
 #[derive(Clone, Debug)]
@@ -71,6 +75,8 @@ impl Default for SimulatedOptions {
 pub enum Repeat {
     /// One step fails.
     Once,
+    /// So many steps that match fail.
+    Times(u32),
     /// So does every later one that matches.
     Forever,
 }
@@ -127,9 +133,9 @@ impl Simulated {
         let Fault { at_step, repeat, .. } = fault;
         let matches = move |step: &Step<'_>| match repeat {
             Repeat::Once => step.number == at_step,
-            Repeat::Forever => step.number >= at_step,
+            Repeat::Times(_) | Repeat::Forever => step.number >= at_step,
         };
-        self.disk.lock().rules.push(Rule { matches: Box::new(matches), fault, spent: false });
+        self.disk.lock().rules.push(Rule::new(fault, false, Box::new(matches)));
     }
 
     /// Plans an error at the first step (or at every one) that `matches`, from step [`Fault::at_step`] on.
@@ -142,7 +148,29 @@ impl Simulated {
     /// ```
     pub fn fail_when(&self, fault: Fault, matches: impl Fn(&Step<'_>) -> bool + Send + 'static) {
         let matches = move |step: &Step<'_>| step.number >= fault.at_step && matches(step);
-        self.disk.lock().rules.push(Rule { matches: Box::new(matches), fault, spent: false });
+        self.disk.lock().rules.push(Rule::new(fault, false, Box::new(matches)));
+    }
+
+    /// As [`fail_when`](Simulated::fail_when), but what was asked for happens all the same up to 16 steps later, as a
+    /// request does that was held up on its way.
+    pub fn delay_when(&self, fault: Fault, matches: impl Fn(&Step<'_>) -> bool + Send + 'static) {
+        let matches = move |step: &Step<'_>| step.number >= fault.at_step && matches(step);
+        self.disk.lock().rules.push(Rule::new(fault, true, Box::new(matches)));
+    }
+
+    /// Steps that match are not taken, and their calls are pending, until [`resume`](Simulated::resume).
+    pub fn stall_when(&self, matches: impl Fn(&Step<'_>) -> bool + Send + 'static) {
+        self.disk.lock().stalls.push(Box::new(matches));
+    }
+
+    /// Lets all go on that is stalled, and stalls nothing more.
+    pub fn resume(&self) {
+        let stalled = {
+            let mut disk = self.disk.lock();
+            disk.stalls.clear();
+            std::mem::take(&mut disk.stalled)
+        };
+        stalled.into_iter().for_each(Waker::wake);
     }
 
     /// From this step on (counted from 0) nothing happens any more, and every call fails with `Io`, "crashed".
@@ -160,6 +188,38 @@ impl Simulated {
         let mut disk = self.disk.lock();
         disk.rules.clear();
         disk.crash_at = None;
+    }
+
+    /// Forgets all planned errors, as [`clear_faults`](Simulated::clear_faults) does, but not the crash; nothing is
+    /// stalled, and there is room for everything.
+    pub fn heal(&self) {
+        {
+            let mut disk = self.disk.lock();
+            disk.rules.clear();
+            disk.options.capacity = None;
+        }
+        self.resume();
+    }
+
+    /// Whether nothing is to go wrong, but for a crash: no errors are planned, nothing is stalled, and room is not limited.
+    pub fn is_healthy(&self) -> bool {
+        let disk = self.disk.lock();
+        disk.rules.iter().all(|rule| rule.is_spent()) && disk.stalls.is_empty() && disk.options.capacity.is_none()
+    }
+
+    /// How many steps have failed so far as planned, or for want of space.
+    pub fn strikes(&self) -> u64 {
+        self.disk.lock().strikes.values().sum()
+    }
+
+    /// As [`strikes`](Simulated::strikes), by the call that failed.
+    pub fn strikes_by_call(&self) -> BTreeMap<&'static str, u64> {
+        self.disk.lock().strikes.clone()
+    }
+
+    /// Bytes that are taken, what is reserved included.
+    pub fn used(&self) -> u64 {
+        self.disk.lock().used()
     }
 
     /// A new disk as it may be found if the power goes *now* (or went at the crash). Nothing is planned to fail on it.
@@ -226,7 +286,8 @@ impl Simulated {
         self.disk.lock().options.capacity = capacity;
     }
 
-    /// A rolling hash of every step, its arguments and its result: equal for two runs that did the same.
+    /// A rolling hash of every step, its arguments and its result, what was read included: equal for two runs that did
+    /// the same.
     pub fn trace_hash(&self) -> u64 {
         self.disk.lock().trace
     }

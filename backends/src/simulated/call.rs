@@ -1,7 +1,7 @@
 //! The calls of the trait, each a sequence of steps that faults, crashes and dropped futures can end anywhere.
 
-use super::Simulated;
 use super::disk::{Effect, File};
+use super::{Simulated, Step};
 use crate::bounds::checked_len;
 use crate::planted::{Bug, planted};
 use crate::{Appender, Backend, Capabilities, Error, ErrorKind, Lock, Meta, Object, Path, Result, Uploader, in_folder};
@@ -35,6 +35,20 @@ impl Simulated {
         }
     }
 
+    /// Waits for as long as the next step is stalled.
+    async fn unstalled(&self, op: &'static str, path: &str, effect: &'static str) {
+        poll_fn(|context| {
+            let mut disk = self.disk.lock();
+            let step = Step { number: disk.steps, op, effect, path };
+            if !disk.stalls.iter().any(|matches| matches(&step)) {
+                return Poll::Ready(());
+            }
+            disk.stalled.push(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
     fn yields_once_more(&self) -> bool {
         let mut disk = self.disk.lock();
         disk.options.yields && disk.random.one_in(2)
@@ -45,7 +59,9 @@ impl Simulated {
         let mut call = Call { sim: self.clone(), rest: effects.into_iter().collect() };
         loop {
             self.pause().await;
-            let Some(effect) = call.rest.pop_front() else { return Ok(()) };
+            let Some(next) = call.rest.front() else { return Ok(()) };
+            self.unstalled(op, path, next.name()).await;
+            let effect = call.rest.pop_front().expect("it was there just above");
             let taken = self.disk.lock().step(op, path, effect);
             if taken.is_err() {
                 call.rest.clear();
@@ -147,9 +163,11 @@ impl Backend for Simulated {
 
     async fn open(&self, path: &Path) -> Result<Arc<dyn Object>> {
         self.look("open", path.as_str(), "open").await?;
-        match self.disk.lock().names.get(path).cloned() {
+        let mut disk = self.disk.lock();
+        match disk.names.get(path).cloned() {
             Some(file) => {
                 let len = file.lock().len();
+                disk.note(len);
                 Ok(Arc::new(Open { sim: self.clone(), path: path.clone(), file, len }))
             }
             None => Err(Error::new(ErrorKind::NotFound, "open", path, "no such object")),
@@ -158,7 +176,10 @@ impl Backend for Simulated {
 
     async fn exists(&self, path: &Path) -> Result<bool> {
         self.look("look for", path.as_str(), "stat").await?;
-        Ok(self.disk.lock().names.contains_key(path))
+        let mut disk = self.disk.lock();
+        let is_there = disk.names.contains_key(path);
+        disk.note(is_there);
+        Ok(is_there)
     }
 
     fn list(&self, folder: &str) -> BoxStream<'_, Result<Meta>> {
@@ -167,9 +188,11 @@ impl Backend for Simulated {
             let metas = match self.look("list", &folder, "list").await {
                 Err(error) => vec![Err(error)],
                 Ok(()) => {
-                    let disk = self.disk.lock();
+                    let mut disk = self.disk.lock();
                     let shown = disk.names.iter().filter(|(path, _)| in_folder(path, &folder));
-                    shown.map(|(path, file)| Ok(Meta::new(path.clone(), file.lock().len()))).collect()
+                    let shown: Vec<_> = shown.map(|(path, file)| (path.clone(), file.lock().len())).collect();
+                    disk.note(&shown);
+                    shown.into_iter().map(|(path, len)| Ok(Meta::new(path, len))).collect()
                 }
             };
             stream::iter(metas)
@@ -367,14 +390,18 @@ impl Object for Open {
     async fn read(&self, range: Range<u64>) -> Result<Bytes> {
         self.sim.look("read", self.path.as_str(), "read").await?;
         checked_len(&self.path, &range, self.len)?;
-        let inode = self.file.lock();
-        checked_len(&self.path, &range, inode.len())?;
-        // Within what is in memory already, so the bounds fit a `usize`.
-        let within = range.start as usize..range.end as usize;
-        Ok(inode.shared().map_or_else(
-            || Bytes::copy_from_slice(&inode.bytes()[within.clone()]),
-            |whole| whole.slice(within.clone()),
-        ))
+        let read = {
+            let inode = self.file.lock();
+            checked_len(&self.path, &range, inode.len())?;
+            // Within what is in memory already, so the bounds fit a `usize`.
+            let within = range.start as usize..range.end as usize;
+            inode.shared().map_or_else(
+                || Bytes::copy_from_slice(&inode.bytes()[within.clone()]),
+                |whole| whole.slice(within.clone()),
+            )
+        };
+        self.sim.disk.lock().note((range.start, &read));
+        Ok(read)
     }
 
     fn map(&self) -> Option<Bytes> {

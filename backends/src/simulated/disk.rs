@@ -2,14 +2,16 @@
 
 use super::inode::{Inode, Survives};
 use super::random::Random;
+use super::trace::Trace;
 use super::{Fault, Repeat, SimulatedOptions, Step};
 use crate::planted::{Bug, planted};
 use crate::{Error, ErrorKind, Path, Result};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::task::Waker;
 
 pub(super) type File = Arc<Mutex<Inode>>;
 
@@ -41,7 +43,7 @@ pub(super) enum Effect {
 }
 
 impl Effect {
-    fn name(&self) -> &'static str {
+    pub(super) fn name(&self) -> &'static str {
         match self {
             Effect::Write(..) => "write",
             Effect::Sync(_) | Effect::SyncWhole(_) => "sync",
@@ -58,7 +60,7 @@ impl Effect {
 
     /// A hash of what is changed and how.
     fn digest(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
+        let mut hasher = Trace(0);
         match self {
             Effect::Write(file, at, data) => (file.lock().id, at, data).hash(&mut hasher),
             Effect::Cut(file, len) | Effect::Reserve(file, len) => (file.lock().id, len).hash(&mut hasher),
@@ -90,10 +92,40 @@ impl NameChange {
     }
 }
 
+type Matches = Box<dyn Fn(&Step<'_>) -> bool + Send>;
+
+/// A fault that was planned.
 pub(super) struct Rule {
-    pub(super) matches: Box<dyn Fn(&Step<'_>) -> bool + Send>,
-    pub(super) fault: Fault,
-    pub(super) spent: bool,
+    matches: Matches,
+    fault: Fault,
+    /// The step happens after its call has failed.
+    late: bool,
+    /// How often it is yet to strike.
+    left: u32,
+}
+
+impl Rule {
+    pub(super) fn new(fault: Fault, late: bool, matches: Matches) -> Rule {
+        let left = match fault.repeat {
+            Repeat::Once => 1,
+            Repeat::Times(times) => times,
+            Repeat::Forever => u32::MAX,
+        };
+        Rule { matches, fault, late, left }
+    }
+
+    pub(super) fn is_spent(&self) -> bool {
+        self.left == 0
+    }
+
+    /// Strikes, if this is the step.
+    fn strike(&mut self, step: &Step<'_>) -> bool {
+        let strikes = self.left > 0 && (self.matches)(step);
+        if strikes && self.left < u32::MAX {
+            self.left -= 1;
+        }
+        strikes
+    }
 }
 
 /// A call whose future was dropped, and what of it arrives after all when that many steps have been taken.
@@ -117,6 +149,12 @@ pub(super) struct Disk {
     pub(super) steps: u64,
     pub(super) crash_at: Option<u64>,
     pub(super) rules: Vec<Rule>,
+    /// Steps that match one of these wait.
+    pub(super) stalls: Vec<Matches>,
+    /// Who waits.
+    pub(super) stalled: Vec<Waker>,
+    /// How many steps have failed so far, by call.
+    pub(super) strikes: BTreeMap<&'static str, u64>,
     late: Vec<Late>,
     pub(super) trace: u64,
     pub(super) random: Random,
@@ -134,6 +172,9 @@ impl Disk {
             steps: 0,
             crash_at: None,
             rules: Vec::new(),
+            stalls: Vec::new(),
+            stalled: Vec::new(),
+            strikes: BTreeMap::new(),
             late: Vec::new(),
             trace: 0,
             random: Random::new(options.seed),
@@ -168,26 +209,47 @@ impl Disk {
         self.deliver_late();
         let (name, digest) = (effect.name(), effect.digest());
         let step = Step { number: self.steps, op, effect: name, path };
-        let fault = self.rules.iter_mut().find(|rule| !rule.spent && (rule.matches)(&step)).map(|rule| {
-            rule.spent = rule.fault.repeat == Repeat::Once;
-            rule.fault
-        });
+        let struck = self.rules.iter_mut().find_map(|rule| rule.strike(&step).then_some((rule.fault, rule.late)));
         self.steps += 1;
-        let result = match fault {
+        let result = match struck {
             None => self.apply(op, path, effect),
-            Some(fault) if fault.applied => self.apply(op, path, effect).and_then(|()| Err(injected(fault, op, path))),
-            Some(fault) => {
+            Some((fault, true)) => {
+                let due = self.steps + self.random.below(16);
+                self.late.push(Late { due, effects: [effect].into() });
+                Err(injected(fault, op, path))
+            }
+            Some((fault, false)) if fault.applied => {
+                self.apply(op, path, effect).and_then(|()| Err(injected(fault, op, path)))
+            }
+            Some((fault, false)) => {
                 if let Effect::Sync(file) | Effect::SyncWhole(file) = effect {
                     file.lock().fail_sync();
                 }
                 Err(injected(fault, op, path))
             }
         };
-        let outcome = result.as_ref().map_err(|error| error.kind());
-        let mut hasher = DefaultHasher::new();
-        (self.trace, op, name, path, digest, outcome).hash(&mut hasher);
-        self.trace = hasher.finish();
+        let is_refused = matches!(&result, Err(error) if error.kind() == ErrorKind::NoSpace);
+        if struck.is_some() || is_refused {
+            *self.strikes.entry(op).or_default() += 1;
+        }
+        let mut trace = Trace(self.trace);
+        (op, name, path).hash(&mut trace);
+        digest.hash(&mut trace);
+        result.as_ref().err().map(Error::kind).hash(&mut trace);
+        self.trace = trace.finish();
         result
+    }
+
+    /// Enters what a call has answered into the trace.
+    pub(super) fn note(&mut self, answer: impl Hash) {
+        let mut trace = Trace(self.trace);
+        answer.hash(&mut trace);
+        self.trace = trace.finish();
+    }
+
+    /// Space taken, what is reserved included.
+    pub(super) fn used(&self) -> u64 {
+        self.names.values().chain(self.hidden.values()).map(|file| file.lock().allocated()).sum()
     }
 
     /// Arranges for what was left of a dropped call: it never happens, happens now, or happens later.
@@ -278,8 +340,7 @@ impl Disk {
     fn claim_space(&self, op: &'static str, path: &str, taken: u64, len: u64) -> Result<()> {
         let Some(capacity) = self.options.capacity else { return Ok(()) };
         let more = len.saturating_sub(taken);
-        let used: u64 = self.names.values().chain(self.hidden.values()).map(|file| file.lock().allocated()).sum();
-        if more > 0 && used.saturating_add(more) > capacity {
+        if more > 0 && self.used().saturating_add(more) > capacity {
             return Err(Error::new(ErrorKind::NoSpace, op, path, "the simulated disk is full"));
         }
         Ok(())
