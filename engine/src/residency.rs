@@ -43,6 +43,7 @@ pub(crate) struct Resident {
 
 impl Drop for Resident {
     fn drop(&mut self) {
+        self.stays.slots.fetch_sub(self.segment.meta.entries, Ordering::Relaxed);
         self.stays.unswept.fetch_add(1, Ordering::Relaxed);
         self.stays.ended.lock().push(self.kid);
         self.stays.released.notify_one();
@@ -58,6 +59,8 @@ struct Kids {
 
 #[derive(Debug)]
 struct Stays {
+    /// Slots of stays that are not over: of those that some version holds, be it an old one, and those on their way in.
+    slots: AtomicU64,
     /// Stays that are over, but for their slots.
     ended: Mutex<Vec<u32>>,
     /// How many there are, those included that are being swept.
@@ -97,8 +100,12 @@ impl Drop for Room<'_> {
 
 impl Residency {
     pub(crate) fn new(slots_max: u64, retiring: &Retiring) -> Residency {
-        let stays =
-            Stays { ended: Mutex::default(), unswept: AtomicUsize::new(0), released: retiring.released.clone() };
+        let stays = Stays {
+            slots: AtomicU64::new(0),
+            ended: Mutex::default(),
+            unswept: AtomicUsize::new(0),
+            released: retiring.released.clone(),
+        };
         Residency {
             kids: Mutex::default(),
             stays: Arc::new(stays),
@@ -137,6 +144,11 @@ impl Residency {
         self.stays.unswept.fetch_sub(kids.len(), Ordering::Relaxed);
     }
 
+    /// Slots of stays that are not over, but for the `resident` ones of the current version.
+    fn held(&self, resident: u64) -> u64 {
+        self.stays.slots.load(Ordering::Relaxed).saturating_sub(resident)
+    }
+
     /// Whether stays are over whose slots are still in the keydir: there will be room by and by.
     fn is_sweeping(&self) -> bool {
         self.stays.unswept.load(Ordering::Relaxed) > 0
@@ -157,6 +169,7 @@ impl Residency {
             kids.next += u32::from(next < keydir::KID_MAX);
             (next < keydir::KID_MAX).then_some(next)
         })?;
+        self.stays.slots.fetch_add(segment.meta.entries, Ordering::Relaxed);
         Some(Arc::new(Resident { kid, segment: segment.clone(), stays: self.stays.clone() }))
     }
 
@@ -204,12 +217,15 @@ struct Candidate {
     resident: bool,
 }
 
-/// The next step, given all segments from the newest to the oldest, how many slots are in and how many may be.
+/// The next step, given all segments from the newest to the oldest, how many slots are in and how many may be. Of those
+/// that are in, `held` are of stays that only readers of older versions hold, and go when these do.
 ///
-/// The newest that fit should be resident. To make room, more is let go than is needed at once, so that the keydir is not
-/// swept for each single segment.
-fn plan(candidates: &[Candidate], slots: u64, slots_max: u64) -> Step {
-    let wanted = newest_that_fit(candidates, slots_max);
+/// The newest that fit beside these should be resident. To make room, more is let go than is needed at once, so that the
+/// keydir is not swept for each single segment.
+fn plan(candidates: &[Candidate], slots: u64, held: u64, slots_max: u64) -> Step {
+    // Wanting what cannot come in while they are held would let go of the same segments for ever, and bring them in again.
+    let usable = slots_max.saturating_sub(held);
+    let wanted = newest_that_fit(candidates, usable);
     let over = slots > slots_max;
     let missing = candidates.iter().zip(&wanted).position(|(candidate, &wanted)| wanted && !candidate.resident);
     match missing {
@@ -217,7 +233,7 @@ fn plan(candidates: &[Candidate], slots: u64, slots_max: u64) -> Step {
         None if !over => return Step::Nothing,
         _ => {}
     }
-    let kept = newest_that_fit(candidates, slots_max - slots_max / 8);
+    let kept = newest_that_fit(candidates, usable - usable / 8);
     let goes = |index: &usize| candidates[*index].resident && !(kept[*index] && wanted[*index]);
     let going: Vec<usize> = (0..candidates.len()).filter(goes).collect();
     // Else what was let go is still to be swept: there will be room.
@@ -284,7 +300,9 @@ fn next_step(core: &Core) -> (Step, Vec<Arc<Segment>>) {
         .iter()
         .map(|segment| Candidate { entries: segment.meta.entries, resident: version.is_resident(segment) })
         .collect();
-    (plan(&candidates, core.keydir.len() as u64, core.residency.slots_max()), segments)
+    let resident = candidates.iter().filter(|candidate| candidate.resident).map(|candidate| candidate.entries).sum();
+    let (slots, held) = (core.keydir.len() as u64, core.residency.held(resident));
+    (plan(&candidates, slots, held, core.residency.slots_max()), segments)
 }
 
 /// Does what is to be done next. Returns whether there may be more.
@@ -332,7 +350,7 @@ mod tests {
 
     #[test]
     fn the_newest_come_first_and_the_oldest_go() {
-        let all = |list: &[(u64, bool)], slots| plan(&candidates(list), slots, 100);
+        let all = |list: &[(u64, bool)], slots| plan(&candidates(list), slots, 0, 100);
         assert_eq!(all(&[], 0), Step::Nothing);
         assert_eq!(all(&[(40, false), (40, false)], 0), Step::Settle(0));
         assert_eq!(all(&[(40, true), (40, false)], 40), Step::Settle(1));
@@ -341,11 +359,12 @@ mod tests {
         assert_eq!(all(&[(40, false), (40, true), (40, false)], 80), Step::Nothing, "the last is still being swept");
         assert_eq!(all(&[(40, false), (40, true), (40, false)], 40), Step::Settle(0));
         assert_eq!(all(&[(101, false), (20, false)], 0), Step::Settle(1), "what can never fit stays out");
-        assert_eq!(plan(&candidates(&[(1, false)]), 0, 0), Step::Nothing);
-        assert_eq!(plan(&candidates(&[(1, true)]), 1, 0), Step::LetGo(vec![0]));
+        assert_eq!(plan(&candidates(&[(1, false)]), 0, 0, 0), Step::Nothing);
+        assert_eq!(plan(&candidates(&[(1, true)]), 1, 0, 0), Step::LetGo(vec![0]));
     }
 
-    /// Whatever the sizes: it comes to an end, nothing is in that does not fit, and nothing is out that does.
+    /// Whatever the sizes, and however much readers hold meanwhile: it comes to an end, nothing is in that does not fit, and
+    /// nothing is out that does.
     #[test]
     fn it_settles() {
         let mut number = 1_u64;
@@ -354,13 +373,13 @@ mod tests {
             (number >> 33) % below
         };
         for _ in 0..2000 {
-            let max = dice(300);
+            let (max, held) = (dice(300), dice(2) * dice(200));
             let mut all: Vec<Candidate> =
                 (0..dice(12)).map(|_| Candidate { entries: 1 + dice(80), resident: dice(2) == 0 }).collect();
             let used = |all: &[Candidate]| all.iter().filter(|one| one.resident).map(|one| one.entries).sum::<u64>();
             let mut steps = 0;
             loop {
-                match plan(&all, used(&all), max) {
+                match plan(&all, used(&all) + held, held, max) {
                     Step::Nothing => break,
                     Step::Settle(index) => all[index].resident = true,
                     Step::LetGo(going) => going.iter().for_each(|&index| all[index].resident = false),
@@ -368,8 +387,8 @@ mod tests {
                 steps += 1;
                 assert!(steps < 60);
             }
-            assert!(used(&all) <= max);
-            let wanted = newest_that_fit(&all, max);
+            assert!(used(&all) + held <= max.max(held));
+            let wanted = newest_that_fit(&all, max.saturating_sub(held));
             assert!(all.iter().zip(wanted).all(|(one, wanted)| one.resident || !wanted));
         }
     }
