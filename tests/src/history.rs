@@ -165,6 +165,26 @@ impl History {
         self.state_of(time, |version| matches!(self.commits[version.commit].fate, Fate::Acknowledged(_)))
     }
 
+    /// All keys that were ever written.
+    pub fn keys(&self) -> impl Iterator<Item = &Vec<u8>> {
+        self.versions.keys()
+    }
+
+    /// What readers must see at `key`.
+    pub fn value(&self, key: &[u8], time: u64) -> Option<Bytes> {
+        let acknowledged = |version: &&Version| matches!(self.commits[version.commit].fate, Fate::Acknowledged(_));
+        live(self.versions.get(key)?.iter().rfind(acknowledged)?.value.as_ref(), time).cloned()
+    }
+
+    /// Whether the commit survived the last crash, or was acknowledged since; not known if `None`.
+    pub fn has_happened(&self, commit: usize) -> Option<bool> {
+        match self.commits[commit].fate {
+            Fate::Open => None,
+            Fate::Acknowledged(_) => Some(true),
+            Fate::Gone => Some(false),
+        }
+    }
+
     /// When the newest acknowledged value of `key` expires, or did; `None` if never, or where there is none.
     pub fn expiry(&self, key: &[u8]) -> Option<u64> {
         let acknowledged = |version: &&Version| matches!(self.commits[version.commit].fate, Fate::Acknowledged(_));

@@ -1,9 +1,11 @@
 //! What a run does: operations as plain data, so that they can be drawn from a seed, printed, and left out one by one.
 
+pub use crate::trouble::{Call, FaultOp, Harm};
+
 use crate::random::Random;
+use crate::trouble::Trouble;
 use halite::{Durability, KeyRange};
 use std::collections::BTreeSet;
-use std::fmt;
 use std::ops::Bound;
 
 /// One write of an operation. Keys are numbers (see [`key`]); a value is its length, the bytes follow from the commit.
@@ -68,6 +70,23 @@ impl ChangeOp {
     }
 }
 
+/// A call that is dropped before it ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DroppedOp {
+    /// A batch of puts, none of which expires.
+    Batch(Vec<WriteOp>, Durability),
+    /// `flush`.
+    Flush,
+    /// `compact`.
+    Compact,
+    /// `checkpoint`, under the name of that number.
+    Checkpoint(u8),
+    /// A scan of everything.
+    Scan,
+    /// `verify`.
+    Verify,
+}
+
 /// One operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {
@@ -118,10 +137,37 @@ pub enum Op {
     Clone,
     /// A reader beside the writer, opened at the first of these, is refreshed, and shows all it has.
     Follow,
+    /// A watch, begun at the first of these, brings a copy of all that is there up to date.
+    Watch,
+    /// A snapshot is taken, in place of the one that is held.
+    Hold,
+    /// The snapshot that is held shows what it did when it was taken.
+    Look,
+    /// So many transfers between accounts at once, each a transaction, drawn from a seed.
+    Transfers(u8, u64, Durability),
+    /// A call is begun, and dropped after so many polls.
+    Dropped(u32, DroppedOp),
     /// So many milliseconds pass in which nothing is asked: timers fire and background work gets on.
     Wait(u64),
     /// The wall clock jumps forward by so many milliseconds.
     Advance(u64),
+    /// The wall clock is set back by so many milliseconds, until somebody else needs the right time.
+    Back(u64),
+    /// Something is to go wrong from now on.
+    Fault(FaultOp),
+    /// So many bytes of room are left from now on.
+    Full(u64),
+    /// Nothing more goes wrong, no crash is planned, and there is room again.
+    Heal,
+    /// After so many more steps of the store the process is no more: killed, or by a power cut of that seed.
+    CrashIn(u64, Option<u64>),
+    /// The process is no more, but what it has asked of the store may arrive yet.
+    Abort,
+    /// Writes of different keys are begun, and the process is stopped after so many turns; another one opens the store.
+    /// (Where there is a lock, that is refused, and all goes on.)
+    Overtake(Vec<(WriteOp, Durability)>, u64),
+    /// The processes that were overtaken go on for so many turns.
+    Wake(u64),
     /// `close`, then open again.
     Reopen,
     /// `close`, and no more of this process.
@@ -132,6 +178,26 @@ pub enum Op {
     PowerCut(u64),
 }
 
+impl Op {
+    /// Whether it makes something go wrong, rather than asking for something.
+    pub fn is_trouble(&self) -> bool {
+        matches!(
+            self,
+            Op::Fault(_)
+                | Op::Full(_)
+                | Op::Heal
+                | Op::CrashIn(..)
+                | Op::Abort
+                | Op::Overtake(..)
+                | Op::Wake(_)
+                | Op::Back(_)
+                | Op::Kill
+                | Op::PowerCut(_)
+                | Op::Dropped(..)
+        )
+    }
+}
+
 /// Number of different keys.
 pub const KEYS: u16 = 48;
 
@@ -140,6 +206,15 @@ pub const COUNTER: u16 = 1000;
 
 /// Number of different counters.
 pub const COUNTERS: u16 = 4;
+
+/// Keys from this number on hold accounts.
+pub const ACCOUNT: u16 = 2001;
+
+/// The key that says how many transfers there were.
+pub const LEDGER: u16 = ACCOUNT - 1;
+
+/// Number of different accounts.
+pub const ACCOUNTS: u16 = 5;
 
 /// The end of a range of keys that goes on to the last.
 pub const NO_END: u16 = u16::MAX;
@@ -155,6 +230,8 @@ pub fn key(number: u16) -> Vec<u8> {
         2 => vec![0xff; 3],
         3..8 => vec![b'a' + number as u8; 300],
         8..20 => format!("user:{number:04}").into_bytes(),
+        LEDGER => b"bank".to_vec(),
+        ACCOUNT.. => format!("bank:{number}").into_bytes(),
         COUNTER.. => format!("counter:{number}").into_bytes(),
         _ => format!("k{number}").into_bytes(),
     }
@@ -175,43 +252,6 @@ pub fn shown(bytes: &[u8]) -> String {
     let text: String =
         bytes.iter().take(40).flat_map(|&byte| std::ascii::escape_default(byte)).map(char::from).collect();
     if bytes.len() > 40 { format!("\"{text}\"… ({} bytes)", bytes.len()) } else { format!("\"{text}\"") }
-}
-
-impl fmt::Display for Op {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Op::Batch(writes, durability) => {
-                write!(f, "Batch(vec![")?;
-                writes.iter().try_for_each(|write| write!(f, "{}, ", Short(*write)))?;
-                write!(f, "], {durability:?})")
-            }
-            Op::Transact(reads, writes, durability) => {
-                write!(f, "Transact(vec!{reads:?}, vec![")?;
-                writes.iter().try_for_each(|write| write!(f, "{}, ", Short(*write)))?;
-                write!(f, "], {durability:?})")
-            }
-            Op::Write(write, durability) => write!(f, "Write({}, {durability:?})", Short(*write)),
-            Op::Together(writes) => {
-                write!(f, "Together(vec![")?;
-                writes.iter().try_for_each(|(write, level)| write!(f, "({}, {level:?}), ", Short(*write)))?;
-                write!(f, "])")
-            }
-            other => write!(f, "{other:?}"),
-        }
-    }
-}
-
-struct Short(WriteOp);
-
-impl fmt::Display for Short {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            WriteOp { key, until: Some(until), .. } => write!(f, "delete_range({key}, {until})"),
-            WriteOp { key, len: Some(len), ttl: Some(ttl), .. } => write!(f, "put_ttl({key}, {len}, {ttl})"),
-            WriteOp { key, len: Some(len), ttl: None, .. } => write!(f, "put({key}, {len})"),
-            WriteOp { key, len: None, .. } => write!(f, "delete({key})"),
-        }
-    }
 }
 
 /// A put.
@@ -235,7 +275,7 @@ pub fn delete_range(key: u16, until: u16) -> WriteOp {
 }
 
 /// How a workload is drawn. Each run has its own habits, so that rare mixtures are met too.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Habits {
     keys: u16,
     big_values: u64,
@@ -244,10 +284,11 @@ struct Habits {
     ttls: u64,
     level: Option<Durability>,
     crashes: u64,
+    trouble: Trouble,
 }
 
-/// Draws a workload of `count` operations. Crashes are part of it if `crashes`.
-pub fn workload(random: &mut Random, count: usize, crashes: bool) -> Vec<Op> {
+/// Draws a workload of `count` operations.
+pub fn workload(random: &mut Random, count: usize) -> Vec<Op> {
     let habits = Habits {
         keys: random.pick(&[4, 12, KEYS]),
         big_values: random.pick(&[0, 5, 30]),
@@ -255,15 +296,29 @@ pub fn workload(random: &mut Random, count: usize, crashes: bool) -> Vec<Op> {
         ranges: random.pick(&[0, 4, 20]),
         ttls: random.pick(&[0, 10, 40]),
         level: random.pick(&[None, None, Some(Durability::Synced), Some(Durability::Deferred)]),
-        crashes: if crashes { random.pick(&[0, 2, 6]) } else { 0 },
+        crashes: random.pick(&[0, 2, 5]),
+        trouble: Trouble::draw(random),
     };
-    (0..count).map(|_| habits.op(random)).collect()
+    let mut ops = Vec::with_capacity(count + count / 8);
+    for _ in 0..count {
+        let op = habits.op(random);
+        let is_end = matches!(op, Op::Kill | Op::PowerCut(_) | Op::Abort);
+        ops.push(op);
+        if is_end && habits.trouble.crashes && random.chance(50) {
+            // It hits the opening that comes next, mostly.
+            ops.push(Op::CrashIn(random.below(60), random.chance(60).then(|| random.number())));
+        }
+    }
+    ops
 }
 
 impl Habits {
     fn op(&self, random: &mut Random) -> Op {
         if random.chance(self.crashes) {
             return if random.chance(50) { Op::Kill } else { Op::PowerCut(random.number()) };
+        }
+        if random.chance(self.trouble.often) {
+            return self.trouble(random);
         }
         match random.below(100) {
             0..35 => Op::Write(self.write_or_range(random), self.level(random)),
@@ -302,8 +357,62 @@ impl Habits {
             97 if random.chance(20) => Op::Restore(random.below(CHECKPOINTS) as u8),
             97 if random.chance(10) => Op::Clone,
             97 => Op::Follow,
+            98 => self.aside(random),
             _ => Op::Reopen,
         }
+    }
+
+    /// What is done beside reads and writes.
+    fn aside(&self, random: &mut Random) -> Op {
+        match random.below(4) {
+            0 => Op::Watch,
+            1 => Op::Hold,
+            2 => Op::Look,
+            _ => Op::Transfers(1 + random.below(5) as u8, random.number(), self.level(random)),
+        }
+    }
+
+    /// What goes wrong, or nearly.
+    fn trouble(&self, random: &mut Random) -> Op {
+        let trouble = &self.trouble;
+        match random.below(12) {
+            0..4 if trouble.faults => Op::Fault(trouble.fault(random)),
+            4..6 if trouble.faults || trouble.full => Op::Heal,
+            6 if trouble.full => Op::Full(random.pick(&[0, 500, 5_000, 40_000])),
+            7 if trouble.crashes => {
+                Op::CrashIn(random.below_one_of(&[4, 30, 200]), random.chance(60).then(|| random.number()))
+            }
+            8 if trouble.crashes => Op::Abort,
+            9 if trouble.rivals => Op::Overtake(self.different(random), random.below_one_of(&[2, 12, 60])),
+            10 if trouble.rivals => Op::Wake(random.pick(&[0, 1, 5, 50])),
+            11 if trouble.clock => Op::Back(random.pick(&[1, 900, 100_000])),
+            _ if trouble.drops => Op::Dropped(random.below_one_of(&[2, 6, 40]) as u32, self.dropped(random)),
+            _ => Op::Wait(1),
+        }
+    }
+
+    fn dropped(&self, random: &mut Random) -> DroppedOp {
+        match random.below(10) {
+            0 => DroppedOp::Flush,
+            1 => DroppedOp::Compact,
+            2 => DroppedOp::Checkpoint(random.below(CHECKPOINTS) as u8),
+            3 => DroppedOp::Scan,
+            4 => DroppedOp::Verify,
+            _ => {
+                let writes = self.different(random).into_iter().map(|(write, _)| write);
+                DroppedOp::Batch(writes.collect(), self.level(random))
+            }
+        }
+    }
+
+    /// Puts of different keys, none of which expires.
+    fn different(&self, random: &mut Random) -> Vec<(WriteOp, Durability)> {
+        let mut keys = BTreeSet::new();
+        let mut writes: Vec<_> = (0..1 + random.below(4))
+            .map(|_| (put(self.key(random), random.below(900) as u32), self.level(random)))
+            .collect();
+        writes.retain(|(write, _)| keys.insert(write.key));
+        writes
     }
 
     fn key(&self, random: &mut Random) -> u16 {

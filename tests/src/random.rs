@@ -24,6 +24,12 @@ impl Random {
         self.number() % bound
     }
 
+    /// A number below one of `bounds`.
+    pub fn below_one_of(&mut self, bounds: &[u64]) -> u64 {
+        let bound = self.pick(bounds);
+        self.below(bound)
+    }
+
     /// True in `percent` of 100 cases.
     pub fn chance(&mut self, percent: u64) -> bool {
         self.below(100) < percent

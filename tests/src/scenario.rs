@@ -5,15 +5,13 @@ use crate::history::Loss;
 use crate::ops::{COUNTER, ChangeOp, NO_END, Op, WriteOp, delete, delete_range, put, put_ttl};
 use crate::play::{Policy, play};
 use crate::random::mix;
+use crate::trouble::LOOKS;
 use crate::world::{Store, World, small_options};
 use halite::Durability::{self, Deferred, Synced, Written};
 use halite::backends::{ErrorKind, Fault, Repeat, SimulatedOptions};
 
 /// Power cuts tried at each step: each loses, keeps and tears other bytes.
 pub const POWER_CUTS: u64 = 16;
-
-/// The effects of steps that change nothing.
-const LOOKS: [&str; 5] = ["open", "read", "stat", "list", "lock"];
 
 /// What a process finds, and what it does.
 #[derive(Clone, Debug)]

@@ -1,135 +1,146 @@
-//! Whole runs from a seed: settings, backend and workload are drawn, played, and made shorter where they fail.
+//! Whole runs from seeds: drawn, played, made shorter where they fail, and counted.
+//!
+//! A run is one database with many lives: it is written to and read, crashes, is opened, crashes while that is done, is
+//! overtaken by another writer, read beside, copied, and its storage fails in all the ways that [`trouble`](crate::trouble)
+//! knows; see [`play`](crate::play) for how that is judged. Nothing in it depends on anything but the seed: the runtime has
+//! one thread, its time is virtual, and salts, nonces and what the storage does are drawn. Which is checked: of some seeds a
+//! second run must leave the same trace, a hash of every request to the storage with its arguments and its answer.
 
-use crate::examine::examine_closed;
-use crate::ops::{Op, workload};
-use crate::play::{Policy, play};
-use crate::random::{Random, mix};
-use crate::shrink::shrink;
-use crate::world::{Store, World, small_options};
-use halite::backends::SimulatedOptions;
-use halite::{Compression, Options};
+use crate::case::{Case, Outcome};
+use crate::figures::Figures;
+use crate::shrink::reduce;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ops::Range;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 /// A run that went wrong.
 #[derive(Debug)]
 pub struct Failure {
     seed: u64,
     wrong: String,
-    ops: Vec<Op>,
+    /// What was wrong at first, before the run was reduced.
+    at_first: String,
+    operations: usize,
+    case: Case,
+}
+
+impl Failure {
+    /// The reduced run, as a file.
+    pub fn file(&self) -> String {
+        let wrong = self.wrong.replace('\n', "\n# ");
+        format!("# Seed {}, which showed:\n# {wrong}\n{}", self.seed, self.case)
+    }
+
+    /// The seed.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "seed {} failed: {}", self.seed, self.wrong)?;
-        writeln!(f, "{}", Setup::of(self.seed))?;
-        writeln!(f, "the shortest operations that fail so:")?;
-        self.ops.iter().try_for_each(|op| writeln!(f, "    {op},"))?;
+        writeln!(f, "seed {} failed after {} operations: {}", self.seed, self.operations, self.at_first)?;
+        writeln!(f, "reduced to {} operations it shows: {}\n", self.case.ops.len(), self.wrong)?;
+        writeln!(f, "{}", self.file())?;
         write!(f, "to replay: cargo xtask sim --seed {}", self.seed)
     }
 }
 
-/// What a seed says of a run, apart from its operations.
-#[derive(Clone, Debug)]
-struct Setup {
-    seed: u64,
-    memory: bool,
-    append: bool,
-    yields: bool,
-    map: bool,
-    options: Options,
-    ops: usize,
-}
-
-impl fmt::Display for Setup {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Setup { memory, append, yields, map, options, .. } = self;
-        write!(f, "memory={memory} append={append} yields={yields} map={map} {options:?}")
-    }
-}
-
-impl Setup {
-    fn of(seed: u64) -> Setup {
-        let mut random = Random::new(mix(seed, 1));
-        let options = Options {
-            segment_bytes_max: random.pick(&[1, 1, 2, 8]) * Options::SEGMENT_BYTES_MIN,
-            segment_fragments_max: random.pick(&[1, 3, 8, 256]),
-            unsealed_max: random.pick(&[1, 1, 2, 3]),
-            merge_in_background: random.chance(70),
-            merge_dead_share: random.pick(&[0.1, 0.4, 0.9]),
-            space_amplification: random.pick(&[1.0, 1.5, 10.0]),
-            runs_max: random.pick(&[1, 4, 64]),
-            write_buffer_bytes: random.pick(&[1, 512, 1 << 20]),
-            // No draw of its own, so that seeds go on to mean what they did.
-            compression: if seed.is_multiple_of(3) { Compression::Lz4 } else { Compression::None },
-            ..small_options()
-        };
-        let options = Options { memory_budget: memory_budget(&mut random, &options), ..options };
-        let (memory, append, yields) = (random.chance(20), random.chance(50), random.chance(70));
-        let (ops, map) = (random.pick(&[30, 120, 300]), random.chance(50));
-        Setup { seed, memory, append, yields, map, options, ops }
-    }
-
-    fn world(&self) -> World {
-        let store = if self.memory {
-            Store::memory(self.append)
-        } else {
-            let (seed, append, yields, map) = (self.seed, self.append, self.yields, self.map);
-            Store::simulated(SimulatedOptions { seed, append, yields, map, ..SimulatedOptions::default() })
-        };
-        World::new(store, self.options.clone(), self.seed)
-    }
-
-    fn run(&self, ops: &[Op]) -> Result<World, String> {
-        let run = || {
-            let mut world = self.world();
-            let closed_in_the_end: Vec<Op> = ops.iter().cloned().chain([Op::Close]).collect();
-            play(&mut world, &closed_in_the_end, Policy::Strict)?;
-            examine_closed(&mut world).map_err(|wrong| format!("after the end: {wrong}"))?;
-            Ok(world)
-        };
-        catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
-            let text = panic.downcast_ref::<String>().map(String::as_str);
-            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic");
-            Err(format!("panicked: {text}"))
-        })
-    }
-}
-
-/// A budget that nothing fits into, some segments, or all.
-fn memory_budget(random: &mut Random, options: &Options) -> Option<u64> {
-    match random.below(4) {
-        0 => Some(0),
-        1 => None,
-        // Memtables are full at four times a segment's records. Of what is left the keydir takes 16 KiB when it is empty,
-        // the cache a third where nothing is mapped, and a slot some 22 bytes.
-        _ => {
-            let memtables = (options.unsealed_max as u64 + 1) * 4 * options.segment_bytes_max;
-            Some((memtables + (26 << 10) + random.pick(&[10, 40, 150]) * 33) / 11 * 16)
-        }
-    }
-}
-
-fn ops_of(seed: u64, setup: &Setup) -> Vec<Op> {
-    workload(&mut Random::new(mix(seed, 2)), setup.ops, true)
-}
-
-/// Runs what `seed` says. Returns a hash of all that was asked of the store: the same at each run.
+/// Runs what `seed` says.
 ///
 /// # Errors
 /// What went wrong, with the shortest operations found that show it.
-pub fn run(seed: u64) -> Result<u64, Box<Failure>> {
-    let setup = Setup::of(seed);
-    let ops = ops_of(seed, &setup);
-    match setup.run(&ops) {
-        Ok(world) => Ok(match &world.store {
-            Store::Simulated(simulated) => simulated.trace_hash(),
-            Store::Memory(_) => 0,
-        }),
-        Err(_) => {
-            let ops = shrink(&ops, 500, |fewer| setup.run(fewer).is_err());
-            let wrong = setup.run(&ops).err().unwrap_or_else(|| "not at each run: something is not seeded".to_owned());
-            Err(Box::new(Failure { seed, wrong, ops }))
-        }
+pub fn run(seed: u64) -> Result<Outcome, Box<Failure>> {
+    let case = Case::of(seed);
+    case.run().map_err(|at_first| {
+        let operations = case.ops.len();
+        let case = reduce(case, 3000, |case| case.run().is_err());
+        let wrong = case.run().err().unwrap_or_else(|| "nothing: something is not seeded".to_owned());
+        Box::new(Failure { seed, wrong, at_first, operations, case })
+    })
+}
+
+/// Runs what `seed` says, twice.
+///
+/// # Errors
+/// As [`run`], and where the traces differ.
+pub fn run_twice(seed: u64) -> Result<Outcome, Box<Failure>> {
+    let (first, second) = (run(seed)?, run(seed)?);
+    if first.trace != second.trace || first.figures != second.figures {
+        let case = reduce(Case::of(seed), 3000, |case| case.run() != case.run());
+        let (operations, wrong) = (case.ops.len(), "the same run twice leaves two traces".to_owned());
+        return Err(Box::new(Failure { seed, at_first: wrong.clone(), wrong, operations, case }));
     }
+    Ok(first)
+}
+
+/// What a gate is to do.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    /// The seeds that are run.
+    pub seeds: Range<u64>,
+    /// How many of them, the first ones, are run twice and their traces compared.
+    pub replays: u64,
+    /// On so many threads.
+    pub threads: usize,
+}
+
+impl Gate {
+    /// Those seeds, on all processors.
+    pub fn new(seeds: Range<u64>, replays: u64) -> Gate {
+        let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get());
+        Gate { seeds, replays, threads }
+    }
+
+    /// Runs them all. The figures say how many they were.
+    ///
+    /// # Errors
+    /// The failure of the smallest seed of those that were met.
+    pub fn run(&self) -> Result<Figures, Box<Failure>> {
+        let next = AtomicU64::new(self.seeds.start);
+        let failed = AtomicBool::new(false);
+        let (figures, failure) = (Mutex::new(Figures::default()), Mutex::new(None));
+        let work = || {
+            let mut own = Figures::default();
+            while !failed.load(Ordering::Relaxed) {
+                let seed = next.fetch_add(1, Ordering::Relaxed);
+                if seed >= self.seeds.end {
+                    break;
+                }
+                let is_replayed = seed - self.seeds.start < self.replays;
+                match if is_replayed { run_twice(seed) } else { run(seed) } {
+                    Ok(outcome) => {
+                        own.add(&outcome.figures);
+                        own.replayed += u64::from(is_replayed);
+                    }
+                    Err(found) => {
+                        failed.store(true, Ordering::Relaxed);
+                        let mut failure: std::sync::MutexGuard<'_, Option<Box<Failure>>> =
+                            failure.lock().expect("nobody panics under it");
+                        if failure.as_ref().is_none_or(|first| found.seed < first.seed) {
+                            *failure = Some(found);
+                        }
+                    }
+                }
+            }
+            own.cpu = cpu_time();
+            figures.lock().expect("nobody panics under it").add(&own);
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..self.threads {
+                scope.spawn(work);
+            }
+        });
+        let failure = failure.into_inner().expect("nobody panics under it");
+        failure.map_or_else(|| Ok(figures.into_inner().expect("nobody panics under it")), Err)
+    }
+}
+
+/// What this thread has had of the processor; zero where that cannot be told.
+fn cpu_time() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanos = text.split_whitespace().next().and_then(|nanos| nanos.parse().ok());
+    Duration::from_nanos(nanos.unwrap_or(0))
 }

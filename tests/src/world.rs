@@ -1,6 +1,7 @@
 //! A store, the clock and the settings its databases are opened with, and the history of what was done to it.
 
 use crate::clock::ManualClock;
+use crate::figures::Figures;
 use crate::history::{History, Loss, State};
 use crate::kept::Kept;
 use crate::random::mix;
@@ -11,6 +12,7 @@ use halite::{Db, Options, ReadOnly, VerifyOptions};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Runtime;
 
 /// Longer than anything may take, in the virtual time of a test: who waits for this long hangs.
 pub const FOR_EVER: Duration = Duration::from_secs(300);
@@ -99,8 +101,11 @@ pub struct World {
     pub backups: Memory,
     /// What each of them should show.
     pub backed_up: BTreeMap<String, State>,
+    /// What was counted so far.
+    pub figures: Figures,
     seed: u64,
     openings: u64,
+    trace: u64,
 }
 
 impl World {
@@ -118,8 +123,10 @@ impl World {
             reader: None,
             backups: Memory::new(),
             backed_up: BTreeMap::new(),
+            figures: Figures::default(),
             seed,
             openings: 0,
+            trace: 0,
         }
     }
 
@@ -127,7 +134,7 @@ impl World {
     pub fn fork(&self, store: Store) -> World {
         World {
             store,
-            clock: ManualClock::new(self.clock.millis()),
+            clock: ManualClock::new(self.clock.latest()),
             options: self.options.clone(),
             history: self.history.clone(),
             kept: self.kept.clone(),
@@ -136,8 +143,10 @@ impl World {
             reader: None,
             backups: Memory::new(),
             backed_up: BTreeMap::new(),
+            figures: Figures::default(),
             seed: self.seed,
             openings: self.openings + 1_000,
+            trace: 0,
         }
     }
 
@@ -177,6 +186,8 @@ impl World {
 
     /// The process ends by `loss`: nothing of it goes on, and the store is what that leaves.
     pub fn end(&mut self, loss: Loss, seed: u64) {
+        self.figures.end(loss);
+        self.count_strikes();
         self.store = self.store.after(loss, seed);
         self.ended = Some(self.ended.map_or(loss, |earlier| worse(earlier, loss)));
         self.db = None;
@@ -188,7 +199,47 @@ impl World {
 
     /// What readers must see now.
     pub fn expected(&self) -> State {
-        self.history.visible(self.clock.millis())
+        self.history.visible(self.time())
+    }
+
+    /// Engine time.
+    pub fn time(&self) -> u64 {
+        self.clock.latest()
+    }
+
+    /// How many steps of the store have failed.
+    pub fn strikes(&self) -> u64 {
+        match &self.store {
+            Store::Simulated(simulated) => simulated.strikes(),
+            Store::Memory(_) => 0,
+        }
+    }
+
+    /// Enters into the figures how many steps of the store have failed, which is about to be another one.
+    pub fn count_strikes(&mut self) {
+        if let Store::Simulated(simulated) = &self.store {
+            for (call, count) in simulated.strikes_by_call() {
+                *self.figures.strikes.entry(call).or_default() += count;
+            }
+        }
+    }
+
+    /// Operation `number` is done: enters into the trace what has come of it.
+    pub fn enter_trace(&mut self, number: usize) {
+        let asked = match &self.store {
+            Store::Simulated(simulated) => simulated.trace_hash(),
+            Store::Memory(_) => 0,
+        };
+        let (commits, synced) = (self.history.len() as u64, self.history.spared(Some(Loss::PowerCut)) as u64);
+        // Virtual time, as this thread's runtime sees it: of equal runs it differs by the moment of their beginning.
+        for part in [number as u64, asked, self.clock.millis(), commits, synced] {
+            self.trace = mix(self.trace, part);
+        }
+    }
+
+    /// A hash of all that was asked of the store, of its answers and of what came of the operations: the same at each run.
+    pub fn trace(&self) -> u64 {
+        self.trace
     }
 }
 
@@ -214,8 +265,13 @@ pub fn small_options() -> Options {
 
 /// One process: a runtime of its own, whose time is virtual, and which takes all its tasks with it when it ends.
 pub fn process<F: Future>(future: F) -> F::Output {
+    runtime().block_on(future)
+}
+
+/// What a process runs in, where it has several turns.
+pub fn runtime() -> Runtime {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    runtime.expect("a runtime needs no resources that can be missing").block_on(future)
+    runtime.expect("a runtime needs no resources that can be missing")
 }
 
 /// `future`, or a failure if it never ends. The clock is virtual and moves when all tasks wait: no real time passes.

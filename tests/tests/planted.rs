@@ -58,8 +58,8 @@ const SEEDS: u64 = 100;
 #[test]
 fn simulated() {
     for seed in 1..=SEEDS {
-        if let Err(failure) = halite_tests::simulation::run(seed) {
-            panic!("{failure}");
+        if let Err(wrong) = halite_tests::case::Case::of(seed).run() {
+            panic!("seed {seed}: {wrong}");
         }
     }
 }
@@ -96,6 +96,7 @@ fn gate(bug: Bug) -> &'static str {
         Bug::DeletesNeedSpace => "full_disk::",
         Bug::AnyFileAccepted => "damage::every_file_replaced",
         Bug::NewerAccepted => "damage::what_is_newer",
+        Bug::HalfBatch => "crashes::on_growing_files::batches",
         Bug::AckBeforeSync => "crashes::on_growing_files::commits",
         Bug::WatchSkips | Bug::WatchRepeats | Bug::WatchUnsettled => "watch::",
         _ => "simulated",

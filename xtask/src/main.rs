@@ -39,6 +39,12 @@ enum Chore {
         /// The first seed (alone, it is the only one)
         #[arg(long)]
         seed: Option<u64>,
+        /// How many of them to run twice, comparing their traces [default: one in forty]
+        #[arg(long)]
+        replay: Option<u64>,
+        /// Run a case file instead, such as those in `tests/cases`
+        #[arg(long)]
+        case: Option<String>,
     },
     /// Show that the tests find each of the bugs planted for them; prints the table
     Planted,
@@ -55,7 +61,7 @@ fn main() -> ExitCode {
         Chore::Check => check::check(),
         Chore::Test => test::test(),
         Chore::Wasm => wasm::wasm(),
-        Chore::Sim { seeds, seed } => sim(seeds, seed),
+        Chore::Sim { seeds, seed, replay, case } => sim(seeds, seed, replay, case),
         Chore::Planted => planted().run(),
         Chore::Bench { n } => bench(n),
     };
@@ -68,11 +74,14 @@ fn main() -> ExitCode {
     }
 }
 
-fn sim(seeds: Option<u64>, seed: Option<u64>) -> Result {
+fn sim(seeds: Option<u64>, seed: Option<u64>, replay: Option<u64>, case: Option<String>) -> Result {
     let mut command = cargo(&["run", "--quiet", "--release", "-p", "halite-tests", "--bin", "sim", "--"]);
-    for (name, value) in [("--seeds", seeds), ("--seed", seed)] {
+    let number = |number: Option<u64>| number.map(|number| number.to_string());
+    for (name, value) in
+        [("--seeds", number(seeds)), ("--seed", number(seed)), ("--replay", number(replay)), ("--case", case)]
+    {
         if let Some(value) = value {
-            command = command.arg(name).arg(&value.to_string());
+            command = command.arg(name).arg(&value);
         }
     }
     command.run()

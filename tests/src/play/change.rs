@@ -12,10 +12,10 @@ use std::time::Duration;
 
 impl Player<'_> {
     pub(super) async fn change(&mut self, op: ChangeOp, level: Durability) -> Step {
-        let (db, now) = (self.db(), self.world.clock.millis());
+        let (db, now) = (self.db(), self.world.time());
         let (number, options) = (op.key(), WriteOptions { durability: level, ttl: None });
         let key = key(number);
-        let found = self.world.expected().remove(&key);
+        let found = self.world.history.value(&key, now);
         let expires_at = self.world.history.expiry(&key);
         match op {
             ChangeOp::Swap { right, len, .. } => {
@@ -71,7 +71,7 @@ impl Player<'_> {
     }
 
     pub(super) async fn transact(&mut self, reads: &[u16], ops: &[WriteOp], level: Durability) -> Step {
-        let (db, now) = (self.db(), self.world.clock.millis());
+        let (db, now) = (self.db(), self.world.time());
         let transaction = db.begin();
         let mut state = self.world.expected();
         for number in reads {
@@ -94,6 +94,9 @@ impl Player<'_> {
                 (None, _) => transaction.delete(key(op.key)),
             };
             written.map_err(|error| format!("a write in memory failed: {error:?}"))?;
+            if let Some(range) = op.range() {
+                state.retain(|key, _| !range.contains(key));
+            }
             for (key, value) in &writes {
                 match value.as_ref().filter(|value| value.expires_at.is_none_or(|at| now < at)) {
                     Some(value) => state.insert(key.clone(), value.bytes.clone()),
@@ -115,7 +118,7 @@ impl Player<'_> {
     /// Compares a key's time to live with the model's.
     pub(super) async fn lifetime(&mut self, db: &Db, key: &[u8], is_there: bool) -> Step {
         let found = self.read("ttl", || db.ttl(key)).await?;
-        let now = self.world.clock.millis();
+        let now = self.world.time();
         let expected = is_there.then(|| match self.world.history.expiry(key) {
             Some(at) => Ttl::Remaining(Duration::from_millis(at - now)),
             None => Ttl::Forever,

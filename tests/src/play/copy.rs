@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 impl Player<'_> {
     pub(super) async fn backup(&mut self, number: u8) -> Step {
+        self.world.clock.set(self.world.clock.latest());
         let (name, target) = (kept::name(number), Arc::new(self.world.backups.clone()));
         if self.world.backed_up.remove(&name).is_some() {
             let deleted = ends("delete_backup", Db::delete_backup(target.clone(), &name)).await;
@@ -28,6 +29,7 @@ impl Player<'_> {
     }
 
     pub(super) async fn restore(&mut self, number: u8) -> Step {
+        self.world.clock.set(self.world.clock.latest());
         let (name, backups) = (kept::name(number), Arc::new(self.world.backups.clone()));
         let Some(expected) = self.world.backed_up.get(&name).cloned() else { return Ok(()) };
         let told = |error: halite::Error| Stop::Wrong(format!("backup {name}: {error:?}"));
@@ -37,7 +39,7 @@ impl Player<'_> {
         let found: State = entries.iter().map(|entry| (entry.key.to_vec(), entry.value.clone())).collect();
         compare(&expected, &found).map_err(|wrong| format!("backup {name}: {wrong}"))?;
         // A database judges expiries by the time it is.
-        let now = self.world.clock.millis();
+        let now = self.world.time();
         let is_live = |entry: &Entry| entry.expires_at.is_none_or(|at| now < at);
         let live = entries.into_iter().filter(is_live).map(|entry| (entry.key.to_vec(), entry.value)).collect();
         let target = Memory::create_only();
@@ -46,6 +48,7 @@ impl Player<'_> {
     }
 
     pub(super) async fn clone_of_it(&mut self) -> Step {
+        self.world.clock.set(self.world.clock.latest());
         let (target, expected) = (Memory::new(), self.world.expected());
         let outcome = ends("clone", self.db().clone_to(Arc::new(target.clone()))).await;
         self.note(&outcome);
