@@ -33,6 +33,19 @@ impl Drop for Folder {
     }
 }
 
+/// Sees to it that programs can be built for `target`.
+///
+/// # Panics
+/// If that cannot be arranged.
+pub fn install(target: &str) {
+    let installed = Command::new("rustup").args(["target", "list", "--installed"]).output();
+    // Without rustup, whoever installed the compiler has seen to it, or the build will say so.
+    if installed.is_ok_and(|output| !String::from_utf8_lossy(&output.stdout).lines().any(|line| line == target)) {
+        let added = Command::new("rustup").args(["target", "add", target]).status();
+        assert!(added.is_ok_and(|status| status.success()), "cannot add the target {target}");
+    }
+}
+
 /// Builds a program of this workspace with `cargo build` and `args`, and returns where its `file` is.
 ///
 /// # Panics

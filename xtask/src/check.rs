@@ -4,6 +4,8 @@ use crate::run::{Result, cargo, heading, program};
 use crate::{layers, links, tidy};
 
 pub(crate) const WASI: &str = "wasm32-wasip1";
+/// What components are built for.
+const WASI_COMPONENTS: &str = "wasm32-wasip2";
 
 /// All gates.
 pub(crate) fn check() -> Result {
@@ -34,7 +36,10 @@ pub(crate) fn wasm() -> Result {
     target(WASI)?;
     let crates = ["-p", "halite-backends", "-p", "halite", "-p", "halite-cli"];
     cargo(&[&["clippy", "--target", WASI][..], &crates, &["--", "-D", "warnings"]].concat()).run()?;
-    cargo(&[&["build", "--target", WASI][..], &crates].concat()).run()
+    cargo(&[&["build", "--target", WASI][..], &crates].concat()).run()?;
+    target(WASI_COMPONENTS)?;
+    let crates = ["-p", "halite-guest", "-p", "halite-components"];
+    cargo(&[&["clippy", "--target", WASI_COMPONENTS][..], &crates, &["--", "-D", "warnings"]].concat()).run()
 }
 
 /// Installs a part of the toolchain where it is missing.

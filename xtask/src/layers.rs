@@ -17,7 +17,10 @@ const CRATES: &[(&str, &[&str])] = &[
     ("halite", &["halite-backends"]),
     ("halite-cli", &["halite"]),
     ("halite-examples", &["halite"]),
-    ("halite-wasmtime", &["halite", "halite-tests"]),
+    ("halite-bucket", &["halite"]),
+    ("halite-components", &[]),
+    ("halite-guest", &["halite", "halite-bucket"]),
+    ("halite-wasmtime", &["halite", "halite-bucket", "halite-tests"]),
     ("halite-tests", &["halite", "halite-backends"]),
     ("xtask", &[]),
 ];

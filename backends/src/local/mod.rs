@@ -21,8 +21,8 @@
 //! 3. Only files that no one writes any more are mapped.
 //!
 //! # Where there are no threads
-//! On `wasm32-wasip1` every call runs inline, nothing is mapped, locked or written ahead, and folders cannot be synced;
-//! [`Capabilities`] says so.
+//! Under WASI every call runs inline, nothing is mapped, locked or written ahead, and on `wasm32-wasip1` folders cannot be
+//! synced; [`Capabilities`] says so.
 
 mod append;
 mod blocking;

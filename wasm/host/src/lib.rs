@@ -18,9 +18,11 @@
 #![deny(missing_docs)]
 
 mod limits;
+pub mod plugin;
 mod program;
 mod run;
 
+pub use halite_bucket as bucket;
 pub use limits::Limits;
 pub use program::{Metering, Program};
 pub use run::{Access, End, Outcome, Output, Run};

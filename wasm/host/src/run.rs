@@ -5,6 +5,7 @@
 //! runs on. Its file calls that were under way are done, so its files hold what a process killed there would have left.
 
 use crate::limits::{Limits, Memory};
+use crate::plugin::{self, Guest, HaliteView, View};
 use crate::program::{Code, Program};
 use std::path::Path;
 use tokio::io::AsyncRead;
@@ -12,7 +13,7 @@ use wasmtime::{Result, Store, Trap, bail};
 use wasmtime_wasi::p1::{self, WasiP1Ctx};
 use wasmtime_wasi::p2;
 use wasmtime_wasi::p2::pipe::{MemoryInputPipe, MemoryOutputPipe};
-use wasmtime_wasi::{FsPerms, I32Exit, WasiCtxBuilder};
+use wasmtime_wasi::{FsPerms, I32Exit, WasiCtxBuilder, WasiView};
 
 /// What a program may do in a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +82,7 @@ pub struct Run<'a> {
     program: &'a Program,
     context: Context,
     limits: Limits,
+    guest: Option<Guest>,
     out: Output,
     err: Output,
 }
@@ -97,9 +99,16 @@ impl std::fmt::Debug for Context {
 struct State {
     context: WasiP1Ctx,
     memory: Memory,
+    guest: Guest,
 }
 
-impl wasmtime_wasi::WasiView for State {
+impl HaliteView for State {
+    fn halite(&mut self) -> View<'_> {
+        View { guest: &self.guest, table: self.context.ctx().table }
+    }
+}
+
+impl WasiView for State {
     fn ctx(&mut self) -> wasmtime_wasi::WasiCtxView<'_> {
         self.context.ctx()
     }
@@ -114,7 +123,7 @@ impl<'a> Run<'a> {
         // given, so it comes first.
         context.allow_blocking_current_thread(true);
         let (out, err) = (Output::new(limits.output_bytes), Output::new(limits.output_bytes));
-        Run { program, context: Context(context), limits, out, err }
+        Run { program, context: Context(context), limits, guest: None, out, err }
     }
 
     /// Its arguments, the first of which is its own name.
@@ -160,6 +169,13 @@ impl<'a> Run<'a> {
         self
     }
 
+    /// Buckets, through the interfaces of the [plugin], if it is a component; without them, it must not ask for any.
+    #[must_use]
+    pub fn guest(mut self, guest: Guest) -> Run<'a> {
+        self.guest = Some(guest);
+        self
+    }
+
     /// What it may take.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Run<'a> {
@@ -187,7 +203,9 @@ impl<'a> Run<'a> {
     pub async fn finish(mut self) -> Result<Outcome> {
         let context = &mut self.context.0;
         let context = context.stdout(self.out.0.clone()).stderr(self.err.0.clone()).build_p1();
-        let state = State { context, memory: Memory::new(self.limits.memory_bytes) };
+        let plugged = self.guest.is_some();
+        let guest = self.guest.unwrap_or_else(|| Guest::new(halite_bucket::Buckets::new()));
+        let state = State { context, memory: Memory::new(self.limits.memory_bytes), guest };
         let mut store = Store::new(&self.program.engine, state);
         store.limiter(|state| &mut state.memory);
         let fuel = match (self.program.metering.fuel, self.limits.fuel) {
@@ -200,7 +218,7 @@ impl<'a> Run<'a> {
         if self.program.metering.time {
             store.epoch_deadline_async_yield_and_update(1);
         }
-        let run = start(self.program, &mut store);
+        let run = start(self.program, &mut store, plugged);
         let end = match self.limits.time {
             Some(time) => tokio::time::timeout(time, run).await.ok(),
             None => Some(run.await),
@@ -219,7 +237,7 @@ enum Stopped {
     Running(wasmtime::Error),
 }
 
-async fn start(program: &Program, store: &mut Store<State>) -> Result<(), Stopped> {
+async fn start(program: &Program, store: &mut Store<State>, plugged: bool) -> Result<(), Stopped> {
     match &program.code {
         Code::Module(module) => {
             let mut linker = wasmtime::Linker::new(&program.engine);
@@ -233,6 +251,9 @@ async fn start(program: &Program, store: &mut Store<State>) -> Result<(), Stoppe
         Code::Component(component) => {
             let mut linker = wasmtime::component::Linker::new(&program.engine);
             p2::add_to_linker_async(&mut linker).map_err(Stopped::Unstarted)?;
+            if plugged {
+                plugin::add_to_linker(&mut linker).map_err(Stopped::Unstarted)?;
+            }
             let command = linker.instantiate_pre(component).map_err(Stopped::Unstarted)?;
             let command = p2::bindings::CommandPre::new(command).map_err(Stopped::Unstarted)?;
             let command = command.instantiate_async(&mut *store).await.map_err(Stopped::Running)?;

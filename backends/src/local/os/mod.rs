@@ -1,6 +1,6 @@
 //! What each operating system calls differently, behind one set of functions.
 //!
-//! | function | unix | wasip1 | elsewhere |
+//! | function | unix | WASI | elsewhere |
 //! | --- | --- | --- | --- |
 //! | `write_at` | `pwritev` | `pwrite` of one buffer | `seek_write` (Windows) |
 //! | `write_at_durably` | `pwritev2(RWF_DSYNC)` (Linux) | - | - |
@@ -8,8 +8,8 @@
 //! | `sync_data` | `fdatasync` | `fdatasync` (std would `fsync`) | std |
 //! | `allocate` | `fallocate(KEEP_SIZE)` (Linux) | - | - |
 //! | `space_behind` | from `st_blocks` | - | - |
-//! | `sync_folder` | `fsync` | nothing: a folder cannot be synced | nothing |
-//! | `publish` | `link`, or `renameat2(NOREPLACE)` | `link`, then `fsync` of the file | `link` |
+//! | `sync_folder` | `fsync` | `fsync` on wasip2; nothing on wasip1, where a folder cannot be synced | nothing |
+//! | `publish` | `link`, or `renameat2(NOREPLACE)` | `link`, on wasip1 then `fsync` of the file | `link` |
 //! | `map` | `mmap` | - | as `mmap` |
 //!
 //! Calls return what the system returned: short writes and interruptions are the callers' affair.

@@ -1,4 +1,4 @@
-//! WASI preview 1: std's files, and three calls of its libc that std does not offer there.
+//! WASI, preview 1 and 2: std's files, and three calls of its libc that std does not offer there.
 //!
 //! There are no locks, no maps and no threads. A vectored write takes only its first buffer, so callers pass one.
 #![allow(unsafe_code)]
@@ -9,8 +9,8 @@ use std::io::{self, IoSlice};
 use std::os::fd::AsRawFd;
 use std::path::Path;
 
-/// Folders cannot be synced: a deletion may always come back.
-pub(crate) const FOLDERS_SYNC: bool = false;
+/// Under preview 1 folders cannot be synced: a deletion may always come back.
+pub(crate) const FOLDERS_SYNC: bool = cfg!(target_env = "p2");
 /// There are no file locks.
 pub(crate) const LOCKS: bool = false;
 
@@ -30,9 +30,9 @@ pub(crate) fn create_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().create(path)
 }
 
-/// Does nothing: preview 1 syncs files only, and answers `EBADF` for a folder. (See `publish`.)
-pub(crate) fn sync_folder(_path: &Path) -> io::Result<()> {
-    Ok(())
+/// Makes the names in a folder durable. Preview 1 syncs files only, and answers `EBADF` for a folder: see `publish`.
+pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
+    if FOLDERS_SYNC { File::open(path)?.sync_all() } else { Ok(()) }
 }
 
 /// Writes what it can of the first part at `offset`.
@@ -80,12 +80,12 @@ pub(crate) fn allocate(_file: &File, _offset: u64, _len: u64) -> io::Result<bool
     Ok(false)
 }
 
-/// Gives the file `temp` the name `path` too, which must not exist, and syncs the file anew: its number of names has
-/// changed, and file systems that keep a journal (ext4, XFS, Btrfs) make the new name durable along with that, as
-/// nobody can sync the folder.
+/// Gives the file `temp` the name `path` too, which must not exist. Where folders cannot be synced, it syncs the file anew:
+/// its number of names has changed, and file systems that keep a journal (ext4, XFS, Btrfs) make the new name durable along
+/// with that.
 pub(crate) fn publish(temp: &Path, path: &Path) -> io::Result<()> {
     std::fs::hard_link(temp, path)?;
-    File::open(path)?.sync_all()
+    if FOLDERS_SYNC { Ok(()) } else { File::open(path)?.sync_all() }
 }
 
 fn position(offset: u64) -> io::Result<i64> {

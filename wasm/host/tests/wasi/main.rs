@@ -11,10 +11,9 @@ mod kills;
 mod readme;
 mod writers;
 
-use halite_tests::scratch::{Folder, cargo_build};
+use halite_tests::scratch::{Folder, cargo_build, install};
 use halite_wasmtime::{Access, End, Limits, Metering, Outcome, Program, Run};
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::OnceLock;
 
 const TARGET: &str = "wasm32-wasip1";
@@ -23,11 +22,7 @@ const TARGET: &str = "wasm32-wasip1";
 fn program() -> &'static Program {
     static PROGRAM: OnceLock<Program> = OnceLock::new();
     PROGRAM.get_or_init(|| {
-        let installed = Command::new("rustup").args(["target", "list", "--installed"]).output();
-        if installed.is_ok_and(|output| !String::from_utf8_lossy(&output.stdout).contains(TARGET)) {
-            let added = Command::new("rustup").args(["target", "add", TARGET]).status();
-            assert!(added.is_ok_and(|status| status.success()), "cannot add the target {TARGET}");
-        }
+        install(TARGET);
         let built = cargo_build(&["-p", "halite-cli", "--target", TARGET, "--profile", "guest"], "halite.wasm");
         Program::load(built, Metering { fuel: true, time: true }).unwrap()
     })
