@@ -64,6 +64,7 @@ mod snapshot;
 mod stats;
 mod tasks;
 mod timers;
+mod touch;
 mod turn;
 mod txn;
 mod typed;

@@ -74,6 +74,6 @@ impl MemorySource {
 
     /// Key and value, sharing the memtable's memory.
     pub(super) fn shared(&self) -> Option<(Bytes, Value)> {
-        self.cursor.as_ref().map(|cursor| (cursor.key_bytes(), cursor.value()))
+        self.cursor.as_ref().map(MemtableCursor::shared)
     }
 }

@@ -1,13 +1,13 @@
 //! Walks a memtable in key order, or against it.
 
-use super::order::{Chunk, Ordered, Sorted};
+use super::order::{Chunk, Ordered, Sorted, compare, head};
 use super::{Item, Memtable};
 use crate::Seq;
 use crate::range::{Course, Direction};
+use crate::touch::{Ahead, touch};
 use crate::value::Value;
 use bytes::Bytes;
-use std::cmp::Reverse;
-use std::ops::Range;
+use std::ops::{Bound, Range};
 use std::sync::Arc;
 
 /// Goes over a memtable's newest records at a sequence number, in key order or against it. It sees what was there when
@@ -17,10 +17,12 @@ pub(crate) struct MemtableCursor {
     memtable: Arc<Memtable>,
     at: Seq,
     direction: Direction,
+    /// All keys share so many first bytes: the entries' heads are of what follows.
+    skip: usize,
     heads: Vec<Head>,
-    current: Option<u32>,
+    current: Option<Sorted>,
     /// Backward, the newest record met so far of the key after the current one.
-    newest: Option<u32>,
+    newest: Option<Sorted>,
     /// The number of the head whose entry comes next, if that has been found out.
     nearest: Option<usize>,
 }
@@ -30,45 +32,79 @@ pub(crate) struct MemtableCursor {
 struct Head {
     chunk: Arc<Chunk>,
     left: Range<usize>,
+    /// The next entry, with 8 bytes of its key as a number that compares with those of all other chunks.
+    next: Sorted,
+    /// So many entries of those that are left, the next one among them, have been touched.
+    touched: usize,
+    ahead: Ahead,
 }
 
 impl Head {
-    /// What is left of `chunk` on `course`: where it ends is for the cursor's user to see.
-    fn new(memtable: &Memtable, chunk: &Arc<Chunk>, course: &Course) -> Head {
-        let entries = &chunk.entries;
-        let is_before = |sorted: &Sorted| course.is_before(memtable.key(sorted.entry));
-        let left = match course.direction {
-            Direction::Forward => entries.partition_point(is_before)..entries.len(),
-            Direction::Backward => 0..entries.partition_point(|sorted| !is_before(sorted)),
+    /// What is left of `chunk` on `course`: where it ends is for the cursor's user to see. `None` if that is nothing.
+    fn new(memtable: &Memtable, chunk: &Arc<Chunk>, course: &Course, skip: usize) -> Option<Head> {
+        let backward = course.is_backward();
+        let bound = match course.begin() {
+            Bound::Unbounded if backward => chunk.entries.len(),
+            Bound::Unbounded => 0,
+            Bound::Included(key) => chunk.below(memtable, key, backward),
+            Bound::Excluded(key) => chunk.below(memtable, key, !backward),
         };
-        Head { chunk: chunk.clone(), left }
+        let left = if backward { 0..bound } else { bound..chunk.entries.len() };
+        let next = *chunk.entries.get(if backward { bound.checked_sub(1)? } else { bound })?;
+        let mut head = Head { chunk: chunk.clone(), left, next, touched: 0, ahead: Ahead::new() };
+        head.look(memtable, course.direction, skip);
+        Some(head)
     }
 
-    /// The next entry. A head always has one.
+    /// Looks at the next entry of those that are left.
     #[inline]
-    fn entry(&self, direction: Direction) -> u32 {
-        let next = match direction {
-            Direction::Forward => self.left.start,
-            Direction::Backward => self.left.end - 1,
+    fn look(&mut self, memtable: &Memtable, direction: Direction, skip: usize) {
+        if self.touched == 0 {
+            self.touch(memtable, direction);
+        }
+        self.next = match direction {
+            Direction::Forward => self.chunk.entries[self.left.start],
+            Direction::Backward => self.chunk.entries[self.left.end - 1],
         };
-        self.chunk.entries[next].entry
+        if self.chunk.skip != skip {
+            self.next.head = head(memtable.key(self.next.entry), skip);
+        }
     }
 
-    fn pass(&mut self, direction: Direction) {
+    /// Touches some of the records that come next: key order leads all over the image.
+    fn touch(&mut self, memtable: &Memtable, direction: Direction) {
+        self.touched = self.ahead.next().min(self.left.len());
+        let next = match direction {
+            Direction::Forward => self.left.start..self.left.start + self.touched,
+            Direction::Backward => self.left.end - self.touched..self.left.end,
+        };
+        touch(self.chunk.entries[next].iter().map(|sorted| memtable.bytes_of(sorted.entry)));
+    }
+
+    /// Goes behind the next entry; false if it was the last.
+    #[inline]
+    fn pass(&mut self, memtable: &Memtable, direction: Direction, skip: usize) -> bool {
         match direction {
             Direction::Forward => self.left.start += 1,
             Direction::Backward => self.left.end -= 1,
         }
+        self.touched -= 1;
+        let more = !self.left.is_empty();
+        if more {
+            self.look(memtable, direction, skip);
+        }
+        more
     }
 }
 
 impl MemtableCursor {
     /// Stands at the beginning of `course`.
     pub(crate) fn new(memtable: Arc<Memtable>, ordered: &Ordered, at: Seq, course: &Course) -> MemtableCursor {
-        let head = |chunk: &Arc<Chunk>| Head::new(&memtable, chunk, course);
-        let heads = ordered.chunks.iter().map(head).filter(|head| !head.left.is_empty()).collect();
+        let skip = ordered.skip(&memtable);
+        let head = |chunk: &Arc<Chunk>| Head::new(&memtable, chunk, course, skip);
+        let heads = ordered.chunks.iter().filter_map(head).collect();
         let direction = course.direction;
-        MemtableCursor { memtable, at, direction, heads, current: None, newest: None, nearest: None }
+        MemtableCursor { memtable, at, direction, skip, heads, current: None, newest: None, nearest: None }
     }
 
     /// Goes to the next key; false where there is none. Looks at no more than `budget` entries: `None` where these did
@@ -82,12 +118,12 @@ impl MemtableCursor {
 
     /// Of one key the newest comes first: later ones are older, and hidden.
     fn advance_forward(&mut self, budget: &mut usize) -> Option<bool> {
-        while let Some(entry) = self.peek() {
+        while let Some(next) = self.peek() {
             *budget = budget.checked_sub(1)?;
             self.pass();
-            let is_older = self.current.is_some_and(|current| self.memtable.key(current) == self.memtable.key(entry));
-            if !is_older && self.memtable.seq(entry) <= self.at {
-                self.current = Some(entry);
+            let is_older = self.current.is_some_and(|current| self.have_one_key(&current, &next));
+            if !is_older && self.memtable.seq(next.entry) <= self.at {
+                self.current = Some(next);
                 return Some(true);
             }
         }
@@ -97,47 +133,49 @@ impl MemtableCursor {
 
     /// Of one key the oldest comes first: the last that shows is the newest.
     fn advance_backward(&mut self, budget: &mut usize) -> Option<bool> {
-        while let Some(entry) = self.peek() {
-            if self.newest.is_some_and(|newest| self.memtable.key(newest) != self.memtable.key(entry)) {
+        while let Some(next) = self.peek() {
+            if self.newest.is_some_and(|newest| !self.have_one_key(&newest, &next)) {
                 break;
             }
             *budget = budget.checked_sub(1)?;
             self.pass();
-            if self.memtable.seq(entry) <= self.at {
-                self.newest = Some(entry);
+            if self.memtable.seq(next.entry) <= self.at {
+                self.newest = Some(next);
             }
         }
         self.current = self.newest.take();
         Some(self.current.is_some())
     }
 
+    fn have_one_key(&self, a: &Sorted, b: &Sorted) -> bool {
+        a.head == b.head && self.memtable.key(a.entry) == self.memtable.key(b.entry)
+    }
+
     /// The next entry of all chunks.
     #[inline]
-    fn peek(&mut self) -> Option<u32> {
+    fn peek(&mut self) -> Option<Sorted> {
         if self.nearest.is_none() {
             self.nearest = self.find_nearest();
         }
-        self.nearest.map(|nearest| self.heads[nearest].entry(self.direction))
+        self.nearest.map(|nearest| self.heads[nearest].next)
     }
 
-    /// By key, and of one key in the order in which a chunk has them.
+    /// The head whose entry comes first, as a chunk has them: by key, and of one key the newest first.
     fn find_nearest(&self) -> Option<usize> {
-        let (memtable, direction) = (&self.memtable, self.direction);
-        let order = |&a: &usize, &b: &usize| {
-            let (a, b) = (self.heads[a].entry(direction), self.heads[b].entry(direction));
-            direction.order(memtable.key(a), memtable.key(b)).then_with(|| match direction {
-                Direction::Forward => Reverse(a).cmp(&Reverse(b)),
-                Direction::Backward => a.cmp(&b),
-            })
+        let nearest = |&a: &usize, &b: &usize| {
+            let order = compare(&self.memtable, &self.heads[a].next, &self.heads[b].next);
+            match self.direction {
+                Direction::Forward => order,
+                Direction::Backward => order.reverse(),
+            }
         };
-        (0..self.heads.len()).min_by(order)
+        (0..self.heads.len()).min_by(nearest)
     }
 
     /// Goes behind the next entry.
     fn pass(&mut self) {
         let Some(nearest) = self.nearest.take() else { return };
-        self.heads[nearest].pass(self.direction);
-        if self.heads[nearest].left.is_empty() {
+        if !self.heads[nearest].pass(&self.memtable, self.direction, self.skip) {
             self.heads.swap_remove(nearest);
         }
     }
@@ -148,22 +186,16 @@ impl MemtableCursor {
     /// Where the last [`advance`](MemtableCursor::advance) did not find one.
     #[inline]
     pub(crate) fn item(&self) -> Item<'_> {
-        self.memtable.item(self.current.expect("the cursor stands at a record"))
+        self.memtable.item(self.entry())
     }
 
-    /// The key, sharing the image's memory.
-    pub(crate) fn key_bytes(&self) -> Bytes {
-        self.share(self.item().record.key)
+    /// Its key and its value, sharing the image's memory. Panics as [`item`](MemtableCursor::item) does.
+    pub(crate) fn shared(&self) -> (Bytes, Value) {
+        self.memtable.shared(self.entry())
     }
 
-    /// The value, sharing the image's memory.
-    pub(crate) fn value(&self) -> Value {
-        let record = self.item().record;
-        Value::new(self.share(record.value), record.compressed, || None)
-    }
-
-    fn share(&self, part: &[u8]) -> Bytes {
-        self.memtable.share(self.current.expect("the cursor stands at a record"), part)
+    fn entry(&self) -> u32 {
+        self.current.expect("the cursor stands at a record").entry
     }
 }
 

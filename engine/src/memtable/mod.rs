@@ -280,6 +280,21 @@ impl Memtable {
         Item { record: piece.decode(&self.stream, entry.start), hash: entry.hash, offset: piece.base + entry.start }
     }
 
+    /// The image from the record of entry `entry` on, as far as that needs to be [touched](crate::touch).
+    #[inline]
+    fn bytes_of(&self, entry: u32) -> &[u8] {
+        let entry = &self.entries[entry as usize];
+        &self.pieces[entry.piece as usize].bytes[entry.start as usize..]
+    }
+
+    /// Key and value of an entry's record, sharing the image's memory.
+    fn shared(&self, entry: u32) -> (Bytes, Value) {
+        let entry = &self.entries[entry as usize];
+        let piece = &self.pieces[entry.piece as usize];
+        let record = piece.decode(&self.stream, entry.start);
+        (piece.share(record.key), Value::new(piece.share(record.value), record.compressed, || None))
+    }
+
     /// The key of entry `entry`.
     #[inline]
     fn key(&self, entry: u32) -> &[u8] {

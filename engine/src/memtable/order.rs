@@ -6,6 +6,9 @@
 //! Comparing keys in the image would miss the cache with every step. So each chunk keeps, beside the entry, 8 bytes of
 //! its key as a number: those behind the prefix that all keys of the chunk share. Only equal numbers look at the keys.
 //!
+//! Each chunk makes every scan a little slower, so scans that find nothing new save up for merging them all: as many
+//! entries as each of them may cost on average.
+//!
 //! No step takes more than about a millisecond: it sorts or merges at most [`CHUNK`] entries.
 
 use super::Memtable;
@@ -14,6 +17,8 @@ use std::sync::Arc;
 
 /// Entries that are sorted or merged in one step.
 const CHUNK: usize = 4096;
+/// Entries for whose merge a scan pays that finds all in chunks: some microseconds.
+const SAVED_EACH: usize = 256;
 /// Shared prefixes are looked for up to this length.
 const SKIP_MAX: usize = 256;
 
@@ -24,14 +29,35 @@ pub(super) const ENTRY_LEN: usize = 2 * size_of::<Sorted>();
 #[derive(Debug, Default)]
 pub(super) struct Chunk {
     /// All its keys share this many first bytes.
-    skip: usize,
+    pub(super) skip: usize,
     pub(super) entries: Vec<Sorted>,
+}
+
+impl Chunk {
+    /// How many of its entries have a key smaller than `key`, or equal to it if `or_equal`.
+    pub(super) fn below(&self, memtable: &Memtable, key: &[u8], or_equal: bool) -> usize {
+        let Some(first) = self.entries.first() else { return 0 };
+        let shared = &memtable.key(first.entry)[..self.skip];
+        match key[..key.len().min(self.skip)].cmp(shared) {
+            Ordering::Less => return 0,
+            Ordering::Greater => return self.entries.len(),
+            Ordering::Equal => {}
+        }
+        let wanted = head(key, self.skip);
+        self.entries.partition_point(|sorted| match sorted.head.cmp(&wanted) {
+            Ordering::Equal => {
+                let found = memtable.key(sorted.entry);
+                found < key || (or_equal && found == key)
+            }
+            unequal => unequal.is_lt(),
+        })
+    }
 }
 
 /// An entry and the 8 bytes of its key behind the chunk's shared prefix, as a number that compares as they do.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sorted {
-    head: u64,
+    pub(super) head: u64,
     pub(super) entry: u32,
 }
 
@@ -42,6 +68,8 @@ pub(super) struct Order {
     done: usize,
     chunks: Vec<Arc<Chunk>>,
     merging: Option<Merging>,
+    /// For so many entries' merge scans have paid.
+    saved: usize,
 }
 
 /// The merge of the last two chunks.
@@ -67,6 +95,16 @@ pub(crate) struct Ordered {
     pub(super) chunks: Vec<Arc<Chunk>>,
 }
 
+impl Ordered {
+    /// How many first bytes the keys of all chunks share.
+    pub(super) fn skip(&self, memtable: &Memtable) -> usize {
+        let firsts = || self.chunks.iter().filter_map(|chunk| Some((chunk.skip, chunk.entries.first()?.entry)));
+        let Some((_, first)) = firsts().next() else { return 0 };
+        let shared = |(skip, entry)| shared_len(memtable.key(first), memtable.key(entry)).min(skip);
+        firsts().map(shared).min().unwrap_or(0)
+    }
+}
+
 impl Order {
     pub(super) fn step(&mut self, memtable: &Memtable, fully: bool) -> Progress {
         if let Some(merging) = self.merging.take() {
@@ -75,6 +113,8 @@ impl Order {
             self.begin_merge(memtable);
         } else if self.done < memtable.len() {
             self.sort_tail(memtable);
+        } else if self.saves_up() {
+            self.begin_merge(memtable);
         } else {
             return Progress::Ready(Ordered { chunks: self.chunks.clone() });
         }
@@ -93,6 +133,19 @@ impl Order {
             [.., left, right] => fully || left.entries.len() <= 2 * right.entries.len(),
             _ => false,
         }
+    }
+
+    /// Whether enough has been saved, with what this scan pays, for the merge of two more chunks: the last two, as the small
+    /// ones are the most.
+    fn saves_up(&mut self) -> bool {
+        let [.., left, right] = self.chunks.as_slice() else { return false };
+        let cost = left.entries.len() + right.entries.len();
+        self.saved += SAVED_EACH;
+        let enough = self.saved >= cost;
+        if enough {
+            self.saved -= cost;
+        }
+        enough
     }
 
     fn sort_tail(&mut self, memtable: &Memtable) {
@@ -158,8 +211,9 @@ impl Merging {
     }
 }
 
+/// By key, and of one key the newer first. Of entries whose heads are of keys behind one prefix.
 #[inline]
-fn compare(memtable: &Memtable, a: &Sorted, b: &Sorted) -> Ordering {
+pub(super) fn compare(memtable: &Memtable, a: &Sorted, b: &Sorted) -> Ordering {
     a.head.cmp(&b.head).then_with(|| {
         let keys = memtable.key(a.entry).cmp(memtable.key(b.entry));
         // Later entries have larger sequence numbers.
@@ -169,7 +223,7 @@ fn compare(memtable: &Memtable, a: &Sorted, b: &Sorted) -> Ordering {
 
 /// The 8 bytes of `key` behind its first `skip`, zeros where it ends, as a number that compares as they do.
 #[inline]
-fn head(key: &[u8], skip: usize) -> u64 {
+pub(super) fn head(key: &[u8], skip: usize) -> u64 {
     let rest = key.get(skip..).unwrap_or_default();
     let mut bytes = [0; 8];
     let len = rest.len().min(8);

@@ -142,9 +142,10 @@ impl Pair {
         };
         while advance(&mut cursor) {
             let item = cursor.item();
-            let value = (item.record.kind == Kind::Put).then(|| cursor.value().stored().0.to_vec());
-            assert_eq!(cursor.item().record.key, &cursor.key_bytes()[..]);
-            walked.push((cursor.key_bytes().to_vec(), value));
+            let (key, value) = cursor.shared();
+            assert_eq!(item.record.key, key);
+            let value = (item.record.kind == Kind::Put).then(|| value.stored().0.to_vec());
+            walked.push((key.to_vec(), value));
         }
         walked
     }
@@ -200,6 +201,21 @@ fn chunks_merge_into_one_and_stay_few() {
     assert_eq!(newest, expected);
     let offsets: Vec<_> = (0..pair.memtable.len() as u32).map(|entry| pair.memtable.at(entry).offset).collect();
     assert!(offsets.is_sorted(), "entries are in file order");
+}
+
+/// Scans that find nothing new pay for the merge of all chunks, together as much as that costs.
+#[test]
+fn scans_of_what_stays_the_same_come_to_one_chunk() {
+    let mut pair = Pair::new();
+    let mut insert = |count| {
+        let writes = (0..count).map(|_| (pair.random(1 << 40).to_le_bytes().to_vec(), Some(Vec::new()))).collect();
+        pair.insert(writes);
+        pair.ordered(false).chunks.len()
+    };
+    assert_eq!((insert(8000), insert(1000)), (1, 2));
+    let scans = (1..).find(|_| pair.ordered(false).chunks.len() == 1);
+    assert!(scans.is_some_and(|scans| (30..40).contains(&scans)), "{scans:?}");
+    pair.check(&pair.ordered(false), pair.next_seq, &KeyRange::from(..));
 }
 
 #[test]

@@ -13,6 +13,7 @@ use crate::format::fences::Fences;
 use crate::format::header::HEADER_LEN;
 use crate::format::{self, Damage};
 use crate::range::Course;
+use crate::touch::{self, Ahead, touch};
 use crate::value::Value;
 use crate::{Error, Result};
 use bytes::Bytes;
@@ -53,6 +54,7 @@ pub(crate) struct SegmentCursor {
     /// Whether the current record is that of the index entry, and not that of the frames.
     at_entry: bool,
     entries: BlockCursor,
+    ahead: Ahead,
     frames: Frames,
     need: Option<Range<u64>>,
     supplied: Option<Bytes>,
@@ -89,6 +91,7 @@ impl SegmentCursor {
             seeking: true,
             at_entry: false,
             entries: BlockCursor::empty(),
+            ahead: Ahead::new(),
             frames: Frames::nothing(segment.stream()),
             need: None,
             supplied: None,
@@ -349,10 +352,33 @@ impl SegmentCursor {
             Content::Several(_) => self.walk(u64::from(span.offset)..span.end(), Some(index)),
             Content::One(_) => {
                 self.at_entry = true;
-                return Ok(self.judge());
+                let step = self.judge();
+                if !self.keys_only && step == Some(Step::Ready) && self.entries.is_unseen(self.course.is_backward()) {
+                    self.touch_records();
+                }
+                return Ok(step);
             }
         }
         Ok(None)
+    }
+
+    /// Touches the records of the current entry and of some that come next, where they are mapped: key order leads all over
+    /// a dense segment.
+    fn touch_records(&mut self) {
+        let Some(map) = self.segment.if_opened().and_then(|opened| opened.map.as_ref()) else { return };
+        let record = |span: &Span| {
+            let start = span.offset as usize;
+            map.whole.get(start..start + (span.len as usize).min(touch::LEN_MAX)).unwrap_or_default()
+        };
+        let mut records = [&[][..]; Ahead::MAX + 1];
+        records[0] = record(self.entries.span());
+        let mut places = records[1..].iter_mut();
+        self.entries.look_ahead(self.course.is_backward(), self.ahead.next(), |span| {
+            if let Some(place) = places.next() {
+                *place = record(span);
+            }
+        });
+        touch(records.into_iter());
     }
 
     /// Goes on with the records in `range`, and then with index block `index`.

@@ -24,6 +24,8 @@ pub(crate) struct BlockCursor {
     key: Vec<u8>,
     span: Span,
     behind: Behind,
+    /// Where the entries end that [`look_ahead`](BlockCursor::look_ahead) has shown.
+    shown: usize,
 }
 
 /// What lies behind a cursor that goes backward.
@@ -35,6 +37,8 @@ struct Behind {
     entries: Vec<(usize, Span)>,
     /// Their keys, back to back.
     keys: Vec<u8>,
+    /// From which of them on [`look_ahead`](BlockCursor::look_ahead) has shown them all.
+    shown: usize,
 }
 
 /// What an entry's head says; the suffix of its key follows.
@@ -58,6 +62,7 @@ impl BlockCursor {
             key: Vec::new(),
             span: Span { offset: 0, len: 0, content },
             behind: Behind::default(),
+            shown: 0,
         }
     }
 
@@ -84,6 +89,7 @@ impl BlockCursor {
         self.next = 0;
         self.key.clear();
         self.behind.clear(0);
+        self.shown = 0;
         Ok(())
     }
 
@@ -180,6 +186,32 @@ impl BlockCursor {
         }
     }
 
+    /// Whether the current entry is one that [`look_ahead`](BlockCursor::look_ahead) has not shown. Forward, as long as the
+    /// cursor only advances; backward, as long as it only retreats.
+    #[inline]
+    pub(crate) fn is_unseen(&self, backward: bool) -> bool {
+        if backward { self.behind.entries.len() < self.behind.shown } else { self.next > self.shown }
+    }
+
+    /// Shows what the next entries cover, `count` at most; fewer where the block ends, or has not been read so far. What is
+    /// damaged ends it too: that is told when the cursor comes there.
+    pub(crate) fn look_ahead(&mut self, backward: bool, count: usize, mut show: impl FnMut(&Span)) {
+        if backward {
+            self.behind.shown = self.behind.entries.len().saturating_sub(count);
+            self.behind.entries[self.behind.shown..].iter().rev().for_each(|(_, span)| show(span));
+            return;
+        }
+        self.shown = self.next;
+        for _ in 0..count {
+            if self.shown >= self.entries_end {
+                break;
+            }
+            let Ok((head, suffix)) = self.read(self.shown) else { break };
+            show(&head.span);
+            self.shown = suffix + head.unshared;
+        }
+    }
+
     /// Reads the entries from a restart point to the next, up to the first for which `is_beyond` holds.
     fn read_behind(&mut self, restart: usize, is_beyond: impl Fn(&[u8]) -> bool) -> Result<()> {
         self.next = self.restart(restart)?;
@@ -196,6 +228,7 @@ impl BlockCursor {
             }
             self.behind.entries.push((self.behind.keys.len(), self.span));
             self.behind.keys.extend_from_slice(&self.key);
+            self.behind.shown = self.behind.entries.len();
         }
         if self.next == end { Ok(()) } else { Err(self.damage(end, "restart point lies within an index entry")) }
     }
@@ -253,6 +286,7 @@ impl Behind {
         self.restarts = restarts;
         self.entries.clear();
         self.keys.clear();
+        self.shown = 0;
     }
 }
 

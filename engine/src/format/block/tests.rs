@@ -104,6 +104,28 @@ fn keys_come_back_and_are_found() {
     check(&[vec![], vec![0], vec![0, 0], vec![0xff; 10], vec![0xff; KEY_LEN_MAX]], &targets);
 }
 
+/// Whoever looks ahead is shown each entry once, before the cursor comes to it or just then.
+#[test]
+fn looking_ahead_shows_what_comes() {
+    let bytes = encode((0..100).map(|number| format!("key {number:03}")));
+    for (backward, count) in [false, true].into_iter().flat_map(|way| [1, 2, 7, 1000].map(|count| (way, count))) {
+        let mut cursor = open(&bytes).unwrap();
+        if backward {
+            cursor.seek_end();
+        }
+        let (mut shown, mut walked) = (Vec::new(), Vec::new());
+        while if backward { cursor.retreat() } else { cursor.advance() }.unwrap() {
+            if cursor.is_unseen(backward) {
+                shown.push(*cursor.span());
+                cursor.look_ahead(backward, count, |span| shown.push(*span));
+            }
+            walked.push(*cursor.span());
+            assert!(shown.starts_with(&walked));
+        }
+        assert_eq!((shown.len(), walked.len()), (100, 100));
+    }
+}
+
 #[test]
 fn known_bytes() {
     let bytes = encode(["ab", "abc"]);
@@ -134,6 +156,7 @@ fn mutated_blocks() {
         let mut sealed = [bytes, &[0; CRC_LEN]].concat();
         seal(&STREAM, OFFSET, &mut sealed);
         let Ok(mut cursor) = open(&sealed) else { return };
+        cursor.look_ahead(false, usize::MAX, |_| ());
         while let Ok(true) = cursor.advance() {
             assert!(cursor.key().len() <= KEY_LEN_MAX);
         }
