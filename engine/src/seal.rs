@@ -12,17 +12,18 @@ use crate::commit::{Draft, Sealable, Sealed, Source};
 use crate::core::{Core, Epoch};
 use crate::cover::{self, Cover, Hidden};
 use crate::format::frame::{NewRecord, Record};
-use crate::format::header::{Header, Layout};
+use crate::format::header::{HEADER_LEN, Header, Layout};
 use crate::format::manifest::{Manifest, RunMeta, SegmentMeta};
-use crate::format::names::SegmentId;
+use crate::format::names::{Name, SegmentId};
 use crate::memtable::{Item, Memtable};
 use crate::planted::{Bug, planted};
 use crate::range::Direction;
-use crate::segment::{DenseEntry, LogFile, Segment, SortedWriter, Tail, TailBuilder, filters};
+use crate::segment::{DenseEntry, LogFile, Segment, SortedWriter, Tail, TailBuilder, Upload, filters};
 use crate::turn::Turn;
 use crate::value::LARGE_LEN;
 use crate::version::Run;
 use crate::{Error, ErrorKind, Result, Seq, dead, retire};
+use bytes::Bytes;
 use halite_backends::{self as backends, Backend};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -181,7 +182,7 @@ async fn seal_in_place(
     end: u64,
     passing: f64,
 ) -> Result<Option<SegmentMeta>> {
-    let tail = build_tail(draft, cover, end, passing).await;
+    let tail = build_tail(&draft.header, &draft.memtable, cover, end, passing).await;
     let Some(mut file) = appender.take() else {
         return Err(Error::new(ErrorKind::Poisoned, "a seal that has failed cannot be tried again"));
     };
@@ -209,10 +210,9 @@ async fn seal_in_place(
 }
 
 /// What is to stand behind a log that ends at `end`; `None` where no key is left.
-async fn build_tail(draft: &Draft, cover: &Cover, end: u64, passing: f64) -> Option<Tail> {
-    let memtable = &draft.memtable;
+async fn build_tail(header: &Header, memtable: &Memtable, cover: &Cover, end: u64, passing: f64) -> Option<Tail> {
     let ordered = memtable.ordered(true).await;
-    let mut tail = TailBuilder::new(&draft.header).let_pass(passing);
+    let mut tail = TailBuilder::new(header).let_pass(passing);
     let mut hidden = Hidden::new(vec![Arc::new(cover.clone())], Direction::Forward);
     let mut newest = vec![false; memtable.len()];
     let mut keys = 0;
@@ -240,6 +240,45 @@ async fn build_tail(draft: &Draft, cover: &Cover, end: u64, passing: f64) -> Opt
         turn.take(0).await;
     }
     Some(tail.finish(end).await)
+}
+
+/// How much of a log is handed to the storage at once.
+const COPY_LEN: usize = 4 << 20;
+
+/// Writes the `frames` of the log that `memtable` indexes, as they are, under another `header`, and behind them what a seal
+/// appends: a segment that is sealed from the beginning, the newest of so many `runs`. `None` where its own range
+/// tombstones, which are `cover`, cover all of it.
+pub(crate) async fn write_dense(
+    backend: &dyn Backend,
+    header: &Header,
+    frames: &Bytes,
+    memtable: &Memtable,
+    cover: &Cover,
+    runs: usize,
+) -> Result<Option<SegmentMeta>> {
+    let mut upload = Upload::begin(backend, &Name::Segment(header.id).path()).await?;
+    let copy = async {
+        upload.write(Bytes::copy_from_slice(&header.encode())).await?;
+        for start in (0..frames.len()).step_by(COPY_LEN) {
+            upload.write(frames.slice(start..frames.len().min(start + COPY_LEN))).await?;
+        }
+        Ok::<_, backends::Error>(())
+    };
+    // While the storage is busy with the frames, their index is made.
+    let end = (HEADER_LEN + frames.len()) as u64;
+    let tail = build_tail(header, memtable, cover, end, filters::share_of_one(runs));
+    let (copied, tail) = futures::future::join(copy, tail).await;
+    let Some(Tail { parts, mut meta }) = tail.filter(|_| copied.is_ok()) else {
+        let aborted = upload.abort().await;
+        copied.and(aborted)?;
+        return Ok(None);
+    };
+    for part in parts {
+        upload.write(part).await?;
+    }
+    meta.digest = upload.digest();
+    upload.finish().await?;
+    Ok(Some(meta))
 }
 
 fn dense(item: &Item<'_>) -> DenseEntry {

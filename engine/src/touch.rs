@@ -6,7 +6,7 @@
 use std::hint::black_box;
 
 /// What memory comes in.
-const LINE_LEN: usize = 64;
+pub(crate) const LINE_LEN: usize = 64;
 /// Of a longer record the rest comes by itself: lines that follow each other are fetched ahead.
 pub(crate) const LEN_MAX: usize = 4 * LINE_LEN;
 

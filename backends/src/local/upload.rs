@@ -11,14 +11,19 @@ use std::sync::Arc;
 /// Parts are gathered up to this, so that a thread is asked for once a megabyte and not once a part.
 const GATHER: u64 = 1024 * 1024;
 
+/// Bytes written between two syncs: while the next ones are made the disk is at work already, and the end never has long
+/// to sync.
+const SYNC_STEP: u64 = 16 * 1024 * 1024;
+
 #[derive(Debug)]
 pub(crate) struct LocalUploader {
     store: Arc<Store>,
     path: Path,
     /// Absent while a thread has it, and for good after a failure.
     temp: Option<Temp>,
-    /// Bytes written.
+    /// Bytes written, and how many of them were synced.
     written: u64,
+    synced: u64,
     /// Parts not written yet, and their bytes.
     gathered: Vec<Bytes>,
     gathered_bytes: u64,
@@ -28,7 +33,8 @@ impl LocalUploader {
     /// Begins the file.
     pub(crate) fn create(store: Arc<Store>, path: Path) -> Result<LocalUploader> {
         let temp = store.temp(&path).map_err(|error| Error::io("upload", &path, error))?;
-        Ok(LocalUploader { store, path, temp: Some(temp), written: 0, gathered: Vec::new(), gathered_bytes: 0 })
+        let (gathered, gathered_bytes) = (Vec::new(), 0);
+        Ok(LocalUploader { store, path, temp: Some(temp), written: 0, synced: 0, gathered, gathered_bytes })
     }
 
     fn take(&mut self) -> Result<Temp> {
@@ -40,12 +46,17 @@ impl LocalUploader {
         let temp = self.take()?;
         let (path, offset) = (self.path.clone(), self.written);
         let parts = std::mem::take(&mut self.gathered);
+        let end = offset + self.gathered_bytes;
+        let sync = if end - self.synced >= SYNC_STEP { Sync::Everything } else { Sync::No };
         let write = move || {
-            write_all(&temp.file, offset, &parts, Sync::No).map_err(|error| Error::io("upload", path, error))?;
+            write_all(&temp.file, offset, &parts, sync).map_err(|error| Error::io("upload", path, error))?;
             Ok(temp)
         };
         self.temp = Some(blocking::run_on("upload", &self.path, write).await?);
-        self.written += std::mem::take(&mut self.gathered_bytes);
+        (self.written, self.gathered_bytes) = (end, 0);
+        if sync == Sync::Everything {
+            self.synced = end;
+        }
         Ok(())
     }
 }

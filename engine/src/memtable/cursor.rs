@@ -230,8 +230,9 @@ pub(crate) struct InOrder<'a> {
 impl<'a> InOrder<'a> {
     fn look_ahead(&mut self) {
         let Some(chunk) = self.ordered.chunks.get(self.chunk) else { return };
-        let entries = chunk.entries.iter().skip(self.next).take(AHEAD).map(|sorted| sorted.entry);
-        self.ahead.extend(entries.map(|entry| (entry, self.memtable.item(entry))));
+        let entries = || chunk.entries.iter().skip(self.next).take(AHEAD).map(|sorted| sorted.entry);
+        touch(entries().map(|entry| self.memtable.start_of(entry)));
+        self.ahead.extend(entries().map(|entry| (entry, self.memtable.item(entry))));
         self.ahead.reverse();
         self.next += self.ahead.len();
         if self.next >= chunk.entries.len() {

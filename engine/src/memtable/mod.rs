@@ -21,6 +21,7 @@ use crate::Seq;
 use crate::cover::{Cover, CoverList, Stretch};
 use crate::format::frame::{Kind, Record, Stream, decode_record_apart, decode_record_unverified, is_range_tombstone};
 use crate::planted::{Bug, planted};
+use crate::touch;
 use crate::value::Value;
 use bytes::Bytes;
 use hashbrown::HashTable;
@@ -157,21 +158,31 @@ impl Memtable {
         self.add(piece, &[placed], |entry, piece| self.insert_entry(entry, piece));
     }
 
-    /// As [`insert`](Memtable::insert), but the records can only be walked in order, not found by their keys: for whoever
-    /// rewrites a log, as recovery does. Finding each key's place is most of the work otherwise.
-    pub(crate) fn insert_unindexed(&self, piece: &Bytes, base: u32, records: &[Placed]) {
-        self.add(Piece { base, bytes: piece.clone(), value: None }, records, |entry, _| {
+    /// Takes `bytes`, which lie at offset `base` of the segment, into the image, for
+    /// [`insert_unindexed`](Memtable::insert_unindexed), and gives their number.
+    pub(crate) fn add_image(&self, bytes: Bytes, base: u32) -> u32 {
+        self.pieces.push(Piece { base, bytes, value: None }) as u32
+    }
+
+    /// Adds records that lie in image `number`, so that they can only be walked in order, not found by their keys: for
+    /// whoever seals a log anew, as recovery does. Finding each key's place is most of the work otherwise.
+    pub(crate) fn insert_unindexed(&self, number: u32, records: &[Placed]) {
+        self.add_records(number, records, |entry, _| {
             self.entries.push(entry);
         });
     }
 
     fn add(&self, piece: Piece, records: &[Placed], add: impl Fn(Entry, &Piece)) {
-        let index = self.pieces.push(piece);
-        let piece = &self.pieces[index];
+        let number = self.pieces.push(piece) as u32;
+        self.add_records(number, records, add);
+    }
+
+    /// Adds records that lie in piece `number`.
+    fn add_records(&self, number: u32, records: &[Placed], add: impl Fn(Entry, &Piece)) {
+        let piece = &self.pieces[number as usize];
         let mut bytes = 0;
         for placed in records {
-            let entry =
-                Entry { seq: placed.seq, hash: placed.hash, piece: index as u32, start: placed.start, older: NONE };
+            let entry = Entry { seq: placed.seq, hash: placed.hash, piece: number, start: placed.start, older: NONE };
             if is_range_tombstone(&piece.bytes[placed.start as usize..]) {
                 self.insert_range(entry, piece);
             } else {
@@ -285,6 +296,13 @@ impl Memtable {
     fn bytes_of(&self, entry: u32) -> &[u8] {
         let entry = &self.entries[entry as usize];
         &self.pieces[entry.piece as usize].bytes[entry.start as usize..]
+    }
+
+    /// Of that only what mostly holds the head of the record and its key.
+    #[inline]
+    fn start_of(&self, entry: u32) -> &[u8] {
+        let bytes = self.bytes_of(entry);
+        &bytes[..bytes.len().min(touch::LINE_LEN)]
     }
 
     /// Key and value of an entry's record, sharing the image's memory.

@@ -30,7 +30,7 @@ use crate::segment::{Files, Segment};
 use crate::tasks::Tasks;
 use crate::version::Run;
 use crate::versions::Versions;
-use crate::{Error, ErrorKind, Options, Result, Seq, timers};
+use crate::{Error, ErrorKind, Options, Result, timers};
 use halite_backends::{Backend, Lock};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -81,7 +81,7 @@ pub(crate) async fn open(mut setup: Setup) -> Result<Arc<Core>> {
             manifest.runs.splice(0..0, replayed.runs.iter().cloned());
             cover::note(manifest, &replayed.cover);
             replayed.retired.iter().for_each(|name| manifest.retire_log(name.clone()));
-            manifest.history_from = manifest.history_from.max(history_from(&replayed.runs));
+            manifest.history_from = manifest.history_from.max(replayed.history_from);
             manifest.log.state = LogState::Open;
             manifest.log.epoch = epoch.epoch;
             manifest.log.nonce = epoch.nonce;
@@ -95,12 +95,6 @@ pub(crate) async fn open(mut setup: Setup) -> Result<Arc<Core>> {
     let retiring = Retiring::default();
     retire::collect_at_opening(&*setup.backend, &manifest, &retiring).await;
     assemble(setup, tasks, clock, epoch, numbers, publisher, retiring, manifest, replayed).await
-}
-
-/// From which seq on nothing is missing of what `runs`, newest first, were made of.
-fn history_from(runs: &[RunMeta]) -> Seq {
-    let merged = |run: &&RunMeta| run.segments.iter().any(|segment| segment.sorted);
-    runs.iter().find(merged).map_or(1, |run| run.max_seq() + 1)
 }
 
 /// Opens the store of `core` anew, in the same process.

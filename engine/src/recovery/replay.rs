@@ -1,7 +1,8 @@
 //! Replay: what the log of the last epoch holds becomes sealed segments.
 //!
-//! Each unsealed segment is read whole, its committed batches are indexed, and the newest record of each key is written
-//! to a new segment in key order. The old files stay until a manifest that names the new ones is durable.
+//! Each unsealed segment is read whole, its committed batches are indexed, and a new segment is made of them as its seal
+//! would have been: where files grow, the log as it is with an index behind it; else the newest record of each key, in
+//! key order. The old files stay until a manifest that names the new ones is durable.
 
 use super::files;
 use super::fragments;
@@ -47,6 +48,8 @@ pub(super) struct Replayed {
     pub(super) retired: Vec<String>,
     pub(super) last_seq: Seq,
     pub(super) next_seq: Seq,
+    /// Above the last record of what was not kept as it was.
+    pub(super) history_from: Seq,
 }
 
 /// Replays the log that `claim` points to, unless it was closed cleanly.
@@ -67,17 +70,26 @@ pub(super) async fn replay(
     let mut unsealed = files::read(&**backend, claim, &mut replayed.retired).await?;
     unsealed.extend(fragments::read(&**backend, claim, random, clock, &mut replayed.retired).await?);
     for segment in &unsealed {
-        let memtable = Arc::new(Memtable::new(segment.header.stream()));
-        index(segment, &memtable, epoch.hash_seed, clock).await?;
+        let memtable = Memtable::new(segment.header.stream());
+        let end = index(segment, &memtable, epoch.hash_seed, clock).await?;
         if memtable.is_empty() {
             continue;
         }
         replayed.last_seq = memtable.max_seq();
-        let id = epoch.segment(numbers.next());
-        let (cover, salt, now) = (memtable.cover(), random.next(), clock.now());
-        if let Some(meta) = seal::write_sorted(&**backend, epoch, &memtable, &cover, id, salt, now).await? {
-            replayed.runs.insert(0, RunMeta { segments: vec![meta] });
+        let (id, cover, now) = (epoch.segment(numbers.next()), memtable.cover(), clock.now());
+        let meta = if backend.capabilities().append {
+            // The salt stays, and with it every checksum: the frames are the same bytes at the same offsets.
+            let header = Header { id, created: now, predecessor: None, ..segment.header };
+            let frames = segment.body.slice(..(end - HEADER_LEN as u64) as usize);
+            let runs = claim.runs.len() + replayed.runs.len() + 1;
+            seal::write_dense(&**backend, &header, &frames, &memtable, &cover, runs).await?
+        } else {
+            seal::write_sorted(&**backend, epoch, &memtable, &cover, id, random.next(), now).await?
+        };
+        if meta.as_ref().is_none_or(|meta| meta.sorted) {
+            replayed.history_from = replayed.last_seq + 1;
         }
+        replayed.runs.splice(0..0, meta.map(|meta| RunMeta { segments: vec![meta] }));
         replayed.cover = replayed.cover.with(&cover);
     }
     if !planted(Bug::SeqUsedTwice) {
@@ -87,9 +99,10 @@ pub(super) async fn replay(
     Ok(replayed)
 }
 
-/// Enters the committed batches of `segment` into `memtable`, and judges its end.
-async fn index(segment: &Unsealed, memtable: &Memtable, hash_seed: u64, clock: &EngineClock) -> Result<()> {
+/// Enters the committed batches of `segment` into `memtable`, and judges its end. Returns where it is.
+async fn index(segment: &Unsealed, memtable: &Memtable, hash_seed: u64, clock: &EngineClock) -> Result<u64> {
     let body = &segment.body;
+    let image = memtable.add_image(body.clone(), HEADER_LEN as u32);
     let mut replay = Replay::new(segment.header.stream(), HEADER_LEN as u64, body, segment.declared);
     let mut placed = Vec::new();
     let tail = loop {
@@ -99,20 +112,21 @@ async fn index(segment: &Unsealed, memtable: &Memtable, hash_seed: u64, clock: &
                 for record in batch.records() {
                     let (offset, record) = record.map_err(|damage| Error::in_file(&segment.path, damage))?;
                     placed.push(Placed {
-                        start: (offset - batch.offset) as u32,
+                        start: (offset - HEADER_LEN as u64) as u32,
                         len: record.len as u32,
                         hash: hash::hash(hash_seed, record.key),
                         seq: record.seq,
                     });
                 }
-                memtable.insert_unindexed(&body.slice_ref(batch.bytes), batch.offset as u32, &placed);
+                memtable.insert_unindexed(image, &placed);
             }
             Step::More => tokio::task::yield_now().await,
             Step::Done(tail) => break tail,
         }
     };
     clock.saw(tail.time);
-    judge(segment, &tail)
+    judge(segment, &tail)?;
+    Ok(tail.end)
 }
 
 /// Whether the log may end as it does.
