@@ -11,8 +11,6 @@ mod error;
 mod local;
 mod machine;
 mod memory;
-#[cfg(all(feature = "opendal", not(target_family = "wasm")))]
-mod objects;
 mod path;
 #[doc(hidden)]
 pub mod planted;
@@ -24,12 +22,8 @@ pub use error::{Error, ErrorKind, Result};
 pub use local::Local;
 pub use machine::machine_memory;
 pub use memory::Memory;
-#[cfg(all(feature = "opendal", not(target_family = "wasm")))]
-pub use objects::{Objects, ObjectsOptions};
-#[cfg(all(feature = "opendal", not(target_family = "wasm")))]
-pub use opendal;
 pub use path::Path;
 pub use simulated::{Fault, Repeat, Simulated, SimulatedOptions, Step};
-pub use uri::{open_uri, shown_uri};
+pub use uri::open_uri;
 
 pub(crate) use path::in_folder;

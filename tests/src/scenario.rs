@@ -10,8 +10,12 @@ use crate::world::{Store, World, small_options};
 use halite::Durability::{self, Deferred, Synced, Written};
 use halite::backends::{ErrorKind, Fault, Repeat, SimulatedOptions};
 
-/// Power cuts tried at each step: each loses, keeps and tears other bytes.
-pub const POWER_CUTS: u64 = 16;
+/// Images of the store that are examined at each step: what a kill leaves, and what power cuts leave, each of which loses,
+/// keeps and tears other bytes.
+pub const IMAGES: u64 = 24;
+
+/// Images that are examined at each step of a recovery that crashes.
+pub const IMAGES_OF_RECOVERY: u64 = 5;
 
 /// What a process finds, and what it does.
 #[derive(Clone, Debug)]
@@ -33,6 +37,11 @@ impl Scenario {
         world
     }
 
+    /// How many I/O steps the body takes, on growing files if `append`.
+    pub fn io_steps(&self, append: bool) -> u64 {
+        self.steps(&self.prepare(append))
+    }
+
     /// How many I/O steps the body takes.
     fn steps(&self, base: &World) -> u64 {
         let mut world = base.fork(base.store.kill());
@@ -41,17 +50,20 @@ impl Scenario {
         world.store.simulator().steps() - first
     }
 
-    /// Crashes at each I/O step; each time examines what a kill leaves, and what [`POWER_CUTS`] power cuts leave.
-    pub fn crash_everywhere(&self, append: bool) {
+    /// Crashes at each I/O step, and examines [`IMAGES`] of what is left each time. Returns how many that were.
+    pub fn crash_everywhere(&self, append: bool) -> u64 {
         let base = self.prepare(append);
-        for step in 0..self.steps(&base) {
+        let states = (0..self.steps(&base)).map(|step| {
             let world = crashed(&base, &self.body, step);
-            check_images(&world, POWER_CUTS, &format!("append={append} crash at step {step}"));
-        }
+            check_images(&world, IMAGES, &format!("append={append} crash at step {step}"))
+        });
+        states.sum()
     }
 
-    /// Crashes at every so-manieth step, and then at each step of the recovery from that.
-    pub fn crash_in_recovery_everywhere(&self, append: bool, stride: usize) {
+    /// Crashes at every so-manieth step, and then at each step of the recovery from that. Returns how many images were
+    /// examined.
+    pub fn crash_in_recovery_everywhere(&self, append: bool, stride: usize) -> u64 {
+        let mut states = 0;
         let base = self.prepare(append);
         let recovery = [Op::Write(put(30, 20), Synced), Op::Close];
         for step in (0..self.steps(&base)).step_by(stride) {
@@ -63,13 +75,11 @@ impl Scenario {
             let steps = Scenario { before: Vec::new(), body: recovery.to_vec() }.steps(&again);
             for second in 0..steps {
                 let world = crashed(&again, &recovery, second);
-                check_images(
-                    &world,
-                    4,
-                    &format!("append={append} crash at step {step}, {loss:?}, crash at step {second}"),
-                );
+                let story = format!("append={append} crash at step {step}, {loss:?}, crash at step {second}");
+                states += check_images(&world, IMAGES_OF_RECOVERY, &story);
             }
         }
+        states
     }
 
     /// Fails each I/O step with each kind of error, once and for ever.
@@ -94,7 +104,7 @@ impl Scenario {
                     if let Err(wrong) = play(&mut world, &self.body, policy) {
                         panic!("{story}: {wrong}");
                     }
-                    check_images(&world, 2, &story);
+                    check_images(&world, 3, &story);
                 }
             }
         }
@@ -112,18 +122,19 @@ fn crashed(base: &World, body: &[Op], step: u64) -> World {
     world
 }
 
-/// Examines what a kill leaves of `world`'s store now, and what so many power cuts leave.
-fn check_images(world: &World, power_cuts: u64, story: &str) {
+/// Examines so many images of `world`'s store: what a kill leaves of it now, and what power cuts leave. Returns how many.
+fn check_images(world: &World, images: u64, story: &str) -> u64 {
     if let Err(wrong) = examine(world, world.store.kill(), Loss::Kill) {
         panic!("{story}: {wrong}");
     }
-    for seed in 0..power_cuts {
+    for seed in 0..images - 1 {
         // The simulator's seeds 0 and 1 are the extremes: nothing unsynced survives, or all of it.
         let image = world.store.power_cut(if seed < 2 { seed } else { mix(seed, 7) });
         if let Err(wrong) = examine(world, image, Loss::PowerCut) {
             panic!("{story}, power cut {seed}: {wrong}");
         }
     }
+    images
 }
 
 fn write(op: WriteOp, level: Durability) -> Op {

@@ -1,4 +1,4 @@
-//! The chores of this workspace, as typed commands: `cargo xtask check`, `test`, `wasm`, `sim`, `servers`, `planted`, `bench`.
+//! The chores of this workspace, as typed commands: `cargo xtask check`, `test`, `wasm`, `sim`, `planted`, `bench`.
 //!
 //! Continuous integration runs the same ones as people do. The first failure stops, with the command that shows it
 //! again. Nothing here is needed to build or use Halite.
@@ -8,7 +8,6 @@ mod layers;
 mod links;
 mod run;
 mod scan;
-mod servers;
 mod test;
 mod tidy;
 mod wasm;
@@ -49,12 +48,6 @@ enum Chore {
     },
     /// Show that the tests find each of the bugs planted for them; prints the table
     Planted,
-    /// Start object stores on this machine and run the tests that need them
-    Servers {
-        /// Run nothing: say where they are, and keep them until interrupted
-        #[arg(long)]
-        stay: bool,
-    },
     /// Measure the release build on a fresh store, through `halite bench`
     Bench {
         /// How many records
@@ -70,11 +63,6 @@ fn main() -> ExitCode {
         Chore::Wasm => wasm::wasm(),
         Chore::Sim { seeds, seed, replay, case } => sim(seeds, seed, replay, case),
         Chore::Planted => planted().run(),
-        Chore::Servers { stay: true } => servers::stay(),
-        Chore::Servers { stay: false } => servers::test(&mut |_| ()).and_then(|passed| match passed {
-            true => Ok(()),
-            false => Err("a test against real servers failed".to_owned()),
-        }),
         Chore::Bench { n } => bench(n),
     };
     match done {

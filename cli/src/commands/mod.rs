@@ -12,7 +12,7 @@ pub(crate) mod transaction;
 mod transfer;
 mod tree;
 
-use crate::args::{Args, Command, DataCommand, Reading};
+use crate::args::{Args, Command, DataCommand};
 use crate::failure::{Exit, Result};
 use crate::output::Out;
 use crate::{shell, store};
@@ -36,10 +36,6 @@ pub(crate) async fn run(args: Args, out: &mut Out) -> Result<Exit> {
         }
         (command, Some(reading)) => {
             let reader = store::open_read_only(uri, reading, args.settings()).await?;
-            return read_only::run(&reader, command, out).await;
-        }
-        (command, None) if store::is_remote(uri) && read_only::suffices(command) => {
-            let reader = store::open_read_only(uri, Reading::Newest, args.settings()).await?;
             return read_only::run(&reader, command, out).await;
         }
         (Command::Data(command @ (DataCommand::Backup { .. } | DataCommand::Clone { .. })), None) => {

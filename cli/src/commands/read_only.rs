@@ -7,20 +7,6 @@ use crate::failure::{Exit, Failure, Result};
 use crate::output::Out;
 use halite::ReadOnly;
 
-/// Whether `command` only asks, so that nobody need be kept from writing.
-pub(super) fn suffices(command: &Command) -> bool {
-    use DataCommand::{Backup, Checkpoint, Clone, Exists, Get, List, Scan, Stats, Tree, Verify};
-    match command {
-        Command::Dump => true,
-        Command::Data(Checkpoint { command }) => matches!(command, CheckpointCommand::List),
-        Command::Data(command) => matches!(
-            command,
-            Get { .. } | Exists { .. } | List { .. } | Scan(_) | Stats | Tree | Verify(_) | Backup { .. } | Clone { .. }
-        ),
-        _ => false,
-    }
-}
-
 /// Does what a command line asks.
 pub(super) async fn run(reader: &ReadOnly, command: &Command, out: &mut Out) -> Result<Exit> {
     match command {
