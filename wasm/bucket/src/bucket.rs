@@ -267,6 +267,9 @@ impl Bucket {
     pub async fn expire(&self, key: &[u8], ttl: Option<Duration>) -> Result<bool> {
         self.check_writable()?;
         let Some(ttl) = ttl else { return Ok(self.shared.db.persist(self.key(key)).await?) };
+        if self.shared.quota.is_none() {
+            return Ok(self.shared.db.expire(self.key(key), ttl).await?);
+        }
         let mut usage = self.shared.usage.lock().await;
         let there = self.shared.db.expire(self.key(key), ttl).await?;
         if let Some(usage) = &mut *usage {

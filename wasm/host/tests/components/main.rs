@@ -3,6 +3,9 @@
 //! The conformance test is one program, run in both places.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../../examples/plugins.rs"]
+mod plugins;
+
 use halite::Db;
 use halite_tests::scratch::{Folder, cargo_build, install};
 use halite_wasmtime::bucket::{Bucket, Buckets, Quota};
@@ -172,5 +175,20 @@ fn many_instances_share_one_engine() {
         // What is not linked cannot be asked for.
         let unplugged = Run::new(&program).finish().await.unwrap_err();
         assert!(format!("{unplugged:?}").contains("wasi:keyvalue"), "{unplugged:?}");
+    });
+}
+
+#[test]
+fn each_plugin_has_its_bucket_and_its_quota() {
+    block_on(async {
+        let db = Db::open("mem:").await.unwrap();
+        let (roomy, none) = (Quota { bytes: 1000, keys: 10 }, Quota { bytes: 0, keys: 0 });
+        let counter = built().join("counter.wasm");
+        for round in 1..=2 {
+            let ended = plugins::run(&db, &[(counter.clone(), roomy), (counter.clone(), none)]).await.unwrap();
+            // `runs` and a digit. The second has no room for them, and is told.
+            assert_eq!(ended, [(End::Exit(0), format!("{round}\n"), 5), (End::Exit(1), String::new(), 0)]);
+        }
+        assert_eq!(db.get("plugins/0/runs").await.unwrap().as_deref(), Some(&b"2"[..]));
     });
 }
