@@ -39,6 +39,8 @@ mod db;
 mod dead;
 mod error;
 mod format;
+#[doc(hidden)]
+pub mod fuzzing;
 mod get;
 mod hash;
 mod keydir;

@@ -21,6 +21,7 @@ pub mod elle;
 pub mod examine;
 pub mod figures;
 pub mod format;
+pub mod fuzz;
 pub mod history;
 pub mod kept;
 pub mod ops;

@@ -14,6 +14,13 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::time::Duration;
+
+/// Rounds of each kind: a hundred together.
+const SHELLS: u64 = 60;
+const LOADS: u64 = 16;
+const MERGES: u64 = 24;
+const _: () = assert!(SHELLS + LOADS + MERGES == 100);
 
 fn halite(folder: &Path, args: &[&str]) -> Child {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
@@ -49,7 +56,7 @@ fn a_shell_killed_between_its_answers() {
     let folder = Folder::new("kill-shell");
     let mut random = Random::new(1);
     let mut history = History::default();
-    for round in 0..20 {
+    for round in 0..SHELLS {
         let mut child = halite(folder.path(), &["shell"]);
         let mut input = child.stdin.take().unwrap();
         let puts: Vec<_> = (0..300).map(|n| (format!("k{}", random.below(40)), format!("{round}.{n}"))).collect();
@@ -59,7 +66,12 @@ fn a_shell_killed_between_its_answers() {
         let answers = BufReader::new(child.stdout.take().unwrap()).lines();
         let entered: Vec<_> = puts.iter().map(|(key, value)| enter(&mut history, key, value)).collect();
         let mut acknowledged = 0;
-        for answer in answers.take(random.below(80) as usize) {
+        // Every fourth is killed while it opens, which is mostly a recovery.
+        let opening = round % 4 == 0;
+        if opening {
+            std::thread::sleep(Duration::from_micros(random.below(8_000)));
+        }
+        for answer in answers.take(if opening { 0 } else { random.below(80) as usize }) {
             assert_eq!(answer.unwrap(), "OK");
             acknowledged += 1;
         }
@@ -71,11 +83,12 @@ fn a_shell_killed_between_its_answers() {
         }
         judge(folder.path(), &mut history, round % 2 == 0, &format!("round {round}, {acknowledged} answers"));
     }
+    println!("counted: {SHELLS} kills");
 }
 
 #[test]
 fn a_load_killed_in_the_middle() {
-    for round in 0..8 {
+    for round in 0..LOADS {
         let folder = Folder::new("kill-load");
         let mut random = Random::new(round);
         let mut history = History::default();
@@ -94,13 +107,14 @@ fn a_load_killed_in_the_middle() {
         child.wait().unwrap();
         judge(folder.path(), &mut history, true, &format!("round {round}, {fed} bytes fed"));
     }
+    println!("counted: {LOADS} kills");
 }
 
 #[test]
 fn a_compaction_killed_in_the_middle() {
     let folder = Folder::new("kill-compact");
     let mut random = Random::new(3);
-    for round in 0..10 {
+    for round in 0..MERGES {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let state = runtime.block_on(async {
             let db = Db::open(folder.path().join("store").to_str().unwrap()).await.unwrap();
@@ -138,6 +152,7 @@ fn a_compaction_killed_in_the_middle() {
             db.close().await.unwrap();
         });
     }
+    println!("counted: {MERGES} kills");
 }
 
 /// All names below a folder, those of leftovers too, and the lengths of files.

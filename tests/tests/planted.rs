@@ -71,7 +71,7 @@ fn gate(bug: Bug) -> &'static str {
         Bug::ChangeUnconditional => "changes::",
         Bug::SlotsSweptEarly => "snapshots::",
         Bug::PartsUnverified => "damage::every_bit_of_a_closed_store_on_growing_files",
-        Bug::DamageSkipped | Bug::TornMiddle => "damage::every_byte_of_a_killed_store_on_growing_files",
+        Bug::DamageSkipped | Bug::TornMiddle => "damage::every_bit_of_a_killed_store_on_growing_files",
         Bug::NoSalt | Bug::NoOffset => "damage::stale",
         Bug::SyncRetried | Bug::WaitersForgotten => "faults::on_growing_files::commits",
         Bug::FolderNotSynced => "crashes::on_growing_files::first_open",

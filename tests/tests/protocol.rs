@@ -566,7 +566,7 @@ fn fingerprint(state: &State) -> (u64, u64) {
 
 fn check(plan: Plan) {
     let Explored { states, ends, both, violation } = explore(plan);
-    println!("{plan:?}: {states} states, {ends} ends, {both} of them with commits of both acknowledged");
+    println!("counted: {states} states of {plan:?}: {ends} ends, {both} of them with commits of both acknowledged");
     assert!(violation.is_none(), "{plan:?}: {}", violation.unwrap_or_default());
     assert!(both > 0, "{plan:?}: both writers get on somewhere");
 }

@@ -1,4 +1,4 @@
-//! The chores of this workspace, as typed commands: `cargo xtask check`, `test`, `wasm`, `sim`, `planted`, `bench`.
+//! The chores of this workspace, as typed commands: `cargo xtask check`, `test`, `wasm`, `sim`, `planted`, `reliability`, `miri`, `bench`.
 //!
 //! Continuous integration runs the same ones as people do. The first failure stops, with the command that shows it
 //! again. Nothing here is needed to build or use Halite.
@@ -6,6 +6,7 @@
 mod check;
 mod layers;
 mod links;
+mod reliability;
 mod run;
 mod scan;
 mod test;
@@ -48,6 +49,14 @@ enum Chore {
     },
     /// Show that the tests find each of the bugs planted for them; prints the table
     Planted,
+    /// Run the counted gates of RELIABILITY.md and print what they have counted
+    Reliability {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run the formats' tests, and what is unsafe in the backends as far as it can, under Miri; needs a nightly toolchain
+    Miri,
     /// Measure the release build on a fresh store, through `halite bench`
     Bench {
         /// How many records
@@ -61,8 +70,10 @@ fn main() -> ExitCode {
         Chore::Check => check::check(),
         Chore::Test => test::test(),
         Chore::Wasm => wasm::wasm(),
-        Chore::Sim { seeds, seed, replay, case } => sim(seeds, seed, replay, case),
+        Chore::Sim { seeds, seed, replay, case } => sim(seeds, seed, replay, case).run(),
         Chore::Planted => planted().run(),
+        Chore::Reliability { json } => reliability::reliability(json),
+        Chore::Miri => miri(),
         Chore::Bench { n } => bench(n),
     };
     match done {
@@ -74,7 +85,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn sim(seeds: Option<u64>, seed: Option<u64>, replay: Option<u64>, case: Option<String>) -> Result {
+fn sim(seeds: Option<u64>, seed: Option<u64>, replay: Option<u64>, case: Option<String>) -> run::Program {
     let mut command = cargo(&["run", "--quiet", "--release", "-p", "halite-tests", "--bin", "sim", "--"]);
     let number = |number: Option<u64>| number.map(|number| number.to_string());
     for (name, value) in
@@ -84,7 +95,26 @@ fn sim(seeds: Option<u64>, seed: Option<u64>, replay: Option<u64>, case: Option<
             command = command.arg(name).arg(&value);
         }
     }
-    command.run()
+    command
+}
+
+/// Under an interpreter that knows what is undefined. It calls no C code but what it has of its own, so of the backends only
+/// what touches memory alone runs.
+fn miri() -> Result {
+    let nightly = ["run", "nightly", "cargo", "miri"];
+    if run::program("rustup", &[&nightly[..], &["--version"]].concat()).output().is_err() {
+        let install = "rustup toolchain install nightly --component miri";
+        return Err(format!("there is no Miri here, so nothing was looked at; to get it: {install}"));
+    }
+    let tests = |name, filters: &[&str]| {
+        let test = ["test", "-p", name, "--lib", "--"];
+        // Those that try many inputs would take days.
+        let skip = ["--skip", "mutated", "--skip", "damage", "--skip", "any_"];
+        let test = run::program("rustup", &[&nightly[..], &test, filters, &skip].concat());
+        test.var("MIRIFLAGS", "-Zmiri-disable-isolation").run()
+    };
+    tests("halite-backends", &["memory::", "path::", "bounds::"])?;
+    tests("halite", &["format::varint", "format::header", "format::frame", "format::fragment", "format::block"])
 }
 
 fn planted() -> run::Program {

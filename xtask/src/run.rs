@@ -70,6 +70,21 @@ impl Program {
     /// Runs it to its end, passing its standard output on line by line after showing each to `line`; whether it
     /// succeeded.
     pub(crate) fn watch(&self, mut line: impl FnMut(&str)) -> Result<bool> {
+        self.lines(|text| {
+            line(text);
+            println!("{text}");
+        })
+    }
+
+    /// The same, passing it on to where errors go.
+    pub(crate) fn capture(&self, mut line: impl FnMut(&str)) -> Result<bool> {
+        self.lines(|text| {
+            line(text);
+            eprintln!("{text}");
+        })
+    }
+
+    fn lines(&self, mut line: impl FnMut(&str)) -> Result<bool> {
         eprintln!("$ {self}");
         let mut child = self.command().stdout(Stdio::piped()).spawn().map_err(|cause| self.failed(cause))?;
         let mut output = BufReader::new(child.stdout.take().expect("it is piped"));
@@ -77,9 +92,7 @@ impl Program {
         // Bytes, not lines of text: a test may print anything.
         while output.read_until(b'\n', &mut bytes).map_err(|cause| self.failed(cause))? > 0 {
             let text = String::from_utf8_lossy(&bytes);
-            let text = text.trim_end();
-            line(text);
-            println!("{text}");
+            line(text.trim_end());
             bytes.clear();
         }
         Ok(child.wait().map_err(|cause| self.failed(cause))?.success())
