@@ -16,7 +16,7 @@
 //! Futures are `Send` on every target, so that the engine needs one set of bounds; a backend on a platform whose own
 //! futures are not `Send` wraps them.
 
-use crate::{Path, Result};
+use crate::{Path, Result, Traffic};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
@@ -35,12 +35,19 @@ pub struct Capabilities {
     /// Deletions can be made durable, so files may be deleted by the epoch that retired them. (On wasip1 folders
     /// cannot be synced.)
     pub durable_names: bool,
+    /// Objects that are open stay readable when their names are deleted. Default of [`Capabilities::new`]: true.
+    pub open_objects_stay: bool,
 }
 
 impl Capabilities {
     /// Capabilities with the given answers.
     pub fn new(append: bool, lock: bool, durable_names: bool) -> Capabilities {
-        Capabilities { append, lock, durable_names }
+        Capabilities { append, lock, durable_names, open_objects_stay: true }
+    }
+
+    /// These, where an open object is gone with its name.
+    pub fn without_objects_that_stay(self) -> Capabilities {
+        Capabilities { open_objects_stay: false, ..self }
     }
 }
 
@@ -114,6 +121,22 @@ pub trait Backend: Debug + Send + Sync + 'static {
     /// `NotFound`.
     async fn open(&self, path: &Path) -> Result<Arc<dyn Object>>;
 
+    /// As [`open`](Backend::open), of an object that is known to be there and `len` bytes long, unless it was deleted since:
+    /// where that saves a request, nothing is asked, and the first read fails instead.
+    async fn open_known(&self, path: &Path, len: u64) -> Result<Arc<dyn Object>> {
+        let _ = len;
+        self.open(path).await
+    }
+
+    /// Reads all of `path`.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    async fn read_whole(&self, path: &Path) -> Result<Bytes> {
+        let object = self.open(path).await?;
+        object.read(0..object.len()).await
+    }
+
     /// Whether `path` exists now. Writers ask this before each acknowledgement, so it should be quick.
     async fn exists(&self, path: &Path) -> Result<bool>;
 
@@ -132,6 +155,11 @@ pub trait Backend: Debug + Send + Sync + 'static {
     /// (local files, memory), and fail with `NotFound` otherwise. A crash may bring the name back, unless a later
     /// `create` in the same folder returned before it, where [`Capabilities::durable_names`].
     async fn delete(&self, path: &Path) -> Result<()>;
+
+    /// What was asked of the store since it was opened, where that is counted: nothing, where requests cost nothing.
+    fn traffic(&self) -> Traffic {
+        Traffic::default()
+    }
 
     /// Removes what interrupted creates and uploads left behind, and space set aside by appenders that are gone. Only
     /// called by the one writer.

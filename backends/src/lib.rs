@@ -11,10 +11,13 @@ mod error;
 mod local;
 mod machine;
 mod memory;
+#[cfg(all(feature = "opendal", not(target_family = "wasm")))]
+mod objects;
 mod path;
 #[doc(hidden)]
 pub mod planted;
 pub mod simulated;
+mod traffic;
 mod uri;
 
 pub use backend::{Appender, Backend, Capabilities, Lock, Meta, Object, Shared, Uploader};
@@ -22,8 +25,13 @@ pub use error::{Error, ErrorKind, Result};
 pub use local::Local;
 pub use machine::machine_memory;
 pub use memory::Memory;
+#[cfg(all(feature = "opendal", not(target_family = "wasm")))]
+pub use objects::{Objects, ObjectsOptions};
+#[cfg(all(feature = "opendal", not(target_family = "wasm")))]
+pub use opendal;
 pub use path::Path;
 pub use simulated::{Fault, Repeat, Simulated, SimulatedOptions, Step};
-pub use uri::open_uri;
+pub use traffic::{Purpose, RequestKind, Requests, Traffic};
+pub use uri::{open_uri, shown_uri};
 
 pub(crate) use path::in_folder;

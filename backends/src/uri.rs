@@ -1,10 +1,10 @@
-//! From the name a user gives a store to a backend: a path, or a URI with a scheme.
+//! From the name a user gives a store to a backend: a path, or a URI with a scheme; and how such a name is shown.
 
 use crate::{Backend, Error, ErrorKind, Local, Memory, Result};
 use std::sync::Arc;
 
 /// The schemes known here, for the error that an unknown one gets.
-const KNOWN: &str = "a path, `file:PATH`, or `mem:`";
+const KNOWN: &str = "a path, `file:PATH`, `mem:`, or the URI of an object store";
 
 /// What a URI says.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,9 +20,17 @@ enum Place<'a> {
 /// | `data`, `./a:b`, `/var/lib/data` | the local folder of that path |
 /// | `file:data`, `file:/var/lib/data`, `file:///var/lib/data` | the same, said in full |
 /// | `mem:` | a new one in memory |
+/// | `s3://BUCKET/PREFIX?region=…&endpoint=…` | objects in S3, or in what speaks its language (feature `s3`) |
+/// | `azblob://CONTAINER/PREFIX?account_name=…` | Azure Blob Storage (feature `azblob`) |
+/// | `gcs://BUCKET/PREFIX` | Google Cloud Storage (feature `gcs`) |
+/// | `webdav://…` and so on | any service of OpenDAL that this program was built with |
 ///
-/// What stands before the first `:` is a scheme, unless a `/` comes earlier: `./a:b` is a path. Nothing is decoded:
-/// a `%` in a path is a `%`.
+/// What stands behind the `?` are OpenDAL's options for the service. Credentials come from where the service's own
+/// tools look for them (the environment, profiles, the machine's role), or from options; wherever from, they are not
+/// shown. A store's name is shown as [`shown_uri`] gives it.
+///
+/// What stands before the first `:` is a scheme, unless a `/` comes earlier: `./a:b` is a path. In a local path nothing
+/// is decoded: a `%` is a `%`.
 ///
 /// ```
 /// let store = halite_backends::open_uri("mem:", true)?;
@@ -31,14 +39,50 @@ enum Place<'a> {
 /// ```
 ///
 /// # Errors
-/// `InvalidInput` where the scheme is unknown; else as [`Local::open`].
+/// `InvalidInput` where the scheme is unknown, or an option is wrong or missing; else as [`Local::open`]. An object store
+/// is not asked anything yet: whether the bucket is there, and lets us in, shows at the first call.
 pub fn open_uri(uri: &str, create: bool) -> Result<Arc<dyn Backend>> {
+    #[cfg(all(feature = "opendal", not(target_family = "wasm")))]
+    if let Some(objects) = crate::objects::from_uri(uri)? {
+        return Ok(Arc::new(objects));
+    }
     // Of a URI that is refused only the scheme is shown: the rest may hold a secret meant for somebody else.
     let shown = || uri.split_once(':').map_or(String::new(), |(scheme, _)| format!("{scheme}:…"));
     match parse(uri).map_err(|message| Error::new(ErrorKind::InvalidInput, "open", shown(), message))? {
         Place::Folder(path) => Ok(Arc::new(Local::open(path, create)?)),
         Place::Memory => Ok(Arc::new(Memory::new())),
     }
+}
+
+/// `uri` as it may be shown: without the options of an object store, among which a credential may be.
+///
+/// ```
+/// use halite_backends::shown_uri;
+/// assert_eq!(shown_uri("s3://bucket/prefix?region=x&secret_access_key=y"), "s3://bucket/prefix?…");
+/// assert_eq!(shown_uri("./what?"), "./what?");
+/// ```
+pub fn shown_uri(uri: &str) -> String {
+    without_queries(uri)
+}
+
+/// `text` with the query, and the user, of each URI in it replaced by `…`.
+pub(crate) fn without_queries(text: &str) -> String {
+    let ends = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '<' | '>' | '(' | ')' | ',');
+    let (mut shown, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(at) = rest.find("://") {
+        let (before, uri) = rest.split_at(at + 3);
+        let (uri, after) = uri.split_at(uri.find(ends).unwrap_or(uri.len()));
+        shown.push_str(before);
+        let (place, query) = uri.split_once('?').map_or((uri, ""), |(place, _)| (place, "?…"));
+        let authority = place.find('/').unwrap_or(place.len());
+        match place[..authority].rfind('@') {
+            Some(user) => shown.extend(["…", &place[user..]]),
+            None => shown.push_str(place),
+        }
+        shown.push_str(query);
+        rest = after;
+    }
+    shown + rest
 }
 
 fn parse(uri: &str) -> Result<Place<'_>, String> {
@@ -49,6 +93,9 @@ fn parse(uri: &str) -> Result<Place<'_>, String> {
         Some(("mem", "")) => Ok(Place::Memory),
         Some(("mem", _)) => Err("a store in memory has no name: write `mem:`".into()),
         Some(("file", rest)) => parse_file(rest),
+        Some((scheme @ ("s3" | "azblob" | "gcs" | "webdav"), rest)) if rest.starts_with("//") => {
+            Err(format!("this program was built without `{scheme}`: build it with the feature of that name"))
+        }
         Some((scheme, _)) => Err(format!(
             "the scheme `{scheme}:` is not known; a store is {KNOWN} (a path with a colon begins with `./`)"
         )),
@@ -97,10 +144,10 @@ mod tests {
     #[test]
     fn what_names_no_store_is_refused_with_a_hint() {
         let cases = [
-            ("", "a path, `file:PATH`, or `mem:`"),
-            ("foo:bar", "a path, `file:PATH`, or `mem:`"),
+            ("", "a path, `file:PATH`, `mem:`"),
+            ("foo:bar", "a path, `file:PATH`, `mem:`"),
             ("foo:bar", "begins with `./`"),
-            ("s3://bucket/prefix", "`s3:` is not known"),
+            ("foo://bucket/prefix", "`foo:` is not known"),
             ("C:\\data", "not known"),
             (":", "not known"),
             ("MEM:", "not known"),
@@ -114,8 +161,30 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::InvalidInput, "{uri}");
             assert!(error.to_string().contains(hint), "{uri}: {error}");
         }
-        let error = open_uri("s3://key:secret@bucket", false).expect_err("unknown");
-        assert!(!format!("{error:?}").contains("secret"), "{error:?}");
+        for uri in ["foo://key:secret@bucket", "s3://key:secret@bucket", "s3://bucket?secret_access_key=secret&region"]
+        {
+            let shown = open_uri(uri, false).map_or_else(|error| format!("{error:?}"), |store| format!("{store:?}"));
+            assert!(!shown.contains("secret"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn what_is_shown_holds_no_options_and_no_user() {
+        let cases = [
+            ("data", "data"),
+            ("./a?b=c", "./a?b=c"),
+            ("s3://bucket/a/b", "s3://bucket/a/b"),
+            ("s3://bucket/a?b=c&d=e", "s3://bucket/a?…"),
+            ("s3://user:secret@bucket/a", "s3://…@bucket/a"),
+            ("s3://bucket?sig=secret/with/slashes", "s3://bucket?…"),
+            (
+                "cannot send (https://a/b?sig=secret): no, see http://c?d",
+                "cannot send (https://a/b?…): no, see http://c?…",
+            ),
+        ];
+        for (uri, shown) in cases {
+            assert_eq!(shown_uri(uri), shown);
+        }
     }
 
     #[test]

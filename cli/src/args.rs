@@ -6,6 +6,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 use halite::Anchor;
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Where the store is when nobody says.
@@ -288,6 +289,13 @@ pub(crate) enum DataCommand {
     },
     /// Show what the store holds and does, in numbers
     Stats,
+    /// Show the requests that were sent to an object store since it was opened, and what they and the store cost, by estimate
+    Cost {
+        /// A JSON file of prices, in any currency: `put`, `get`, `head`, `list` and `delete` for 1000 requests, `received` and
+        /// `sent` for a GiB, `kept` for a GiB and month [default: Amazon S3 Standard, dollars]
+        #[arg(long, value_name = "FILE")]
+        prices: Option<PathBuf>,
+    },
     /// Show the segments and their indexes as a tree, with counts and bytes
     Tree,
     /// Read every byte and list every damaged place

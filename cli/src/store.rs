@@ -2,6 +2,7 @@
 
 use crate::args::Reading;
 use crate::failure::{Failure, Result};
+use halite::backends::shown_uri;
 use halite::{Compression, Db, ErrorKind, Options, ReadOnly};
 
 /// How a store is opened.
@@ -33,7 +34,7 @@ pub(crate) async fn open_read_only(uri: &str, reading: Reading<'_>, settings: Se
         newest.close().await;
         return builder()?.open_at(name).await.map_err(|error| explain(uri, error));
     }
-    Err(Failure::input(format!("there is no checkpoint {name:?} in {uri}"))
+    Err(Failure::input(format!("there is no checkpoint {name:?} in {}", shown_uri(uri)))
         .hint("`halite --read-only checkpoint list` shows those that there are"))
 }
 
@@ -52,8 +53,15 @@ pub(crate) async fn open_beside(uri: &str, settings: Settings) -> Result<Option<
     }
 }
 
+/// Whether the store is an object store. None of these has a lock, so that opening one to write takes it from whoever
+/// writes to it.
+pub(crate) fn is_remote(uri: &str) -> bool {
+    uri.contains("://") && !uri.starts_with("file:")
+}
+
 /// What an error at opening means.
 fn explain(uri: &str, error: halite::Error) -> Failure {
+    let uri = shown_uri(uri);
     match error.kind() {
         // The library's words say it all, and what it was given may hold a secret.
         ErrorKind::InvalidInput | ErrorKind::Unsupported => Failure::from(error),

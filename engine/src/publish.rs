@@ -13,11 +13,13 @@ use crate::planted::{Bug, planted};
 use crate::protocol::Reign;
 use crate::random::Random;
 use crate::{Error, ErrorKind, Result, protocol};
+use bytes::Bytes;
 use futures::TryStreamExt;
 use halite_backends::{self as backends, Backend, Path};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use tokio::sync::Mutex;
 
 #[derive(Debug)]
@@ -130,16 +132,7 @@ pub(crate) async fn create(backend: &dyn Backend, manifest: &Manifest) -> Result
     let path = Name::Manifest(manifest.number).path();
     let bytes =
         manifest.encode().map_err(|broken| Error::new(ErrorKind::Poisoned, format!("{broken}: this is a bug")))?;
-    let mut outcome = backend.create(&path, bytes.clone()).await;
-    // Lost answers: the same bytes again, until the name is taken, by us or not.
-    for _ in 0..UNKNOWN_RETRIES {
-        match &outcome {
-            Err(error) if error.kind() == backends::ErrorKind::Unknown => {
-                outcome = backend.create(&path, bytes.clone()).await
-            }
-            _ => break,
-        }
-    }
+    let outcome = create_named(backend, &path, bytes).await;
     // From here on it may be there: whatever fails leaves that open, whether it says so itself or not.
     let unknown = |cause: Error| unknown(manifest, Some(cause));
     match outcome {
@@ -188,8 +181,31 @@ pub(crate) async fn forget_older(backend: &dyn Backend, listed: Vec<u64>, newest
     }
 }
 
-/// How often a request whose answer was lost is sent again.
-pub(crate) const UNKNOWN_RETRIES: u32 = 4;
+/// How often a create whose answer was lost is sent again.
+const UNKNOWN_RETRIES: u32 = 6;
+
+/// The pause before the first of these; each further one is three times as long, seven seconds in all.
+const UNKNOWN_PAUSE: Duration = Duration::from_millis(20);
+
+/// Creates `path`. Where the answer is lost the same bytes are sent again, until the name is taken.
+///
+/// # Errors
+/// `AlreadyExists` where it is: by somebody else, or by us, which the nonce in what is there tells. `Unknown`: it may be
+/// taken, or become so.
+pub(crate) async fn create_named(backend: &dyn Backend, path: &Path, bytes: Bytes) -> backends::Result<()> {
+    let mut pause = UNKNOWN_PAUSE;
+    for _ in 0..UNKNOWN_RETRIES {
+        match backend.create(path, bytes.clone()).await {
+            Err(error) if error.kind() == backends::ErrorKind::Unknown => {
+                tracing::debug!(%error, ?pause, "a create may have happened; it is sent again");
+                tokio::time::sleep(pause).await;
+                pause *= 3;
+            }
+            outcome => return outcome,
+        }
+    }
+    backend.create(path, bytes).await
+}
 
 /// The numbers of the manifests that are there, in no particular order.
 pub(crate) async fn list(backend: &dyn Backend) -> Result<Vec<u64>> {
@@ -239,9 +255,8 @@ pub(crate) async fn read(backend: &dyn Backend, number: u64) -> Result<Manifest>
 }
 
 /// The whole of `path`.
-pub(crate) async fn read_all(backend: &dyn Backend, path: &Path) -> Result<bytes::Bytes> {
-    let object = backend.open(path).await?;
-    Ok(object.read(0..object.len()).await?)
+pub(crate) async fn read_all(backend: &dyn Backend, path: &Path) -> Result<Bytes> {
+    Ok(backend.read_whole(path).await?)
 }
 
 fn unknown(manifest: &Manifest, cause: Option<Error>) -> Error {

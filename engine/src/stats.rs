@@ -7,6 +7,7 @@ use crate::format::manifest::SegmentMeta;
 use crate::meters::Latencies;
 use crate::version::Version;
 use crate::{Result, Seq};
+use halite_backends::Traffic;
 
 /// What the database holds and does. Byte counts are of the backend's files unless they say memory.
 ///
@@ -125,6 +126,8 @@ pub struct Stats {
     pub transactions: u64,
     /// Watches that have come to what is in memory.
     pub watches: u64,
+    /// What was asked of the store since its backend was opened, where requests cost something.
+    pub traffic: Traffic,
     /// Why writing has stopped, if it has.
     pub failure: Option<String>,
 }
@@ -198,6 +201,7 @@ pub(crate) fn stats(core: &Core) -> Stats {
         merges: meters.merges.get(),
         merge_bytes_written: meters.merge_bytes.get(),
         merge_records_dropped: meters.merge_records_dropped.get(),
+        traffic: core.backend.traffic(),
         failure,
         ..of_version
     }

@@ -11,6 +11,7 @@
 //! - [`simulation`]: whole runs from seeds, each a [`case`] with a [`setup`], counted in [`figures`], and reduced by
 //!   [`shrink`] where they fail.
 //! - [`elle`]: judges histories of transactions that ran at the same time.
+//! - [`waiting`]: stores of the real world, for tests in virtual time.
 //! - [`random`], [`clock`], [`scratch`], [`format`](mod@format): tools.
 // A harness reports by panicking: its callers are tests.
 #![allow(clippy::missing_panics_doc)]
@@ -34,4 +35,5 @@ pub mod shrink;
 pub mod simulation;
 pub mod text;
 pub mod trouble;
+pub mod waiting;
 pub mod world;

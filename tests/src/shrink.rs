@@ -151,7 +151,7 @@ mod tests {
         let ops: Vec<u32> = (0..100).collect();
         let shortest = shrink(&ops, 10_000, |ops| ops.contains(&17) && ops.contains(&71));
         assert_eq!(shortest, [17, 71]);
-        assert_eq!(shrink(&ops, 10_000, |_| true), []);
+        assert!(shrink(&ops, 10_000, |_| true).is_empty());
     }
 
     /// A failure that needs one delete, and settings of which it needs one.

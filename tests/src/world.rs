@@ -5,6 +5,7 @@ use crate::figures::Figures;
 use crate::history::{History, Loss, State};
 use crate::kept::Kept;
 use crate::random::mix;
+use crate::waiting::Waiting;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use halite::backends::{Backend, Memory, Simulated, SimulatedOptions};
@@ -24,6 +25,8 @@ pub enum Store {
     Memory(Memory),
     /// The simulator.
     Simulated(Simulated),
+    /// A store of the real world. A kill loses nothing that was written, and it has no power cuts.
+    Real(Waiting),
 }
 
 impl Store {
@@ -42,6 +45,7 @@ impl Store {
         match self {
             Store::Memory(memory) => Arc::new(memory.clone()),
             Store::Simulated(simulated) => Arc::new(simulated.clone()),
+            Store::Real(real) => Arc::new(real.clone()),
         }
     }
 
@@ -49,7 +53,7 @@ impl Store {
     pub fn simulator(&self) -> &Simulated {
         match self {
             Store::Simulated(simulated) => simulated,
-            Store::Memory(_) => panic!("a test that injects faults uses the simulator"),
+            Store::Memory(_) | Store::Real(_) => panic!("a test that injects faults uses the simulator"),
         }
     }
 
@@ -57,7 +61,7 @@ impl Store {
     pub fn kill(&self) -> Store {
         match self {
             Store::Simulated(simulated) => Store::Simulated(simulated.kill()),
-            memory => memory.clone(),
+            other => other.clone(),
         }
     }
 
@@ -65,7 +69,7 @@ impl Store {
     pub fn power_cut(&self, seed: u64) -> Store {
         match self {
             Store::Simulated(simulated) => Store::Simulated(simulated.power_cut(seed)),
-            memory => memory.clone(),
+            other => other.clone(),
         }
     }
 
@@ -211,7 +215,7 @@ impl World {
     pub fn strikes(&self) -> u64 {
         match &self.store {
             Store::Simulated(simulated) => simulated.strikes(),
-            Store::Memory(_) => 0,
+            Store::Memory(_) | Store::Real(_) => 0,
         }
     }
 
@@ -228,7 +232,7 @@ impl World {
     pub fn enter_trace(&mut self, number: usize) {
         let asked = match &self.store {
             Store::Simulated(simulated) => simulated.trace_hash(),
-            Store::Memory(_) => 0,
+            Store::Memory(_) | Store::Real(_) => 0,
         };
         let (commits, synced) = (self.history.len() as u64, self.history.spared(Some(Loss::PowerCut)) as u64);
         // Virtual time, as this thread's runtime sees it: of equal runs it differs by the moment of their beginning.

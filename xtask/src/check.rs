@@ -1,6 +1,7 @@
 //! The gates that need no test run, cheapest first.
 
 use crate::run::{Result, cargo, heading, program};
+use crate::servers;
 use crate::{layers, links, tidy};
 
 pub(crate) const WASI: &str = "wasm32-wasip1";
@@ -19,8 +20,9 @@ pub(crate) fn check() -> Result {
     links::check()?;
     heading("lints");
     component("clippy")?;
-    cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]).run()?;
-    for features in ["--no-default-features", "--all-features"] {
+    let workspace = ["clippy", "--workspace", "--all-targets", "--features", servers::FEATURES];
+    cargo(&[&workspace[..], &["--", "-D", "warnings"]].concat()).run()?;
+    for features in ["--no-default-features", "--features=zstd,metrics"] {
         cargo(&["clippy", "-p", "halite", "--all-targets", features, "--", "-D", "warnings"]).run()?;
     }
     let planted = ["clippy", "-p", "halite-tests", "--all-targets", "--features", "planted"];

@@ -1,4 +1,4 @@
-//! The chores of this workspace, as typed commands: `cargo xtask check`, `test`, `wasm`, `sim`, `planted`, `reliability`, `miri`, `bench`.
+//! The chores of this workspace, as typed commands: `cargo xtask check`, `test`, `wasm`, `sim`, `servers`, `planted`, `reliability`, `miri`, `bench`.
 //!
 //! Continuous integration runs the same ones as people do. The first failure stops, with the command that shows it
 //! again. Nothing here is needed to build or use Halite.
@@ -9,6 +9,7 @@ mod links;
 mod reliability;
 mod run;
 mod scan;
+mod servers;
 mod test;
 mod tidy;
 mod wasm;
@@ -57,6 +58,12 @@ enum Chore {
     },
     /// Run the formats' tests, and what is unsafe in the backends as far as it can, under Miri; needs a nightly toolchain
     Miri,
+    /// Start object stores on this machine and run the tests that need them
+    Servers {
+        /// Run nothing: say where they are, and keep them until interrupted
+        #[arg(long)]
+        stay: bool,
+    },
     /// Measure the release build on a fresh store, through `halite bench`
     Bench {
         /// How many records
@@ -74,6 +81,11 @@ fn main() -> ExitCode {
         Chore::Planted => planted().run(),
         Chore::Reliability { json } => reliability::reliability(json),
         Chore::Miri => miri(),
+        Chore::Servers { stay: true } => servers::stay(),
+        Chore::Servers { stay: false } => servers::test(&mut |_| ()).and_then(|passed| match passed {
+            true => Ok(()),
+            false => Err("a test against real servers failed".to_owned()),
+        }),
         Chore::Bench { n } => bench(n),
     };
     match done {

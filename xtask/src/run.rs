@@ -23,7 +23,7 @@ pub(crate) fn heading(title: &str) {
 pub(crate) struct Program {
     name: String,
     args: Vec<String>,
-    vars: Vec<(&'static str, &'static str)>,
+    vars: Vec<(&'static str, String)>,
 }
 
 /// The cargo that runs us.
@@ -41,8 +41,8 @@ impl Program {
         self
     }
 
-    pub(crate) fn var(mut self, name: &'static str, value: &'static str) -> Program {
-        self.vars.push((name, value));
+    pub(crate) fn var(mut self, name: &'static str, value: impl Into<String>) -> Program {
+        self.vars.push((name, value.into()));
         self
     }
 
@@ -52,7 +52,7 @@ impl Program {
             other => other.into(),
         };
         let mut command = Command::new(path);
-        command.args(&self.args).envs(self.vars.iter().copied()).current_dir(root());
+        command.args(&self.args).envs(self.vars.iter().map(|(name, value)| (name, value))).current_dir(root());
         command
     }
 

@@ -8,12 +8,14 @@ pub(crate) fn test() -> Result {
     heading("tests: unit, integration, documentation, and the engine under WASI");
     strace();
     let mut total = Count::default();
-    let tests = cargo(&["test", "--workspace", "--no-fail-fast"]);
+    let tests = cargo(&["test", "--workspace", "--features", crate::servers::FEATURES, "--no-fail-fast"]);
     let succeeded = tests.watch(|line| total.add(line))?;
     heading("tests: what features that are off by default bring");
     let named = ["format::compressed", "value::", "meters::"];
-    let features = cargo(&[&["test", "-p", "halite", "--lib", "--all-features", "--"][..], &named].concat());
+    let features = cargo(&[&["test", "-p", "halite", "--lib", "--features=zstd,metrics", "--"][..], &named].concat());
     let succeeded = features.watch(|line| total.add(line))? && succeeded;
+    heading("tests: object stores, on real servers");
+    let succeeded = crate::servers::test(&mut |line| total.add(line))? && succeeded;
     heading("tests of the tests: every bug that is planted for them is found");
     let planted = crate::planted();
     let succeeded = planted.watch(|line| total.add(line))? && succeeded;

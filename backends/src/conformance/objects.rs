@@ -113,6 +113,22 @@ pub async fn open_objects_outlive_their_names_or_say_so(backend: &dyn Backend) {
     let object = good(promise, backend.open(&name).await);
     let map = object.map();
     good(promise, backend.delete(&name).await);
+    match object.read(100..40_000).await {
+        Ok(read) => holds(promise, read == data[100..40_000]),
+        Err(error) => assert_eq!(error.kind(), ErrorKind::NotFound, "broken promise: {promise}: {error:?}"),
+    }
+    drop(object);
+    holds("mapped bytes stay valid whatever happens to the name", map.is_none_or(|map| map == data));
+}
+
+/// An open object is not taken for a later one of the same name.
+pub async fn open_objects_never_become_others(backend: &dyn Backend) {
+    let promise = "an open object whose name went to another reads as before or fails with NotFound";
+    let (name, data) = (path("segments/1"), pattern(50_000, 4));
+    good(promise, backend.create(&name, data.clone()).await);
+    let object = good(promise, backend.open(&name).await);
+    let map = object.map();
+    good(promise, backend.delete(&name).await);
     good(promise, backend.create(&name, pattern(50_000, 5)).await);
     match object.read(100..40_000).await {
         Ok(read) => holds(promise, read == data[100..40_000]),

@@ -5,7 +5,7 @@ use crate::failure::{Exit, Failure, Result};
 use crate::output::Out;
 use crate::store::{self, Settings};
 use crate::text::{self, bytes, counted};
-use halite::backends::Backend;
+use halite::backends::{Backend, shown_uri};
 use halite::{Checkpoint, CopyReport, Db};
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -63,7 +63,7 @@ fn deleted(name: &str, deleted: bool, out: &mut Out) -> Result<Exit> {
 /// Where a copy is to be made.
 pub(super) fn place(uri: &str) -> Result<Arc<dyn Backend>> {
     let opened = halite::backends::open_uri(uri, true).map_err(halite::Error::from);
-    opened.map_err(|error| Failure::from(error).within(format!("cannot open {uri}")))
+    opened.map_err(|error| Failure::from(error).within(format!("cannot open {}", shown_uri(uri))))
 }
 
 pub(super) async fn delete_backup(target: &str, name: &str, out: &mut Out) -> Result<Exit> {

@@ -4,6 +4,7 @@ mod bench;
 mod change;
 mod changes;
 mod copies;
+mod cost;
 mod inspect;
 mod read_only;
 mod records;
@@ -12,7 +13,7 @@ pub(crate) mod transaction;
 mod transfer;
 mod tree;
 
-use crate::args::{Args, Command, DataCommand};
+use crate::args::{Args, Command, DataCommand, Reading};
 use crate::failure::{Exit, Result};
 use crate::output::Out;
 use crate::{shell, store};
@@ -36,6 +37,10 @@ pub(crate) async fn run(args: Args, out: &mut Out) -> Result<Exit> {
         }
         (command, Some(reading)) => {
             let reader = store::open_read_only(uri, reading, args.settings()).await?;
+            return read_only::run(&reader, command, out).await;
+        }
+        (command, None) if store::is_remote(uri) && read_only::suffices(command) => {
+            let reader = store::open_read_only(uri, Reading::Newest, args.settings()).await?;
             return read_only::run(&reader, command, out).await;
         }
         (Command::Data(command @ (DataCommand::Backup { .. } | DataCommand::Clone { .. })), None) => {
@@ -94,6 +99,7 @@ pub(crate) async fn data(db: &Db, command: &DataCommand, out: &mut Out) -> Resul
         DataCommand::Persist { key } => change::persist(db, key, out).await,
         DataCommand::Clear { yes } => records::clear(db, *yes, out).await,
         DataCommand::Stats => inspect::stats(&db.stats(), out),
+        DataCommand::Cost { prices } => cost::cost(&db.stats(), prices.as_deref(), out),
         DataCommand::Tree => tree::tree(&db.stats().location, &db.tree().await?, out),
         DataCommand::Verify(args) => {
             let mut shown = inspect::Shown::new(out.is_shell());

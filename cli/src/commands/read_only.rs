@@ -1,11 +1,34 @@
 //! The commands on a store that is opened to read only: its newest state beside the process that writes, or a checkpoint.
 
 use super::records::{bytes, range, show, show_all, show_exists};
-use super::{copies, inspect, transfer, tree};
+use super::{copies, cost, inspect, transfer, tree};
 use crate::args::{CheckpointCommand, Command, DataCommand};
 use crate::failure::{Exit, Failure, Result};
 use crate::output::Out;
 use halite::ReadOnly;
+
+/// Whether `command` only asks, so that nobody need be kept from writing.
+pub(super) fn suffices(command: &Command) -> bool {
+    use DataCommand::{Backup, Checkpoint, Clone, Cost, Exists, Get, List, Scan, Stats, Tree, Verify};
+    match command {
+        Command::Dump => true,
+        Command::Data(Checkpoint { command }) => matches!(command, CheckpointCommand::List),
+        Command::Data(command) => matches!(
+            command,
+            Get { .. }
+                | Exists { .. }
+                | List { .. }
+                | Scan(_)
+                | Stats
+                | Cost { .. }
+                | Tree
+                | Verify(_)
+                | Backup { .. }
+                | Clone { .. }
+        ),
+        _ => false,
+    }
+}
 
 /// Does what a command line asks.
 pub(super) async fn run(reader: &ReadOnly, command: &Command, out: &mut Out) -> Result<Exit> {
@@ -31,6 +54,7 @@ pub(super) async fn data(reader: &ReadOnly, command: &DataCommand, out: &mut Out
             show_all(if args.keys_only { scan.keys_only() } else { scan }, args.keys_only, out).await
         }
         DataCommand::Stats => inspect::stats(&reader.stats()?, out),
+        DataCommand::Cost { prices } => cost::cost(&reader.stats()?, prices.as_deref(), out),
         DataCommand::Tree => tree::tree(&reader.stats()?.location, &reader.tree().await?, out),
         DataCommand::Verify(args) => {
             let mut shown = inspect::Shown::new(out.is_shell());

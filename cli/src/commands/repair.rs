@@ -4,7 +4,7 @@ use crate::failure::{Exit, Failure, Result};
 use crate::output::Out;
 use crate::text;
 use halite::RepairReport;
-use halite::backends::open_uri;
+use halite::backends::{open_uri, shown_uri};
 use serde_json::json;
 use std::ffi::OsStr;
 use std::fmt::Write;
@@ -12,7 +12,8 @@ use std::fmt::Write;
 /// Brings what is whole of the store at `damaged` into a new one at `target`.
 pub(super) async fn run(damaged: &str, target: &OsStr, out: &mut Out) -> Result<Exit> {
     let target = target.to_str().ok_or_else(|| Failure::usage("a store's name must be UTF-8"))?;
-    let failed = |error: halite::Error| Failure::from(error).within(format!("cannot repair the store at {damaged}"));
+    let shown = shown_uri(damaged);
+    let failed = |error: halite::Error| Failure::from(error).within(format!("cannot repair the store at {shown}"));
     let from = open_uri(damaged, false).map_err(|error| failed(error.into()))?;
     let to = open_uri(target, true).map_err(|error| failed(error.into()))?;
     let report = halite::repair(from, to).await.map_err(failed)?;

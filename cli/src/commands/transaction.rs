@@ -41,9 +41,11 @@ pub(crate) async fn data(db: &Db, transaction: &Transaction, command: &DataComma
             let scan = if args.rev { scan.rev() } else { scan };
             show_all(if args.keys_only { scan.keys_only() } else { scan }, args.keys_only, out).await
         }
-        DataCommand::Stats | DataCommand::Tree | DataCommand::Verify(_) | DataCommand::Compact { .. } => {
-            super::data(db, command, out).await
-        }
+        DataCommand::Stats
+        | DataCommand::Cost { .. }
+        | DataCommand::Tree
+        | DataCommand::Verify(_)
+        | DataCommand::Compact { .. } => super::data(db, command, out).await,
         _ => Err(Failure::input("this command cannot be part of a transaction: `commit` or `rollback` first")),
     }
 }

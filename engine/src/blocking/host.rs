@@ -29,7 +29,7 @@ impl Host {
     pub(super) fn start() -> Result<Host> {
         refuse_async()?;
         let fail = |cause: io::Error| Error::new(ErrorKind::Io, format!("no runtime for the database: {cause}"));
-        let runtime = Builder::new_current_thread().enable_time().build().map_err(fail)?;
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(fail)?;
         if cfg!(target_family = "wasm") {
             return Ok(Host::Caller(runtime));
         }

@@ -8,7 +8,7 @@ use crate::format::fragment::{FRAGMENT_HEADER_LEN, Fragment, FragmentKind, Slice
 use crate::format::mark::{END_LEN, End, MARK_LEN, Mark};
 use crate::format::names::{FragmentId, Name, SegmentId};
 use crate::planted::{Bug, planted};
-use crate::publish::{UNKNOWN_RETRIES, read_all};
+use crate::publish::{create_named, read_all};
 use crate::residency::Resident;
 use crate::segment::{LogFile, Segment};
 use crate::turn::{self, Turn};
@@ -294,14 +294,7 @@ impl Fragments {
     /// writer that has taken over.
     async fn create(&self, core: &Core, write_nonce: u64, bytes: Bytes) -> Result<()> {
         let path = fragment(core.epoch, self.next);
-        let mut tries = 0;
-        let error = loop {
-            match core.backend.create(&path, bytes.clone()).await {
-                Ok(()) => return Ok(()),
-                Err(error) if error.kind() == backends::ErrorKind::Unknown && tries < UNKNOWN_RETRIES => tries += 1,
-                Err(error) => break error,
-            }
-        };
+        let Err(error) = create_named(&*core.backend, &path, bytes).await else { return Ok(()) };
         if error.kind() != backends::ErrorKind::AlreadyExists {
             return Err(error.into());
         }

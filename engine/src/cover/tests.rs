@@ -99,11 +99,11 @@ fn only_what_may_still_hide_something_is_kept() {
         let kept = cover.needed_by(segments.iter());
         kept.stretches.iter().map(|stretch| stretch.seq).collect::<Vec<_>>()
     };
-    assert_eq!(kept(&[]), []);
+    assert!(kept(&[]).is_empty());
     assert_eq!(kept(&[segment((0, 20), 0)]), [10, 20, 30]);
     assert_eq!(kept(&[segment((0, 20), 10)]), [20, 30]);
-    assert_eq!(kept(&[segment((0, 20), 30)]), []);
-    assert_eq!(kept(&[segment((0, 0), 0), segment((5, 7), 0), segment((9, 20), 0)]), []);
+    assert!(kept(&[segment((0, 20), 30)]).is_empty());
+    assert!(kept(&[segment((0, 0), 0), segment((5, 7), 0), segment((9, 20), 0)]).is_empty());
     assert_eq!(kept(&[segment((2, 2), 0), segment((4, 8), 20)]), [10, 30]);
     assert_eq!(kept(&[segment((2, 3), 10), segment((0, 1), 9)]), [10, 20]);
 }

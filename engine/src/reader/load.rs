@@ -50,7 +50,7 @@ async fn follow(inner: &Inner, tail: &mut Tail, before: Option<&State>, newest: 
     let files = files(inner, before, &newest);
     let runs = match before {
         Some(before) if before.manifest.number == newest.number => before.version.runs.clone(),
-        _ => runs(&files, before, &newest).await?,
+        _ => runs(inner, &files, before, &newest).await?,
     };
     tail.follow(inner, &newest).await?;
     let seq = tail.last_seq().unwrap_or(newest.log.last_sealed_seq);
@@ -62,7 +62,7 @@ async fn follow(inner: &Inner, tail: &mut Tail, before: Option<&State>, newest: 
 async fn at_checkpoint(inner: &Inner, before: Option<&State>, newest: &Manifest, name: &str) -> Result<State> {
     let (manifest, checkpoint) = checkpoint(inner, newest, name).await?;
     let files = files(inner, before, &manifest);
-    let runs = runs(&files, before, &manifest).await?;
+    let runs = runs(inner, &files, before, &manifest).await?;
     let version = Arc::new(Version::new(Vec::new(), runs).covered_by(cover(&manifest)));
     Ok(State { manifest, files, version, seq: checkpoint.seq, time: Some(checkpoint.time) })
 }
@@ -111,14 +111,17 @@ async fn checkpoint(inner: &Inner, newest: &Manifest, name: &str) -> Result<(Man
 /// Where the segments of `manifest` are read from, and what is kept of them.
 fn files(inner: &Inner, before: Option<&State>, manifest: &Manifest) -> Arc<Files> {
     let same = before.filter(|state| state.manifest.database == manifest.database);
-    same.map_or_else(
-        || Arc::new(Files::new(inner.backend.clone(), manifest.database, manifest.hash_seed, inner.memory)),
-        |state| state.files.clone(),
-    )
+    if let Some(state) = same {
+        return state.files.clone();
+    }
+    let files = Files::new(inner.backend.clone(), manifest.database, manifest.hash_seed, inner.memory);
+    let stays = inner.backend.capabilities().open_objects_stay;
+    Arc::new(if stays { files } else { files.that_may_vanish() })
 }
 
 /// The runs of `manifest`, its segments opened or taken from `before`.
-async fn runs(files: &Arc<Files>, before: Option<&State>, manifest: &Manifest) -> Result<Vec<Arc<Run>>> {
+async fn runs(inner: &Inner, files: &Arc<Files>, before: Option<&State>, manifest: &Manifest) -> Result<Vec<Arc<Run>>> {
+    let stays = inner.backend.capabilities().open_objects_stay;
     let open = before.iter().flat_map(|state| state.version.segments());
     let open: HashMap<SegmentId, &Arc<Segment>> = open.map(|segment| (segment.meta.id, segment)).collect();
     let mut runs = Vec::with_capacity(manifest.runs.len());
@@ -129,7 +132,10 @@ async fn runs(files: &Arc<Files>, before: Option<&State>, manifest: &Manifest) -
                 Some(&segment) => segment.clone(),
                 None => {
                     let segment = Segment::new(files, meta);
-                    segment.open().await?;
+                    // What is open stays readable; where it does not, nothing is gained by opening it now.
+                    if stays {
+                        segment.open().await?;
+                    }
                     segment
                 }
             });

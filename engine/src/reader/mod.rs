@@ -340,6 +340,7 @@ impl ReadOnly {
             epoch: manifest.epoch,
             manifest: manifest.number,
             visible_seq: *seq,
+            traffic: self.inner.backend.traffic(),
             failure: self.inner.failure.lock().as_ref().map(ToString::to_string),
             fences_bytes,
             mapped_filter_bytes: files.mapped_filters(),

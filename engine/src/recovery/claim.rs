@@ -207,37 +207,49 @@ const PROOF_FOLDER: &str = "proof/";
 /// stands on that.
 pub(crate) async fn prove(backend: &dyn Backend, random: &Random, single_writer: bool) -> Result<Proof> {
     let path = Path::new(format!("{PROOF_FOLDER}{:016x}", random.next()))?;
-    let racers = (0..RACERS).map(|racer| backend.create(&path, Bytes::from(format!("racer {racer}"))));
+    let bytes = |racer: usize| Bytes::from(format!("racer {racer}"));
+    let racers = (0..RACERS).map(|racer| publish::create_named(backend, &path, bytes(racer)));
     let outcomes = join_all(racers).await;
+    let mut winner = None;
     let mut winners = 0;
-    for outcome in outcomes {
+    for (racer, outcome) in outcomes.into_iter().enumerate() {
         match outcome {
-            Ok(()) => winners += 1,
+            Ok(()) => {
+                winners += 1;
+                winner = Some(racer);
+            }
             Err(error) if error.kind() == backends::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error.into()),
         }
     }
-    let again = backend.create(&path, Bytes::from_static(b"again")).await;
+    let there = publish::read_all(backend, &path).await?;
+    // The winner's answer may have been lost, so that it was told the name is taken; but nobody else's may be there.
+    let kept = match winner {
+        Some(winner) => there == bytes(winner),
+        None => (0..RACERS).any(|racer| there == bytes(racer)),
+    };
+    let again = publish::create_named(backend, &path, Bytes::from_static(b"again")).await;
     let again_refused = match again {
         Ok(()) => false,
         Err(error) if error.kind() == backends::ErrorKind::AlreadyExists => true,
         // The store failed; that says nothing of what it promises.
         Err(error) => return Err(error.into()),
     };
+    let kept = kept && publish::read_all(backend, &path).await? == there;
     let listed: Vec<_> = backend.list(PROOF_FOLDER.trim_end_matches('/')).try_collect().await?;
     let is_listed = listed.iter().any(|meta| meta.path == path);
     backend.delete(&path).await?;
-    // None has won, but it is there: the answer to whoever did was lost, and a request sent again found the name taken.
-    let is_exclusive = winners <= 1 && again_refused;
-    let passed = is_exclusive && is_listed;
+    let create_if_absent = winners <= 1 && kept && again_refused;
+    let passed = create_if_absent && is_listed;
     if !passed && !single_writer && !planted(Bug::ConditionIgnored) {
         let message = format!(
             "{} does not create names exclusively, so a second writer could not be kept out \
-             (winners of {RACERS} racing creates={winners} second create refused={again_refused} listed={is_listed}); \
+             (winners of {RACERS} racing creates={winners} the winner's bytes kept={kept} \
+             second create refused={again_refused} listed={is_listed}); \
              declare a single writer if there never is more than one",
             backend.location()
         );
         return Err(Error::new(ErrorKind::InvalidInput, message));
     }
-    Ok(Proof { create_if_absent: is_exclusive, listed: is_listed, single_writer_declared: single_writer })
+    Ok(Proof { create_if_absent, listed: is_listed, single_writer_declared: single_writer })
 }

@@ -13,7 +13,7 @@ use crate::format::header::{HEADER_LEN, Header, Layout};
 use crate::format::manifest::Manifest;
 use crate::format::names::{FragmentId, Name, SegmentId, log_folder};
 use crate::planted::{Bug, planted};
-use crate::publish::{UNKNOWN_RETRIES, read_all};
+use crate::publish::{create_named, read_all};
 use crate::random::Random;
 use crate::turn::{self, Turn};
 use crate::{Error, ErrorKind, Result};
@@ -159,17 +159,11 @@ async fn read_or_fence(
     }
     let (write_nonce, time) = (random.next(), clock.now());
     let fence = Fragment { database: claim.database, id, write_nonce, time, kind: FragmentKind::Fence }.encode(&[]);
-    let mut tries = 0;
-    loop {
-        match backend.create(path, fence.clone()).await {
-            Ok(()) => return Ok(None),
-            // The old writer was quicker, or an earlier try of ours took the name.
-            Err(error) if error.kind() == backends::ErrorKind::AlreadyExists => {
-                return read_all(backend, path).await.map(Some);
-            }
-            Err(error) if error.kind() == backends::ErrorKind::Unknown && tries < UNKNOWN_RETRIES => tries += 1,
-            Err(error) => return Err(error.into()),
-        }
+    match create_named(backend, path, fence).await {
+        Ok(()) => Ok(None),
+        // The old writer was quicker, or an earlier try of ours took the name.
+        Err(error) if error.kind() == backends::ErrorKind::AlreadyExists => read_all(backend, path).await.map(Some),
+        Err(error) => Err(error.into()),
     }
 }
 

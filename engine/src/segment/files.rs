@@ -12,6 +12,8 @@ pub(crate) struct Files {
     pub(super) backend: Arc<dyn Backend>,
     pub(super) database: [u8; 16],
     pub(super) hash_seed: u64,
+    /// Segments may be deleted by another process before they are opened.
+    pub(super) may_vanish: bool,
 
     // Each guards itself.
     pub(crate) cache: Cache,
@@ -39,6 +41,7 @@ impl Files {
             backend,
             database,
             hash_seed,
+            may_vanish: false,
             cache: Cache::new(cache_bytes),
             filters: FilterCounts::default(),
             kept: AtomicU64::new(0),
@@ -46,6 +49,11 @@ impl Files {
             unmapped: AtomicBool::new(false),
             serials: AtomicU64::new(0),
         }
+    }
+
+    /// These, of a reader that holds no segment which it has not read from.
+    pub(crate) fn that_may_vanish(self) -> Files {
+        Files { may_vanish: true, ..self }
     }
 
     /// Tells a segment from all others in the cache.

@@ -8,7 +8,7 @@ use crate::format::manifest::SegmentMeta;
 use crate::format::{self, Damage};
 use crate::{Error, Result};
 use bytes::Bytes;
-use halite_backends::{self as backends, Backend, Object, Path};
+use halite_backends::{Backend, Object, Path};
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
@@ -54,7 +54,7 @@ impl Opened {
     /// Opens the segment that a manifest calls `meta`, of the database and hash seed given.
     ///
     /// # Errors
-    /// Corruption where the file is missing or not what the manifest says; `NotAStore` where it is of a newer format.
+    /// `NotFound`; corruption where the file is not what the manifest says; `NotAStore` where it is of a newer format.
     pub(super) async fn open(
         backend: &dyn Backend,
         path: &Path,
@@ -62,12 +62,7 @@ impl Opened {
         database: [u8; 16],
         hash_seed: u64,
     ) -> Result<Opened> {
-        let object = match backend.open(path).await {
-            Err(error) if error.kind() == backends::ErrorKind::NotFound => {
-                return Err(Error::corruption(path, 0, "a segment that the manifest names is missing"));
-            }
-            opened => opened?,
-        };
+        let object = backend.open_known(path, meta.len).await?;
         let mismatch = |offset, field, expected: u64, found: u64| {
             Err(Error::corruption(path, offset, format!("{field} expected={expected} found={found}")))
         };
@@ -82,10 +77,9 @@ impl Opened {
             Some(map) => Ok(map.slice(range.start as usize..range.end as usize)),
             None => object.read(range).await.map_err(Error::from),
         };
-        check_header(&read(0..HEADER_LEN as u64).await?, meta, database, hash_seed)
-            .map_err(|fault| Error::in_file(path, fault))?;
-        let footer = check_footer(&read(footer_at..meta.len).await?, footer_at, meta)
-            .map_err(|fault| Error::in_file(path, fault))?;
+        let (header, footer) = futures::try_join!(read(0..HEADER_LEN as u64), read(footer_at..meta.len))?;
+        check_header(&header, meta, database, hash_seed).map_err(|fault| Error::in_file(path, fault))?;
+        let footer = check_footer(&footer, footer_at, meta).map_err(|fault| Error::in_file(path, fault))?;
         let map = map.map(Map::new);
         Ok(Opened { footer, object, map, fences: OnceLock::new(), filter: OnceLock::new() })
     }

@@ -21,7 +21,7 @@ use crate::format::{self, Damage};
 use crate::planted::{Bug, planted};
 use crate::turn::{self, Turn};
 use crate::value::Value;
-use crate::{Error, Result, Seq};
+use crate::{Error, ErrorKind, Result, Seq};
 use bytes::Bytes;
 use halite_backends::{Path, Shared};
 use std::ops::Range;
@@ -88,7 +88,14 @@ impl Segment {
     pub(super) async fn opened(&self) -> Result<&Opened> {
         let Files { backend, database, hash_seed, .. } = &*self.files;
         let open = async || {
-            let opened = Opened::open(&**backend, &self.path, &self.meta, *database, *hash_seed).await?;
+            let opened = Opened::open(&**backend, &self.path, &self.meta, *database, *hash_seed).await;
+            let opened = opened.map_err(|error| match error.kind() {
+                // A reader has not held it: the writer may have merged it since.
+                ErrorKind::NotFound if !self.files.may_vanish => {
+                    Error::corruption(&self.path, 0, "a segment that the manifest names is missing")
+                }
+                _ => error,
+            })?;
             if opened.map.is_none() {
                 self.files.note_unmapped();
             }

@@ -1,0 +1,95 @@
+//! What an object store charges for what was asked of it: an estimate.
+
+use crate::Stats;
+use halite_backends::{RequestKind, Traffic};
+use serde::{Deserialize, Serialize};
+
+/// What a store charges, in any one currency. The default is what Amazon lists for S3 Standard in `us-east-1`, in dollars, to a
+/// client in the same region.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Prices {
+    /// For 1000 requests that write.
+    pub put: f64,
+    /// For 1000 requests that read.
+    pub get: f64,
+    /// For 1000 requests that ask whether something is there.
+    pub head: f64,
+    /// For 1000 pages of a list.
+    pub list: f64,
+    /// For 1000 requests that delete.
+    pub delete: f64,
+    /// For a GiB that is received.
+    pub received: f64,
+    /// For a GiB that is sent.
+    pub sent: f64,
+    /// For a GiB that is kept for a month.
+    pub kept: f64,
+}
+
+impl Default for Prices {
+    fn default() -> Prices {
+        Prices {
+            put: 0.005,
+            get: 0.0004,
+            head: 0.0004,
+            list: 0.005,
+            delete: 0.0,
+            received: 0.0,
+            sent: 0.0,
+            kept: 0.023,
+        }
+    }
+}
+
+/// What something costs.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Cost {
+    /// The requests since the opening.
+    pub requests: f64,
+    /// The bytes that they carried.
+    pub carried: f64,
+    /// A month of keeping what the newest version names.
+    pub kept_a_month: f64,
+}
+
+impl Prices {
+    /// What the requests in `traffic` cost.
+    pub fn requests(&self, traffic: &Traffic) -> f64 {
+        let kinds = [
+            (RequestKind::Put, self.put),
+            (RequestKind::Get, self.get),
+            (RequestKind::Head, self.head),
+            (RequestKind::List, self.list),
+            (RequestKind::Delete, self.delete),
+        ];
+        kinds.iter().map(|(kind, price)| traffic.count(*kind) as f64 * price / 1000.0).sum()
+    }
+
+    /// What `stats` tell of costs.
+    pub fn estimate(&self, stats: &Stats) -> Cost {
+        let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+        let traffic = &stats.traffic;
+        let (received, sent) = (gib(traffic.bytes(RequestKind::Get)), gib(traffic.bytes(RequestKind::Put)));
+        Cost {
+            requests: self.requests(traffic),
+            carried: received * self.received + sent * self.sent,
+            kept_a_month: gib(stats.segment_bytes + stats.log_bytes) * self.kept,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn what_is_kept_has_a_price_without_any_request() {
+        let stats = Stats { segment_bytes: 3 << 30, log_bytes: 1 << 30, ..Stats::default() };
+        let cost = Prices::default().estimate(&stats);
+        assert_eq!((cost.requests, cost.carried), (0.0, 0.0));
+        assert!((cost.kept_a_month - 4.0 * 0.023).abs() < 1e-12);
+    }
+}
