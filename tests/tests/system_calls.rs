@@ -1,26 +1,20 @@
-//! The `halite` program under `strace`: an audit of what it asks of the system, and calls that fail from outside.
+//! The `halite` program under `strace`: an audit of what it asks of the system.
 //!
-//! 1. **Audit.** Before a commit is acknowledged, the write that carries it is durable, by itself (`RWF_DSYNC`) or by a sync of
-//!    its file behind it; the file's name, and that of each manifest before it, by a sync of their folder. Each acknowledgement of a session is held against
-//!    the recorded calls.
-//! 2. **Faults.** Calls on which the store stands fail, once or from then on, with an I/O error or for want of space. However
-//!    the program ends, what it has acknowledged is there at the next opening.
+//! Before a commit is acknowledged, the write that carries it is durable, by itself (`RWF_DSYNC`) or by a sync of its file
+//! behind it; the file's name, and that of each manifest before it, by a sync of their folder. Each acknowledgement of a
+//! session is held against the recorded calls.
 //!
 //! Where there is no `strace`, or it may not trace, the tests fail: a gate that is skipped is none. `cargo xtask test` installs
 //! it where it can; `HALITE_ALLOW_MISSING=strace` says that it is not wanted.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
-use halite::{Db, Durability};
-use halite_tests::history::{History, Loss, Value};
 use halite_tests::scratch::{Folder, cargo_build};
-use halite_tests::world::{bytes, read_all, soundness};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
 
 const COMMITS: usize = 60;
 
@@ -212,72 +206,4 @@ fn every_acknowledged_commit_was_synced_and_so_were_the_names_that_it_relies_on(
     }
     assert_eq!(looked_at, 3 * COMMITS);
     println!("counted: {looked_at} acknowledgements audited");
-}
-
-/// Opens what a session has left, and judges it: the first `acknowledged` of its commits must be there, in a prefix.
-fn judge(folder: &Path, acknowledged: usize, story: &str) {
-    let mut history = History::default();
-    for number in 0..COMMITS {
-        let value = Value { bytes: bytes(value(number).as_bytes()), expires_at: None };
-        let commit = history.enter(vec![(format!("k{}", number % 20).into_bytes(), Some(value))]);
-        if number < acknowledged {
-            history.acknowledge(commit, Durability::Synced);
-        }
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    runtime.block_on(async {
-        let db =
-            Db::open(folder.join("store").to_str().unwrap()).await.unwrap_or_else(|error| panic!("{story}: {error:?}"));
-        let found = read_all(&db).await.expect(story);
-        history.judge(&found, 0, Loss::Kill).unwrap_or_else(|wrong| panic!("{story}: {wrong}"));
-        soundness(&db).await.expect(story);
-        db.close().await.expect(story);
-    });
-}
-
-/// Calls, and how they fail.
-const FAULTS: &[(&str, &[&str])] = &[
-    ("openat", &["EIO", "ENOSPC", "EMFILE"]),
-    ("pread64", &["EIO"]),
-    // Not `write`: that is how threads wake each other.
-    ("pwrite64,pwritev,pwritev2", &["EIO", "ENOSPC"]),
-    ("fallocate", &["ENOSPC", "EIO"]),
-    ("ftruncate", &["EIO"]),
-    ("fsync", &["EIO"]),
-    ("fdatasync", &["EIO"]),
-    ("link,linkat", &["EIO", "ENOSPC"]),
-    ("rename,renameat,renameat2", &["EIO"]),
-    ("unlink,unlinkat", &["EIO"]),
-    ("getdents64", &["EIO"]),
-];
-
-/// Which of the calls fail: that one alone, or from it on.
-const WHEN: [&str; 6] = ["1", "3", "8", "1+", "5+", "20+"];
-
-#[test]
-fn what_is_acknowledged_stays_whichever_call_fails() {
-    if !can_trace() {
-        return;
-    }
-    let mut sessions = 0;
-    for (calls, errors) in FAULTS {
-        for error in *errors {
-            for when in WHEN {
-                let began = Instant::now();
-                let folder = Folder::new("fault");
-                // A store that is there already: each call is one that a store can meet.
-                if sessions % 2 == 0 {
-                    judge(folder.path(), 0, "an empty store");
-                }
-                let inject = format!("inject={calls}:error={error}:when={when}");
-                let answers =
-                    shell(folder.path(), &["-o", "/dev/null", "-e", &format!("trace={calls}"), "-e", &inject]);
-                let acknowledged = answers.iter().take_while(|answer| *answer == "OK").count();
-                assert!(began.elapsed() < Duration::from_secs(60), "{inject}: the program hangs");
-                judge(folder.path(), acknowledged, &format!("{inject}: {acknowledged} acknowledged"));
-                sessions += 1;
-            }
-        }
-    }
-    println!("counted: {sessions} sessions with failing system calls");
 }

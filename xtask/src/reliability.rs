@@ -17,7 +17,7 @@ const GATES: &[(&str, u64, &[&str])] = &[
     ("futures dropped at every poll", 20, &["--test", "cancel"]),
     ("inputs to fuzz targets", 1_300_000, &["--test", "fuzz"]),
     ("processes killed", 100, &["--test", "kill"]),
-    ("acknowledgements audited, sessions with failing calls", 250, &["--test", "system_calls"]),
+    ("acknowledgements audited", 180, &["--test", "system_calls"]),
 ];
 
 /// Seeds of the simulation, each a database that lives, crashes and lives on.
