@@ -10,7 +10,7 @@
 use super::{Damage, Result};
 use crate::planted::{Bug, planted};
 use bytes::{Bytes, BytesMut};
-use std::sync::LazyLock;
+use std::cell::LazyCell;
 
 /// Bits for each key that are worth having, at least and at most.
 const BITS_MIN: f64 = 8.0;
@@ -22,12 +22,14 @@ pub(crate) const BITS_MAX: f64 = 32.0;
 /// With `k` keys in a block, each of its eight words has a given bit set with probability `1 - (31/32)^k`; `k` is
 /// distributed as Poisson says.
 pub(crate) fn bits_per_key(share: f64) -> f64 {
-    /// What each choice lets pass: some thousand powers, so they are taken once.
-    static PASSING: LazyLock<Vec<(f64, f64)>> = LazyLock::new(|| {
-        let choices = (0..).map(|step| BITS_MIN + 0.5 * f64::from(step)).take_while(|&bits| bits < BITS_MAX);
-        choices.map(|bits| (bits, passing(bits))).collect()
-    });
-    PASSING.iter().find(|(_, passing)| *passing <= share).map_or(BITS_MAX, |(bits, _)| *bits)
+    thread_local! {
+        /// What each choice lets pass: some thousand powers, so a thread takes them once.
+        static PASSING: LazyCell<Vec<(f64, f64)>> = LazyCell::new(|| {
+            let choices = (0..).map(|step| BITS_MIN + 0.5 * f64::from(step)).take_while(|&bits| bits < BITS_MAX);
+            choices.map(|bits| (bits, passing(bits))).collect()
+        });
+    }
+    PASSING.with(|passing| passing.iter().find(|(_, passing)| *passing <= share).map_or(BITS_MAX, |(bits, _)| *bits))
 }
 
 /// The share of absent keys that a filter of so many bits for each key lets pass.
