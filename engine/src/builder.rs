@@ -20,18 +20,32 @@ pub struct Builder {
     backend: Arc<dyn Backend>,
     options: Options,
     clock: Arc<dyn Clock>,
+    seen: u64,
     seed: Option<u64>,
     single_writer: bool,
 }
 
 impl Builder {
     pub(crate) fn new(backend: Arc<dyn Backend>) -> Builder {
-        Builder { backend, options: Options::default(), clock: Arc::new(SystemClock), seed: None, single_writer: false }
+        Builder {
+            backend,
+            options: Options::default(),
+            clock: Arc::new(SystemClock),
+            seen: 0,
+            seed: None,
+            single_writer: false,
+        }
     }
 
     /// Settings other than the defaults.
     pub fn options(mut self, options: Options) -> Builder {
         self.options = options;
+        self
+    }
+
+    /// Engine time that is known from elsewhere, in milliseconds: a clock that is far ahead of it has leapt.
+    pub(crate) fn seen(mut self, millis: u64) -> Builder {
+        self.seen = millis;
         self
     }
 
@@ -75,6 +89,7 @@ impl Builder {
             memory,
             options: self.options,
             clock: self.clock,
+            seen: self.seen,
             random: Arc::new(Random::new(self.seed)),
             single_writer: self.single_writer,
             lock: None,
@@ -129,9 +144,10 @@ impl Builder {
     }
 
     fn reader_setup(self) -> reader::Setup {
-        let (memory, refresh_interval) = (memory(&self.options), self.options.refresh_interval);
+        let memory = memory(&self.options);
+        let Options { refresh_interval, max_forward_jump, .. } = self.options;
         let random = Arc::new(Random::new(self.seed));
-        reader::Setup { backend: self.backend, memory, clock: self.clock, refresh_interval, random }
+        reader::Setup { backend: self.backend, memory, clock: self.clock, refresh_interval, max_forward_jump, random }
     }
 }
 

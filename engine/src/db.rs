@@ -85,7 +85,8 @@ impl Db {
     ///
     /// # Errors
     /// `InvalidInput` beyond the limits (keys of 64 KiB, values of 1 GiB; the empty key is a key like any other).
-    /// `NoSpace`: nothing happened. `Unknown`: the log failed while the commit was under way. `Poisoned`, `Fenced`,
+    /// `NoSpace`, and `Io` where it could not be told whether there is space: nothing happened. `Unknown`: the log failed while
+    /// the commit was under way. `Poisoned`, `Fenced`,
     /// `Closed`: nothing happened.
     ///
     /// # Cancel safety

@@ -10,6 +10,21 @@ use std::sync::Arc;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What an error means for the caller.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> halite::Result<()> {
+/// use halite::ErrorKind;
+/// let db = halite::Db::open("mem:").await?;
+/// let failed = db.put(vec![0; 100_000], "a key too long").await.unwrap_err();
+/// match failed.kind() {
+///     ErrorKind::InvalidInput => println!("{failed}"),
+///     ErrorKind::Unknown | ErrorKind::Poisoned => drop(db.reopen().await?),
+///     _ => return Err(failed),
+/// }
+/// # db.close().await
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -45,7 +60,8 @@ pub enum ErrorKind {
     Closed,
     /// You have cancelled it. Nothing has changed.
     Cancelled,
-    /// The past that was asked for is not kept any more: the message says from where on it is. Begin anew from a snapshot.
+    /// The past that was asked for is not kept any more: the message says from where on it is. Begin anew from a snapshot; a
+    /// reader, with a refresh.
     Gone,
     /// What a transaction rests on was changed by another commit, or more was written since it began than is kept to
     /// compare it with. Nothing happened; run it again, from its beginning.
@@ -55,6 +71,27 @@ pub enum ErrorKind {
 }
 
 /// A failed call. Cheap to clone, so that all who wait for one cause get it.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> halite::Result<()> {
+/// use halite::{Db, Error, ErrorKind};
+/// async fn get(db: &Db, key: &str) -> Result<Option<bytes::Bytes>, Error> {
+///     let found = db.get(key).await;
+///     if let Err(error) = &found
+///         && let Some((file, offset)) = error.place()
+///     {
+///         eprintln!("damaged: {file} at {offset}");
+///     }
+///     found
+/// }
+/// let db = Db::open("mem:").await?;
+/// # get(&db, "key").await?;
+/// db.close().await?;
+/// assert_eq!(get(&db, "key").await.unwrap_err().kind(), ErrorKind::Closed);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Error(Arc<Inner>);
 

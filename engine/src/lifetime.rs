@@ -1,7 +1,9 @@
 //! How long keys live: the expiry that a write sets, and what is left of it.
 
+use crate::core::Core;
 use crate::db::Db;
 use crate::{Result, WriteOptions, get};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a key will go on to live.
@@ -36,6 +38,32 @@ impl Db {
         }))
     }
 
+    /// Takes what the clock says for the time that it is, after a leap beyond
+    /// [`Options::max_forward_jump`](crate::Options::max_forward_jump): from now on it is remembered, durably when this
+    /// returns, and merges drop what has expired by it, for good. Without a leap it changes nothing.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> halite::Result<()> {
+    /// let db = halite::Db::open("mem:").await?;
+    /// if db.stats().clock_ahead_millis > 0 {
+    ///     // Somebody has looked at the clock, and it is right.
+    ///     db.confirm_time().await?;
+    /// }
+    /// # db.close().await
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`put`](Db::put).
+    ///
+    /// # Cancel safety
+    /// Dropped, it happens all the same.
+    pub async fn confirm_time(&self) -> Result<()> {
+        self.core().check_open()?;
+        self.core().carry_out("confirm time", confirm(self.core().clone())).await
+    }
+
     /// When what is written now with this `ttl` expires; never if `None`.
     pub(crate) fn expiry(&self, ttl: Option<Duration>) -> Option<u64> {
         // A lifetime beyond the end of time never ends.
@@ -49,7 +77,19 @@ impl Db {
     }
 }
 
+async fn confirm(core: Arc<Core>) -> Result<()> {
+    if core.clock.ahead() > 0 {
+        core.clock.confirm();
+        core.publish(|_manifest| {}).await?;
+        core.compactor.look();
+    }
+    Ok(())
+}
+
 impl WriteOptions {
     /// The [`ttl`](WriteOptions::ttl) of what never expires, whatever [`Options::ttl`](crate::Options::ttl) says.
     pub const FOR_EVER: Duration = Duration::MAX;
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,20 @@ const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 
 /// What has happened to a commit by the time its future returns `Ok`.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> halite::Result<()> {
+/// use halite::{Durability, WriteOptions};
+/// let db = halite::Db::open("mem:").await?;
+/// let quickly = WriteOptions { durability: Durability::Deferred, ..WriteOptions::default() };
+/// for number in 0..1000 {
+///     db.put_with(format!("{number}"), "…", quickly).await?;
+/// }
+/// db.flush().await?; // now all of them are durable
+/// # db.close().await
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Durability {
     /// It is ordered and visible to readers. A process crash loses at most the last [`Options::flush_interval`], a
@@ -26,6 +40,22 @@ pub enum Durability {
 ///
 /// What is not compressed is read without a copy; what is takes a moment and memory of its own each time. Compressed or not,
 /// a value stays as it was written until it is overwritten: merges pass it on.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> halite::Result<()> {
+/// use halite::{Compression, Db, Options, backends::Memory};
+/// use std::sync::Arc;
+/// # #[cfg(feature = "lz4")] {
+/// let options = Options { compression: Compression::Lz4, ..Options::default() };
+/// let db = Db::builder(Arc::new(Memory::new())).options(options).open().await?;
+/// db.put("text", "so it goes, ".repeat(1000)).await?; // stored in a fraction of 12 000 bytes
+/// assert_eq!(db.get("text").await?.map(|text| text.len()), Some(12_000));
+/// # db.close().await?;
+/// # }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Compression {
     /// Nothing is compressed.
@@ -48,6 +78,19 @@ impl Compression {
 }
 
 /// How one write is to be done.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> halite::Result<()> {
+/// use halite::{Durability, WriteOptions};
+/// use std::time::Duration;
+/// let db = halite::Db::open("mem:").await?;
+/// let session = WriteOptions { durability: Durability::Written, ttl: Some(Duration::from_secs(1800)) };
+/// db.put_with("session:7", "Ada", session).await?;
+/// assert!(matches!(db.ttl("session:7").await?, Some(halite::Ttl::Remaining(_))));
+/// # db.close().await
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WriteOptions {
     /// How durable the commit is when it returns; [`Durability::Synced`] by default.
@@ -59,6 +102,23 @@ pub struct WriteOptions {
 }
 
 /// Settings of a database, given when it is opened. None of them binds the format: all may differ at the next opening.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> halite::Result<()> {
+/// use halite::{Db, Options, backends::Memory};
+/// use std::sync::Arc;
+/// use std::time::Duration;
+/// let options = Options {
+///     memory_budget: Some(64 << 20),
+///     ttl: Some(Duration::from_secs(24 * 3600)),
+///     ..Options::default()
+/// };
+/// let db = Db::builder(Arc::new(Memory::new())).options(options).open().await?;
+/// assert_eq!(db.stats().memory_budget, 64 << 20);
+/// # db.close().await
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
     /// Durability of `put`, `delete` and `write`. Default [`Durability::Synced`].
@@ -70,6 +130,14 @@ pub struct Options {
     pub flush_interval: Duration,
     /// Longest time for which a commit weaker than `Synced` stays unsynced. Default 1 s.
     pub sync_interval: Duration,
+    /// How far the clock may leap forward, against what it said last and what has passed since, and be believed at once. Default
+    /// 366 days.
+    ///
+    /// Beyond that reads go by it, so that what it says has expired does not show, and writes count their `ttl` from it; but no
+    /// merge drops anything for it, and nothing remembers it, until it has stood there for an hour of this process or
+    /// [`confirm_time`](crate::Db::confirm_time) is called. A clock that comes back before has lost nothing that had not expired.
+    /// A machine that has slept for less is no leap, nor is a store that was closed for less.
+    pub max_forward_jump: Duration,
     /// Size at which the active segment is sealed, in bytes of records. Default 64 MiB; at least 4 KiB, at most 2 GiB.
     pub segment_bytes_max: u64,
     /// Number of fragments after which the active segment is sealed, on backends without growing files. Default 256.
@@ -137,6 +205,7 @@ impl Default for Options {
             ttl: None,
             flush_interval: Duration::from_millis(100),
             sync_interval: Duration::from_secs(1),
+            max_forward_jump: Duration::from_secs(366 * 24 * 3600),
             segment_bytes_max: 64 * MIB,
             segment_fragments_max: 256,
             unsealed_max: 2,

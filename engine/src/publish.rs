@@ -82,7 +82,7 @@ impl Publisher {
     ) -> Result<Result<Manifest, E>> {
         let mut newest = self.newest.lock().await;
         newest.check()?;
-        let mut next = newest.manifest.next(self.random.next(), self.clock.now());
+        let mut next = newest.manifest.next(self.random.next(), self.clock.trusted());
         if let Err(refusal) = edit(&mut next) {
             return Ok(Err(refusal));
         }

@@ -18,7 +18,7 @@ use crate::range::{Course, Direction};
 use crate::segment::{MappedRecord, OwnedRecord, SegmentCursor, ValueAt};
 use crate::value::Value;
 use crate::version::{Version, View};
-use crate::{Error, KeyRange, Result, Seq};
+use crate::{Error, ErrorKind, KeyRange, Result, Seq};
 use bytes::{Bytes, BytesMut};
 use futures::Stream;
 use futures::future::BoxFuture;
@@ -37,6 +37,17 @@ const PATIENCE: usize = 16;
 const KEYS_PIECE_LEN: usize = 4 << 10;
 
 /// A key and what it holds.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> halite::Result<()> {
+/// let db = halite::Db::open("mem:").await?;
+/// db.put("key", "value").await?;
+/// let entry: halite::Entry = db.get_entry("key").await?.expect("it was just put");
+/// assert_eq!((&entry.value[..], entry.seq, entry.expires_at), (&b"value"[..], 1, None));
+/// # db.close().await
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Entry {
@@ -74,6 +85,8 @@ pub struct Scan {
     /// Hidden records that were passed one after the other.
     passed: usize,
     keys: BytesMut,
+    /// A writer may delete what it reads.
+    overtakable: bool,
 }
 
 enum State {
@@ -121,7 +134,13 @@ impl Scan {
             hidden: Hidden::default(),
             passed: 0,
             keys: BytesMut::new(),
+            overtakable: false,
         }
+    }
+
+    /// Beside a writer of another process, which may delete what this reads.
+    pub(crate) fn overtakable(self) -> Scan {
+        Scan { overtakable: true, ..self }
     }
 
     /// Goes from the largest key of the range down to the smallest, about as fast as upward. Where a
@@ -318,6 +337,13 @@ impl Scan {
     }
 }
 
+/// A file is gone that was there when the scan began.
+#[cold]
+fn overtaken(cause: Error) -> Error {
+    let message = "the writer has merged what this scan was reading, and deleted it: refresh, and scan again";
+    Error::caused_by(ErrorKind::Gone, message, cause)
+}
+
 /// Reads a value that takes longer than a moment.
 async fn read(key: Bytes, facts: Facts, value: Value) -> Result<Loaded> {
     let Facts { seq, expires_at, .. } = facts;
@@ -401,6 +427,10 @@ impl Stream for Scan {
             scan.state = State::Ended;
             scan.load = None;
         }
+        let outcome = outcome.map_err(|error| match error.kind() {
+            ErrorKind::NotFound if scan.overtakable => overtaken(error),
+            _ => error,
+        });
         Poll::Ready(outcome.transpose())
     }
 }

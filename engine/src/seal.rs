@@ -140,7 +140,7 @@ async fn write(core: &Core, sealable: &mut Sealable, cover: &Cover) -> Result<Op
         Source::File { appender, end } => seal_in_place(&draft, cover, appender, *end, passing).await,
         Source::Fragments(_) => {
             let id = core.epoch.segment(core.numbers.next());
-            let (salt, now) = (core.random.next(), core.clock.now());
+            let (salt, now) = (core.random.next(), core.clock.trusted());
             write_sorted(&*core.backend, &core.epoch, &draft.memtable, cover, id, salt, now).await
         }
     }

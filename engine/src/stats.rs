@@ -31,6 +31,10 @@ pub struct Stats {
     pub epoch: u64,
     /// Number of the newest manifest.
     pub manifest: u64,
+    /// How far the wall clock is ahead of the time that is trusted, in milliseconds, after a leap beyond
+    /// [`Options::max_forward_jump`](crate::Options::max_forward_jump); 0 otherwise.
+    /// [`confirm_time`](crate::Db::confirm_time) trusts it.
+    pub clock_ahead_millis: u64,
     /// The last sequence number that readers see.
     pub visible_seq: Seq,
     /// From this sequence number on a [watch](crate::Db::watch) can begin.
@@ -186,6 +190,7 @@ pub(crate) fn stats(core: &Core) -> Stats {
             + fences_bytes
             + cache_bytes,
         memory_budget: core.budget.total,
+        clock_ahead_millis: core.clock.ahead(),
         merging: core.compactor.progress.lock().as_ref().map(|progress| progress.tell()),
         transactions: core.log.inspect(|queue| queue.window().open_count()).saturating_sub(core.log.followers()) as u64,
         watches: core.log.followers() as u64,
@@ -236,6 +241,18 @@ fn dead_bytes(meta: &SegmentMeta, since: u64) -> u64 {
 }
 
 /// The database as a tree: memtables, runs, segments.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> halite::Result<()> {
+/// let db = halite::Db::open("mem:").await?;
+/// db.put("key", "value").await?;
+/// db.compact().await?;
+/// let tree: halite::Tree = db.tree().await?;
+/// assert_eq!((tree.memtables.len(), tree.runs.len()), (1, 1));
+/// # db.close().await
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Tree {
@@ -246,6 +263,17 @@ pub struct Tree {
 }
 
 /// The memtable of an unsealed segment.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> halite::Result<()> {
+/// let db = halite::Db::open("mem:").await?;
+/// db.put("key", "value").await?;
+/// let active: &halite::MemtableNode = &db.tree().await?.memtables[0];
+/// assert_eq!(active.records, 1);
+/// # db.close().await
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MemtableNode {
@@ -256,6 +284,18 @@ pub struct MemtableNode {
 }
 
 /// Segments that share a range of sequence numbers and have disjoint ranges of keys.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> halite::Result<()> {
+/// let db = halite::Db::open("mem:").await?;
+/// db.put("key", "value").await?;
+/// db.compact().await?;
+/// let run: &halite::RunNode = &db.tree().await?.runs[0];
+/// assert_eq!((run.seqs, run.segments.len()), ((1, 1), 1));
+/// # db.close().await
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RunNode {
@@ -266,6 +306,18 @@ pub struct RunNode {
 }
 
 /// A sealed segment.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> halite::Result<()> {
+/// let db = halite::Db::open("mem:").await?;
+/// db.put("key", "value").await?;
+/// db.compact().await?;
+/// let segment: &halite::SegmentNode = &db.tree().await?.runs[0].segments[0];
+/// assert_eq!((&segment.keys.0[..], segment.records, segment.sorted), (&b"key"[..], 1, true));
+/// # db.close().await
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SegmentNode {

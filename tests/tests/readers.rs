@@ -294,7 +294,8 @@ fn where_open_objects_vanish_a_read_goes_on_to_the_newest_version() {
             tokio::time::sleep(Duration::from_secs(1)).await;
             // The old segments are gone: what a read finds is right, and an error says so where there is nothing right.
             let error = scan.try_next().await.unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}");
+            assert_eq!(error.kind(), ErrorKind::Gone, "{error:?}");
+            assert!(error.to_string().contains("refresh"), "{error}");
             assert_eq!(reader.get("07").await.unwrap().unwrap()[0], 2);
             assert_eq!(shown(&reader).await.unwrap().len(), 40);
             // What was read together with the first is in the cache and right; what was not is gone.

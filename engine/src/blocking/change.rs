@@ -83,6 +83,11 @@ impl Db {
         self.home.run(self.as_async().persist(key))
     }
 
+    /// Takes what the clock says for right after a leap: see [`halite::Db::confirm_time`](crate::Db::confirm_time).
+    pub fn confirm_time(&self) -> Result<()> {
+        self.home.run(self.as_async().confirm_time())
+    }
+
     /// How long `key` will go on to live: see [`halite::Db::ttl`](crate::Db::ttl).
     pub fn ttl(&self, key: impl AsRef<[u8]>) -> Result<Option<Ttl>> {
         self.home.run(self.as_async().ttl(key))

@@ -208,6 +208,9 @@ impl Condition {
             }
             self.checked = until;
         }
+        if self.clock.took_back(self.view.now) {
+            return Err(Error::new(ErrorKind::Conflict, "conflict: the clock has been set back to before this began"));
+        }
         match self.footprint.lapses_at {
             Some(at) if at <= self.clock.now() => {
                 Err(Error::new(ErrorKind::Conflict, "conflict: what the transaction has read has expired since"))

@@ -225,7 +225,7 @@ impl Growing {
         let mut file = self.file.take().expect("it was opened above");
         let len = end + END_LEN as u64;
         let records = draft.memtable.len() as u64;
-        let (last_seq, durable, time) = (draft.memtable.max_seq(), file.durable, core.clock.now());
+        let (last_seq, durable, time) = (draft.memtable.max_seq(), file.durable, core.clock.trusted());
         let mut frame = BytesMut::with_capacity(END_LEN);
         End { len, records, last_seq, durable, time }.encode(&draft.stream(), end, &mut frame);
         file.appender.append(vec![frame.freeze()], true).await?;
@@ -235,7 +235,7 @@ impl Growing {
 
 fn mark(core: &Core, draft: &Draft, offset: u64, durable: u64) -> Bytes {
     let mut frame = BytesMut::with_capacity(MARK_LEN);
-    Mark { durable, time: core.clock.now() }.encode(&draft.stream(), offset, &mut frame);
+    Mark { durable, time: core.clock.trusted() }.encode(&draft.stream(), offset, &mut frame);
     frame.freeze()
 }
 
@@ -275,7 +275,7 @@ impl Fragments {
             predecessor: header.predecessor,
         };
         let id = FragmentId { epoch: core.epoch.epoch, nonce: core.epoch.nonce, number: self.next };
-        let (write_nonce, time, kind) = (core.random.next(), core.clock.now(), FragmentKind::Data(slice));
+        let (write_nonce, time, kind) = (core.random.next(), core.clock.trusted(), FragmentKind::Data(slice));
         let fragment = Fragment { database: core.epoch.database, id, write_nonce, time, kind };
         let bytes = encode(&fragment, &group.pieces).await;
         let meters = &core.log.meters;

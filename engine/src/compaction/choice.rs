@@ -35,7 +35,7 @@ pub(super) fn choose(core: &Core, version: &Version) -> Option<Chosen> {
 pub(super) fn next_due(core: &Core) -> Option<u64> {
     let version = core.versions.load();
     let candidates: Vec<_> = candidates(core, &version).into_iter().map(|(_, candidate)| candidate).collect();
-    rules::next_due(&candidates, core.options.merge_dead_share, core.clock.now())
+    rules::next_due(&candidates, core.options.merge_dead_share, core.clock.trusted())
 }
 
 /// How many of the newest runs stay as they are, for watches: those that are logs, and small enough together.
@@ -81,7 +81,7 @@ fn deadest(core: &Core, version: &Version) -> Option<(usize, usize)> {
     let (places, candidates): (Vec<_>, Vec<_>) = candidates(core, version).into_iter().unzip();
     let options = &core.options;
     let thresholds = Thresholds { dead_share: options.merge_dead_share, amplification: options.space_amplification };
-    rules::pick(&candidates, thresholds, core.clock.now()).map(|picked| places[picked])
+    rules::pick(&candidates, thresholds, core.clock.trusted()).map(|picked| places[picked])
 }
 
 /// What the choice looks at of each segment, and where that is: its run's place, and its place in the run.

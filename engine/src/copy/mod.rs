@@ -27,6 +27,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// What a copy came to.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> halite::Result<()> {
+/// use halite::backends::Memory;
+/// use std::sync::Arc;
+/// let db = halite::Db::open("mem:").await?;
+/// db.put("key", "value").await?;
+/// let backups = Arc::new(Memory::new());
+/// let first = db.backup(backups.clone(), "monday").await?;
+/// let second = db.backup(backups, "tuesday").await?;
+/// assert_eq!((first.segments_copied, second.segments_copied, second.segments_kept), (1, 0, 1));
+/// # db.close().await
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CopyReport {
@@ -69,7 +84,7 @@ impl Source {
             let manifest = core.publisher.look(Clone::clone).await;
             let held: HashSet<_> = version.segments().map(|segment| segment.meta.id).collect();
             if manifest.segments().count() == held.len() && manifest.segments().all(|meta| held.contains(&meta.id)) {
-                let (sealed, time) = (manifest.log.last_sealed_seq, core.clock.now());
+                let (sealed, time) = (manifest.log.last_sealed_seq, core.clock.trusted());
                 let version = Arc::new(Version::new(Vec::new(), version.runs.clone()));
                 return Ok(Source { manifest, version, sealed, time, random: core.random.clone() });
             }

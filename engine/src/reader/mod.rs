@@ -50,6 +50,7 @@ pub(crate) struct Setup {
     pub(crate) memory: u64,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) refresh_interval: Option<Duration>,
+    pub(crate) max_forward_jump: Duration,
     pub(crate) random: Arc<Random>,
 }
 
@@ -164,7 +165,7 @@ struct State {
 #[tracing::instrument(name = "open_read_only", target = "halite", level = "info", skip_all, fields(store = %setup.backend.location()))]
 pub(crate) async fn open(setup: Setup, at: Option<String>) -> Result<ReadOnly> {
     let tasks = Tasks::current()?;
-    let clock = EngineClock::new(setup.clock);
+    let clock = EngineClock::new(setup.clock, setup.max_forward_jump);
     let inner = Inner {
         backend: setup.backend,
         at,
@@ -253,11 +254,11 @@ impl ReadOnly {
     }
 
     /// The entries whose keys lie in `range`, in byte order of their keys: as [`Db::scan`](crate::Db::scan). Where the
-    /// storage does not keep open objects readable, it may end with `NotFound` when the writer has deleted a segment that was
-    /// merged meanwhile: refresh, and scan again.
+    /// storage does not keep open objects readable, it may end with `Gone` when the writer has deleted a segment that was merged
+    /// meanwhile: it shows one version or nothing, so refresh, and scan again.
     pub fn scan(&self, range: impl Into<KeyRange>) -> Scan {
         match self.view() {
-            Ok((_, view)) => Scan::new(view, range.into(), None),
+            Ok((_, view)) => Scan::new(view, range.into(), None).overtakable(),
             Err(closed) => {
                 let version = Arc::new(Version::new(Vec::new(), Vec::new()));
                 Scan::new(View { version, at: 0, now: 0 }, range.into(), Some(closed))
@@ -274,12 +275,12 @@ impl ReadOnly {
     /// as they are.
     pub(crate) async fn source(&self) -> Result<(Source, impl Send)> {
         let held = self.inner.tail.lock().await;
-        let (state, view) = self.view()?;
+        let state = self.state()?;
         let source = Source {
             manifest: state.manifest.clone(),
             version: state.version.clone(),
             sealed: if self.inner.at.is_some() { state.seq } else { state.manifest.log.last_sealed_seq },
-            time: view.now,
+            time: state.time.unwrap_or_else(|| self.inner.clock.trusted()),
             random: self.inner.random.clone(),
         };
         Ok((source, held))

@@ -70,7 +70,7 @@ fn on_top_of(newest: &Manifest, setup: &Setup, clock: &EngineClock) -> Manifest 
     clock.saw(newest.engine_time);
     let reign = newest.reign().claimed();
     let nonce = setup.random.next();
-    let mut claim = newest.next(setup.random.next(), clock.now());
+    let mut claim = newest.next(setup.random.next(), clock.trusted());
     assert_eq!(claim.number, reign.number, "a claim takes the next number");
     (claim.epoch, claim.kept_claims) = (reign.epoch, reign.kept_claims);
     claim.nonce = nonce;
@@ -97,7 +97,7 @@ async fn first(setup: &Setup, clock: &EngineClock) -> Result<Manifest> {
         write_nonce: 0,
         database,
         hash_seed: setup.random.next(),
-        created: clock.now(),
+        created: clock.trusted(),
         engine_time: 0,
         log: Log {
             state: LogState::ClosedCleanly,

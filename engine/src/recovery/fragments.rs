@@ -157,7 +157,7 @@ async fn read_or_fence(
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         outcome => return outcome.map(Some),
     }
-    let (write_nonce, time) = (random.next(), clock.now());
+    let (write_nonce, time) = (random.next(), clock.trusted());
     let fence = Fragment { database: claim.database, id, write_nonce, time, kind: FragmentKind::Fence }.encode(&[]);
     match create_named(backend, path, fence).await {
         Ok(()) => Ok(None),

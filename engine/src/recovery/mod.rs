@@ -44,6 +44,8 @@ pub(crate) struct Setup {
     /// The memory budget, in bytes.
     pub(crate) memory: u64,
     pub(crate) clock: Arc<dyn Clock>,
+    /// Engine time that is known from elsewhere, in milliseconds; 0 if none.
+    pub(crate) seen: u64,
     pub(crate) random: Arc<Random>,
     pub(crate) single_writer: bool,
     /// The store's lock, where this process holds it already.
@@ -63,7 +65,8 @@ pub(crate) async fn open(mut setup: Setup) -> Result<Arc<Core>> {
         claim::check_place(&setup).await?;
         setup.lock = Some(setup.backend.lock().await?);
     }
-    let clock = Arc::new(EngineClock::new(setup.clock.clone()));
+    let clock = Arc::new(EngineClock::new(setup.clock.clone(), setup.options.max_forward_jump));
+    clock.saw(setup.seen);
     let claimed = claim::claim(&setup, &clock).await?;
     setup.backend.tidy().await?;
     let epoch =
@@ -108,6 +111,7 @@ pub(crate) async fn reopen(core: &Arc<Core>) -> Result<Arc<Core>> {
         options: core.options.clone(),
         memory: core.budget.total,
         clock: core.clock.wall(),
+        seen: 0,
         random: core.random.clone(),
         single_writer: true,
         lock,
@@ -205,7 +209,7 @@ fn new_draft(epoch: Epoch, numbers: Arc<Numbers>, random: Arc<Random>, clock: Ar
             salt: random.next(),
             hash_seed: epoch.hash_seed,
             base_seq: prior.next_seq,
-            created: clock.now(),
+            created: clock.trusted(),
             layout: Layout::Dense,
             predecessor: (prior.number > 0).then_some(Predecessor {
                 number: prior.number,

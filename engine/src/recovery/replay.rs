@@ -76,7 +76,7 @@ pub(super) async fn replay(
             continue;
         }
         replayed.last_seq = memtable.max_seq();
-        let (id, cover, now) = (epoch.segment(numbers.next()), memtable.cover(), clock.now());
+        let (id, cover, now) = (epoch.segment(numbers.next()), memtable.cover(), clock.trusted());
         let meta = if backend.capabilities().append {
             // The salt stays, and with it every checksum: the frames are the same bytes at the same offsets.
             let header = Header { id, created: now, predecessor: None, ..segment.header };

@@ -15,7 +15,7 @@ use crate::db::Db;
 use crate::format::frame::{Kind, Record};
 use crate::turn::Turn;
 use crate::value::Value;
-use crate::{Builder, Clock, Durability, Error, ErrorKind, Result, Seq, SystemClock, WriteBatch, WriteOptions};
+use crate::{Builder, Durability, Error, ErrorKind, Result, Seq, WriteBatch, WriteOptions};
 use bytes::Bytes;
 use files::{File, Files};
 use halite_backends::Backend;
@@ -27,6 +27,21 @@ use std::sync::Arc;
 const BATCH_BYTES: usize = 1 << 20;
 
 /// What a [`repair`] has brought over, and what is lost.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> halite::Result<()> {
+/// use halite::{RepairReport, backends::Memory};
+/// use std::sync::Arc;
+/// let (damaged, target) = (Arc::new(Memory::new()), Arc::new(Memory::new()));
+/// # let db = halite::Db::builder(damaged.clone()).open().await?;
+/// # db.put("key", "value").await?;
+/// # db.close().await?;
+/// let RepairReport { keys, lost_bytes, losses, .. } = halite::repair(damaged, target).await?;
+/// println!("{keys} keys, {lost_bytes} bytes lost in {} places", losses.len());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RepairReport {
@@ -43,6 +58,21 @@ pub struct RepairReport {
 }
 
 /// Something that could not be brought over.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> halite::Result<()> {
+/// use halite::{Loss, backends::Memory};
+/// use std::sync::Arc;
+/// let (damaged, target) = (Arc::new(Memory::new()), Arc::new(Memory::new()));
+/// # let db = halite::Db::builder(damaged.clone()).open().await?;
+/// # db.close().await?;
+/// for Loss { file, offset, bytes, what, .. } in halite::repair(damaged, target).await?.losses {
+///     println!("{file}: {bytes} bytes at {offset}: {what}");
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Loss {
@@ -100,7 +130,7 @@ pub async fn repair(damaged: Arc<dyn Backend>, target: Arc<dyn Backend>) -> Resu
         return Err(Error::new(ErrorKind::AlreadyExists, message));
     }
     let mut newest = newest(&*damaged, &files, &mut report).await?;
-    let new = Builder::new(target).open().await?;
+    let new = Builder::new(target).seen(files.engine_time).open().await?;
     let copied = copy(&*damaged, &files, &mut newest, &new, &mut report).await;
     let closed = new.close().await;
     copied?;
@@ -165,7 +195,8 @@ async fn copy(
     new: &Db,
     report: &mut RepairReport,
 ) -> Result<()> {
-    let now = SystemClock.now_millis().max(files.engine_time);
+    // As far as that is certain: what has expired since shows in the new store no more than it did here.
+    let now = new.core().clock.trusted();
     let cover = newest.cover();
     let newest = &mut newest.keys;
     let mut batch = Batch::new(new);

@@ -7,6 +7,7 @@ use crate::memtable::Placed;
 use crate::version::Version;
 use bytes::BytesMut;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// A log of one epoch, so far as transactions see it: memtables and a window, without anything durable.
 struct Ordered {
@@ -74,7 +75,7 @@ impl Ordered {
     fn begin_at(&mut self, footprint: Footprint, hidden: u64) -> Condition {
         let active = self.active().clone();
         let era = self.window.open(&active);
-        let clock = Arc::new(EngineClock::new(Arc::new(SystemClock)));
+        let clock = Arc::new(EngineClock::new(Arc::new(SystemClock), Duration::MAX));
         Condition::new(footprint, self.view(hidden, self.memtables.len() - 1), era, clock)
     }
 
@@ -134,7 +135,7 @@ fn what_is_hidden_in_an_earlier_memtable_counts() {
     log.write("b");
     let active = log.active().clone();
     let era = log.window.open(&active);
-    let clock = Arc::new(EngineClock::new(Arc::new(SystemClock)));
+    let clock = Arc::new(EngineClock::new(Arc::new(SystemClock), Duration::MAX));
     let mut condition = Condition::new(keys(&["a"]), log.view(2, 0), era, clock);
     assert_eq!(log.check(&mut condition), Err(Some(1)));
 }
@@ -272,7 +273,7 @@ fn what_has_expired_since_does_not_hold_any_more() {
     footprint.add_expiry(Some(200));
     let active = log.active().clone();
     let era = log.window.open(&active);
-    let clock = Arc::new(EngineClock::new(time.clone()));
+    let clock = Arc::new(EngineClock::new(time.clone(), Duration::MAX));
     let mut condition = Condition::new(footprint, log.view(0, 0), era, clock);
     assert_eq!(log.check(&mut condition), Ok(()));
     time.0.store(199, Ordering::Relaxed);
