@@ -116,6 +116,26 @@ impl From<Compression> for halite::Compression {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum InspectCommand {
+    /// A manifest: which segments are the database, and where its log begins
+    Manifest {
+        /// Its number [default: the newest]
+        number: Option<u64>,
+    },
+    /// A segment or a fragment of the log, all of it verified
+    Segment {
+        /// Its name, as `tree`, `verify` and errors give it
+        name: String,
+    },
+    /// A record or mark
+    Record {
+        /// The file and the offset in it, as errors give them
+        #[arg(value_name = "NAME@OFFSET")]
+        place: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     #[command(flatten)]
     Data(DataCommand),
@@ -142,6 +162,14 @@ pub(crate) enum Command {
     Repair {
         /// The new store, which must not be there yet
         target: OsString,
+    },
+    /// Tell what single files of the store say: a manifest, a segment, a record
+    ///
+    /// The store is not opened: files are read as they stand, beside the process that writes them if there is one. The exit
+    /// code is 3 where a file is damaged.
+    Inspect {
+        #[command(subcommand)]
+        what: InspectCommand,
     },
     /// Make the store that --store names, which must not be there, from a backup
     Restore {
@@ -281,6 +309,8 @@ pub(crate) enum DataCommand {
         /// The key
         key: OsString,
     },
+    /// Trust the clock after a leap of more than a year: what has expired by it may be dropped for good
+    ConfirmTime,
     /// Delete all records
     Clear {
         /// Do not ask

@@ -44,6 +44,7 @@ mod format;
 pub mod fuzzing;
 mod get;
 mod hash;
+pub mod inspect;
 mod keydir;
 mod lifetime;
 mod memtable;

@@ -81,6 +81,7 @@ pub(super) fn stats(stats: &Stats, out: &mut Out) -> Result<Exit> {
     document["space_amplification"] = stats.space_amplification().map_or(Value::Null, Value::from);
     document["write_amplification"] = stats.write_amplification().map_or(Value::Null, Value::from);
     document["commit_latencies"] = latencies(&stats.commit_latencies);
+    document["clock_ahead_millis"] = stats.clock_ahead_millis.into();
     document["failure"] = stats.failure.as_deref().map_or(Value::Null, Value::from);
     out.document(&document, || {
         let mut text = format!("{:<26}{}\n", "store", stats.location);
@@ -98,6 +99,11 @@ pub(super) fn stats(stats: &Stats, out: &mut Out) -> Result<Exit> {
         let Latencies { count, p50, p99, max, .. } = stats.commit_latencies;
         if count > 0 {
             let _ = writeln!(text, "{:<26}{p50:?} median, {p99:?} 99%, {max:?} longest", "commits took");
+        }
+        if stats.clock_ahead_millis > 0 {
+            let ahead = humantime::format_duration(Duration::from_secs(stats.clock_ahead_millis / 1000));
+            let _ =
+                writeln!(text, "{:<26}{ahead}; if it is right, say so by `halite confirm-time`", "the clock has leapt");
         }
         if let Some(failure) = &stats.failure {
             let _ = writeln!(text, "{:<26}{failure}", "writing has stopped");

@@ -5,6 +5,7 @@ mod change;
 mod changes;
 mod copies;
 mod cost;
+mod files;
 mod inspect;
 mod read_only;
 mod records;
@@ -27,6 +28,9 @@ pub(crate) async fn run(args: Args, out: &mut Out) -> Result<Exit> {
     }
     if let Command::Repair { target } = &args.command {
         return repair::run(uri, target, out).await;
+    }
+    if let Command::Inspect { what } = &args.command {
+        return files::run(uri, what, out).await;
     }
     match (&args.command, args.reading()) {
         (Command::Restore { from, name }, None) => {
@@ -57,7 +61,7 @@ pub(crate) async fn run(args: Args, out: &mut Out) -> Result<Exit> {
         Command::Load { file, lines } => transfer::load(&db, file, *lines, out).await,
         Command::Dump => transfer::dump(db.scan(..), out).await,
         Command::Shell => shell::run(&db, out).await,
-        Command::Bench(_) | Command::Repair { .. } | Command::Restore { .. } => {
+        Command::Bench(_) | Command::Repair { .. } | Command::Inspect { .. } | Command::Restore { .. } => {
             unreachable!("they open their stores themselves")
         }
     };
@@ -97,6 +101,11 @@ pub(crate) async fn data(db: &Db, command: &DataCommand, out: &mut Out) -> Resul
         DataCommand::Ttl { key } => change::ttl(db, key, out).await,
         DataCommand::Expire { key, time } => change::expire(db, key, *time, out).await,
         DataCommand::Persist { key } => change::persist(db, key, out).await,
+        DataCommand::ConfirmTime => {
+            db.confirm_time().await?;
+            out.done()?;
+            Ok(Exit::Done)
+        }
         DataCommand::Clear { yes } => records::clear(db, *yes, out).await,
         DataCommand::Stats => inspect::stats(&db.stats(), out),
         DataCommand::Cost { prices } => cost::cost(&db.stats(), prices.as_deref(), out),

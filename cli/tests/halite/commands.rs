@@ -147,6 +147,9 @@ fn lifetimes_are_set_lifted_and_told() {
     let left = place.ok(&["ttl", "a"]);
     assert!(left.starts_with("1h 59m ") || left == "2h\n", "{left}");
     assert_eq!(place.ok(&["persist", "a"]), "true\n");
+    // Its clock has not leapt, so there is nothing to be confirmed.
+    assert_eq!(place.ok(&["confirm-time"]), "OK\n");
+    assert_eq!(place.json(&["stats"])[0]["clock_ahead_millis"], 0);
     assert_eq!(place.json(&["ttl", "a"]), [json!({"key": "a", "exists": true, "ttl_millis": null})]);
     assert_eq!(place.fails(1, &["ttl", "b"]), "halite: not found: b\n");
     for args in [&["expire", "b", "1s"][..], &["persist", "b"]] {
@@ -308,4 +311,23 @@ fn changes_come_in_their_order_as_far_back_as_they_are_kept() {
     let gone = place.fails(1, &["changes", "--from", "1"]);
     assert!(gone.contains("from seq 4 on they are"), "{gone}");
     place.fails(2, &["changes", "--from", "9"]);
+}
+
+#[test]
+fn changes_tell_of_deleted_ranges() {
+    let place = Place::new();
+    let script = "put a 1\nput b 2\nput c 3\ndelete-range --from b --to c\ndelete-range --from \"c d\"\n";
+    assert_eq!(place.feed(&["shell", "--keep-changes", "1MiB"], script.as_bytes()).out, "OK\n".repeat(5));
+    let puts = "1 put a 1\n2 put b 2\n3 put c 3\n";
+    let ranges = "4 delete-range --from b --to c\n5 delete-range --from \"c d\"\n";
+    assert_eq!(place.ok(&["changes", "--keep-changes", "1MiB"]), format!("{puts}{ranges}"));
+    // Of a prefix, as far as they concern it.
+    assert_eq!(place.ok(&["changes", "b", "--keep-changes", "1MiB"]), "2 put b 2\n4 delete-range --from b --to c\n");
+    assert_eq!(
+        place.ok(&["changes", "c", "--keep-changes", "1MiB"]),
+        "3 put c 3\n5 delete-range --from \"c d\" --to d\n"
+    );
+    let found = place.json(&["changes", "--from", "4", "--keep-changes", "1MiB"]);
+    let range = |seq: u64, from: &str, to: serde_json::Value| json!({ "seq": seq, "changes": [{ "key": from, "deleted": true, "from": { "key": from }, "to": to }] });
+    assert_eq!(found, [range(4, "b", json!({ "key": "c" })), range(5, "c d", json!(null))]);
 }

@@ -7,6 +7,9 @@ mod copies;
 mod formats;
 #[cfg(target_os = "linux")]
 mod full_disk;
+mod inspect;
+#[cfg(target_os = "linux")]
+mod memory;
 mod shell;
 #[cfg(unix)]
 mod terminal;
