@@ -25,6 +25,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 /// What a backend can do beyond the minimum.
+///
+/// ```
+/// use halite_backends::{Backend, Memory};
+/// assert!(Memory::new().capabilities().append);
+/// assert!(!Memory::create_only().capabilities().append); // a log in fragments
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Capabilities {
@@ -52,6 +58,19 @@ impl Capabilities {
 }
 
 /// One entry of a list.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> halite_backends::Result<()> {
+/// use futures::TryStreamExt;
+/// use halite_backends::{Backend, Memory, Meta, Path};
+/// let store = Memory::new();
+/// store.create(&Path::new("segments/1")?, "four".into()).await?;
+/// let listed: Vec<Meta> = store.list("segments").try_collect().await?;
+/// assert_eq!((listed[0].path.as_str(), listed[0].len), ("segments/1", 4));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Meta {
@@ -71,6 +90,22 @@ impl Meta {
 /// Where named files or objects live.
 ///
 /// A backend is a handle on one store: all paths are relative to it. See the [module](self) for the contract.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> halite_backends::Result<()> {
+/// use halite_backends::{Backend, Memory, Path};
+/// use std::sync::Arc;
+/// let store: Arc<dyn Backend> = Arc::new(Memory::new());
+/// let path = Path::new("manifest/1")?;
+/// store.create(&path, "whole and durable".into()).await?;
+/// let object = store.open(&path).await?;
+/// assert_eq!(object.read(0..5).await?, "whole");
+/// store.delete(&path).await?;
+/// assert!(!store.exists(&path).await?);
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait Backend: Debug + Send + Sync + 'static {
     /// What this backend can do.
@@ -169,6 +204,20 @@ pub trait Backend: Debug + Send + Sync + 'static {
 }
 
 /// What the bytes of an object can be shared by, among stores of one kind.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> halite_backends::Result<()> {
+/// use halite_backends::{Backend, Memory, Path};
+/// let (a, b, path) = (Memory::new(), Memory::new(), Path::new("segments/1")?);
+/// a.create(&path, "bytes".into()).await?;
+/// // The other store gets the very bytes, where both can share them.
+/// if let Some(shared) = a.open(&path).await?.shared() {
+///     assert!(b.adopt(&path, &shared).await?);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Shared {
@@ -179,9 +228,37 @@ pub enum Shared {
 }
 
 /// Holds a store's exclusive lock until dropped.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> halite_backends::Result<()> {
+/// use halite_backends::{Backend, ErrorKind, Lock, Memory};
+/// let store = Memory::new();
+/// let lock: Box<dyn Lock> = store.lock().await?;
+/// assert_eq!(store.lock().await.unwrap_err().kind(), ErrorKind::InUse);
+/// drop(lock);
+/// store.lock().await?;
+/// # Ok(())
+/// # }
+/// ```
 pub trait Lock: Debug + Send + Sync {}
 
 /// Writes one object in parts.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> halite_backends::Result<()> {
+/// use halite_backends::{Backend, Memory, Path};
+/// let (store, path) = (Memory::new(), Path::new("segments/1")?);
+/// let mut upload = store.upload(&path).await?;
+/// upload.write("in ".into()).await?;
+/// upload.write("parts".into()).await?;
+/// assert!(!store.exists(&path).await?);
+/// upload.finish().await?;
+/// assert_eq!(store.open(&path).await?.len(), 8);
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait Uploader: Debug + Send + Sync {
     /// Adds `data` at the end.
@@ -199,6 +276,20 @@ pub trait Uploader: Debug + Send + Sync {
 ///
 /// After any error other than `NoSpace` from `reserve` the file's tail is unknown and the appender must not be used
 /// again: a failed sync is never retried.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> halite_backends::Result<()> {
+/// use halite_backends::{Backend, Memory, Path};
+/// let (store, path) = (Memory::new(), Path::new("log/1")?);
+/// let mut log = store.append(&path).await?;
+/// log.reserve(1 << 20).await?;
+/// log.append(vec!["first, ".into(), "second".into()], true).await?; // durable
+/// assert_eq!(log.len(), 13);
+/// log.finish().await?;
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait Appender: Debug + Send + Sync {
     /// Bytes appended so far. (The file may be physically longer: space reserved ahead reads as zeros.)
@@ -234,6 +325,20 @@ pub trait Appender: Debug + Send + Sync {
 }
 
 /// The read end of a file or object. Cheap to share; reads may run at once.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> halite_backends::Result<()> {
+/// use halite_backends::{Backend, Memory, Object, Path};
+/// use std::sync::Arc;
+/// let (store, path) = (Memory::new(), Path::new("segments/1")?);
+/// store.create(&path, "0123456789".into()).await?;
+/// let object: Arc<dyn Object> = store.open(&path).await?;
+/// assert_eq!((object.len(), object.read(3..5).await?), (10, "34".into()));
+/// assert!(object.map().is_some_and(|whole| whole.len() == 10));
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait Object: Debug + Send + Sync {
     /// The length in bytes when it was opened.

@@ -8,6 +8,18 @@ use std::sync::Arc;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What a failure means for the caller.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> halite_backends::Result<()> {
+/// use halite_backends::{Backend, ErrorKind, Memory, Path};
+/// let (store, path) = (Memory::new(), Path::new("name")?);
+/// assert_eq!(store.open(&path).await.unwrap_err().kind(), ErrorKind::NotFound);
+/// store.create(&path, "bytes".into()).await?;
+/// assert_eq!(store.create(&path, "others".into()).await.unwrap_err().kind(), ErrorKind::AlreadyExists);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -34,6 +46,13 @@ pub enum ErrorKind {
 }
 
 /// A failed backend call: its kind, the call, the name it was about, and the cause. Cheap to clone.
+///
+/// ```
+/// use halite_backends::{Error, ErrorKind};
+/// let failed = Error::new(ErrorKind::NoSpace, "append", "segments/0001", "the disk is full");
+/// assert_eq!(failed.kind(), ErrorKind::NoSpace);
+/// assert!(failed.to_string().contains("segments/0001"));
+/// ```
 #[derive(Clone)]
 pub struct Error(Arc<Inner>);
 

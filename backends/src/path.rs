@@ -8,6 +8,14 @@ use std::fmt;
 /// A part consists of `a-z`, `0-9`, `-`, `_` and `.`, and is neither empty nor begins with a dot, so a path means the
 /// same on every backend, on case-insensitive file systems too, and never leaves its store. User keys never become
 /// paths.
+///
+/// ```
+/// use halite_backends::Path;
+/// let path = Path::new("segments/0001")?;
+/// assert_eq!((path.folder(), path.file_name()), ("segments", "0001"));
+/// assert!(Path::new("../etc/passwd").is_err());
+/// # Ok::<(), halite_backends::Error>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Path(Box<str>);
 

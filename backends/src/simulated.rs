@@ -47,6 +47,21 @@ use std::sync::Arc;
 use std::task::Waker;
 
 /// What kind of disk is simulated.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> halite_backends::Result<()> {
+/// use halite_backends::{Backend, Path, Simulated, SimulatedOptions};
+/// let disk = Simulated::new(SimulatedOptions { seed: 7, append: true, ..SimulatedOptions::default() });
+/// let path = Path::new("log/1")?;
+/// let mut log = disk.append(&path).await?;
+/// log.append(vec!["synced".into()], true).await?;
+/// log.append(vec!["not".into()], false).await?;
+/// let after = disk.power_cut(0); // nothing that was not synced survives
+/// assert_eq!(after.open(&path).await?.len(), 6);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct SimulatedOptions {
     /// Decides everything that is left to chance.
@@ -71,6 +86,19 @@ impl Default for SimulatedOptions {
 }
 
 /// Whether a fault strikes again.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> halite_backends::Result<()> {
+/// use halite_backends::{Backend, ErrorKind, Fault, Path, Repeat, Simulated, SimulatedOptions};
+/// let disk = Simulated::new(SimulatedOptions::default());
+/// disk.fail(Fault { at_step: 0, kind: ErrorKind::Io, repeat: Repeat::Once, applied: false });
+/// let path = Path::new("name")?;
+/// assert!(disk.create(&path, "bytes".into()).await.is_err());
+/// assert!(disk.create(&path, "bytes".into()).await.is_ok());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Repeat {
     /// One step fails.
@@ -82,6 +110,21 @@ pub enum Repeat {
 }
 
 /// An error planned ahead.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> halite_backends::Result<()> {
+/// use halite_backends::{Backend, ErrorKind, Fault, Path, Repeat, Simulated, SimulatedOptions};
+/// let disk = Simulated::new(SimulatedOptions::default());
+/// let path = Path::new("log/1")?;
+/// let mut log = disk.append(&path).await?;
+/// // The next step happens, and its caller hears that it has failed.
+/// disk.fail(Fault { at_step: disk.steps(), kind: ErrorKind::Io, repeat: Repeat::Once, applied: true });
+/// assert!(log.append(vec!["bytes".into()], false).await.is_err());
+/// assert_eq!(disk.read_file(&path).as_deref(), Some(&b"bytes"[..]));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Fault {
     /// The first step it strikes, counted from 0 (see [`Simulated::steps`]).
@@ -96,6 +139,13 @@ pub struct Fault {
 }
 
 /// One step of a call, as [`Simulated::fail_when`] sees it.
+///
+/// ```
+/// use halite_backends::{ErrorKind, Fault, Repeat, Simulated, SimulatedOptions, Step};
+/// let disk = Simulated::new(SimulatedOptions::default());
+/// let fault = Fault { at_step: 0, kind: ErrorKind::Io, repeat: Repeat::Forever, applied: false };
+/// disk.fail_when(fault, |step: &Step<'_>| step.op == "sync" && step.path.starts_with("segments/"));
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Step<'a> {
     /// Counted from 0.

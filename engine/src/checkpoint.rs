@@ -17,6 +17,18 @@ use crate::{Error, ErrorKind, Result, Seq};
 use std::sync::Arc;
 
 /// A version of the database that is kept by name: all commits up to one, and expiries as of one time.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> halite::Result<()> {
+/// let db = halite::Db::open("mem:").await?;
+/// db.put("key", "value").await?;
+/// let halite::Checkpoint { name, seq, bytes, .. } = db.checkpoint("monday").await?;
+/// assert_eq!((name.as_str(), seq), ("monday", 1));
+/// assert!(bytes > 0);
+/// # db.close().await
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Checkpoint {

@@ -214,6 +214,17 @@ impl Times {
 }
 
 /// How long something took, in microseconds: percentiles are those of a histogram, at most an eighth too long.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> halite::Result<()> {
+/// let db = halite::Db::open("mem:").await?;
+/// db.put("key", "value").await?;
+/// let halite::Latencies { count, p99, max, .. } = db.stats().commit_latencies;
+/// assert!(count == 1 && p99 <= max);
+/// # db.close().await
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Latencies {

@@ -8,6 +8,14 @@
 use crate::planted::{Bug, planted};
 
 /// What of a manifest decides who writes.
+///
+/// ```
+/// use halite::protocol::Reign;
+/// let writing = Reign { number: 7, epoch: 2, log_epoch: 2, log_is_open: true, kept_claims: vec![] };
+/// let claim = writing.claimed();
+/// assert_eq!((claim.number, claim.epoch), (8, 3));
+/// assert_eq!(claim.kept_claims, [8]); // its name fences the writer that did not close
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Reign {
     /// The manifest's number.

@@ -9,6 +9,14 @@ use std::ops::{Bound, Range, RangeFrom, RangeFull, RangeInclusive, RangeTo, Rang
 
 /// A range of keys in byte order. Made from any of Rust's ranges over bytes or text, so that `db.scan(..)` needs no
 /// type annotations.
+///
+/// ```
+/// use halite::KeyRange;
+/// let may = KeyRange::prefix("2024-05-");
+/// assert!(may.contains(b"2024-05-31") && !may.contains(b"2024-06-01"));
+/// let from = KeyRange::from("a"..="m");
+/// assert!(from.contains(b"m") && !from.contains(b"ma"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyRange {
     /// Where it begins.

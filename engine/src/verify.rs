@@ -23,6 +23,18 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// How a [verification](crate::Db::verify_with) is to be done.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> halite::Result<()> {
+/// use halite::VerifyOptions;
+/// use std::num::NonZeroU64;
+/// let db = halite::Db::open("mem:").await?;
+/// let gently = VerifyOptions { bytes_per_second: NonZeroU64::new(50 << 20), ..VerifyOptions::default() };
+/// assert!(db.verify_with(gently, |_| {}).await?.damage.is_empty());
+/// # db.close().await
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VerifyOptions {
     /// Decodes all records of the database and holds them against checksums, index and manifest. On by default.
@@ -47,6 +59,19 @@ impl Default for VerifyOptions {
 ///
 /// What the store cannot prove by itself is that it is not an older state of itself, or another store: a manifest of a
 /// known digest can.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> halite::Result<()> {
+/// use halite::{Anchor, VerifyOptions};
+/// let db = halite::Db::open("mem:").await?;
+/// let noted = db.checkpoint("monday").await?.anchor.to_string(); // where nobody can change it
+/// let anchor: Anchor = noted.parse().expect("it was noted so");
+/// let options = VerifyOptions { anchor: Some(anchor), ..VerifyOptions::default() };
+/// assert!(db.verify_with(options, |_| {}).await?.damage.is_empty());
+/// # db.close().await
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Anchor {
     /// The manifest's number.
@@ -75,6 +100,17 @@ impl FromStr for Anchor {
 }
 
 /// A damaged place.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> halite::Result<()> {
+/// let db = halite::Db::open("mem:").await?;
+/// for halite::Damage { file, offset, what, .. } in db.verify().await?.damage {
+///     eprintln!("{file} at {offset}: {what}");
+/// }
+/// # db.close().await
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Damage {
@@ -87,6 +123,18 @@ pub struct Damage {
 }
 
 /// What a verification has found.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> halite::Result<()> {
+/// let db = halite::Db::open("mem:").await?;
+/// db.put("key", "value").await?;
+/// db.compact().await?; // what is sealed is verified
+/// let report = db.verify().await?;
+/// assert_eq!((report.segments, report.records, report.damage.len()), (1, 1, 0));
+/// # db.close().await
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct VerifyReport {
@@ -107,6 +155,17 @@ pub struct VerifyReport {
 }
 
 /// How far a verification has come.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> halite::Result<()> {
+/// use halite::{VerifyOptions, VerifyProgress};
+/// let db = halite::Db::open("mem:").await?;
+/// let tell = |at: VerifyProgress| println!("{} of {} segments", at.segments, at.segments_total);
+/// db.verify_with(VerifyOptions::default(), tell).await?;
+/// # db.close().await
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct VerifyProgress {

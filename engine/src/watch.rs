@@ -31,6 +31,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 /// What one commit has changed.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> halite::Result<()> {
+/// use futures::TryStreamExt;
+/// let db = halite::Db::open("mem:").await?;
+/// db.write(halite::WriteBatch::new().put("a", "1").put("b", "2")).await?;
+/// let commits: Vec<halite::Commit> = db.watch("", 1).until(2).try_collect().await?;
+/// assert_eq!((commits.len(), commits[0].seq, commits[0].changes.len()), (1, 2, 2));
+/// # db.close().await
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Commit {
@@ -41,6 +53,25 @@ pub struct Commit {
 }
 
 /// One write of a commit.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> halite::Result<()> {
+/// use futures::TryStreamExt;
+/// use halite::Change;
+/// let db = halite::Db::open("mem:").await?;
+/// db.write(halite::WriteBatch::new().put("a", "1").delete("b").delete_range("c"..)).await?;
+/// let commits: Vec<halite::Commit> = db.watch("", 1).until(3).try_collect().await?;
+/// for Change { seq, key, value, range, .. } in &commits[0].changes {
+///     match (value, range) {
+///         (Some(value), _) => println!("{seq}: {key:?} is {value:?}"),
+///         (None, Some(range)) => println!("{seq}: all of {range:?} is gone"),
+///         (None, None) => println!("{seq}: {key:?} is gone"),
+///     }
+/// }
+/// # db.close().await
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Change {
@@ -66,6 +97,23 @@ pub struct Change {
 /// written from then on in memory, within [`Options::transaction_window_bytes`](crate::Options::transaction_window_bytes).
 /// Where it lags behind farther than that it reads what was sealed, unless a merge has taken it. It keeps the database open
 /// as a [`Db`] does.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> halite::Result<()> {
+/// use futures::TryStreamExt;
+/// let db = halite::Db::open("mem:").await?;
+/// db.put("user:1", "Ada").await?;
+/// db.put("count", "1").await?;
+/// let mut commits = db.watch("user:", 1).until(2);
+/// while let Some(commit) = commits.try_next().await? {
+///     println!("{} {:?}", commit.seq, commit.changes);
+/// }
+/// assert_eq!(commits.position(), 3); // where another watch would go on
+/// # drop(commits);
+/// # db.close().await
+/// # }
+/// ```
 #[must_use = "a watch does nothing unless it is polled"]
 pub struct Watch {
     state: State,

@@ -1,8 +1,7 @@
 //! The gates that need no test run, cheapest first.
 
 use crate::run::{Result, cargo, heading, program};
-use crate::servers;
-use crate::{layers, links, tidy};
+use crate::{layers, links, public, servers, tidy};
 
 pub(crate) const WASI: &str = "wasm32-wasip1";
 /// What components are built for.
@@ -15,9 +14,10 @@ pub(crate) fn check() -> Result {
     cargo(&["fmt", "--all", "--check"]).run()?;
     heading("layers: arrows point down, the engine does no I/O, `format` is pure");
     layers::check()?;
-    heading("tidy: first lines, leftovers, sizes, links");
+    heading("tidy: first lines, leftovers, sizes, links, what is public");
     tidy::check()?;
     links::check()?;
+    public::check()?;
     heading("lints");
     component("clippy")?;
     let workspace = ["clippy", "--workspace", "--all-targets", "--features", servers::FEATURES];

@@ -6,6 +6,7 @@
 mod check;
 mod layers;
 mod links;
+mod public;
 mod reliability;
 mod run;
 mod scan;

@@ -26,7 +26,7 @@ impl Source {
         if owner { self.path.parent().map(Path::to_owned).unwrap_or_default() } else { self.path.with_extension("") }
     }
 
-    fn is_test(&self) -> bool {
+    pub(crate) fn is_test(&self) -> bool {
         self.path.file_name().is_some_and(|name| name == "tests.rs") || self.path.iter().any(|part| part == "tests")
     }
 }

@@ -39,6 +39,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// How an object store is spoken to.
+///
+/// ```
+/// use halite_backends::ObjectsOptions;
+/// use std::time::Duration;
+/// let patient = ObjectsOptions { request_timeout: Duration::from_secs(120), retries: 10, ..ObjectsOptions::default() };
+/// assert_eq!(patient.part_bytes, 8 << 20);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectsOptions {
     /// How long one attempt at a request may take: for a large object, in addition to a second for each MiB of it. Default:

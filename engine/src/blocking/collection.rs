@@ -120,6 +120,20 @@ impl<K: Key, V> Collection<K, V> {
 }
 
 /// The entries of a range of a [`Collection`], in the order of their keys: an [`Iterator`] of `Result<(K, V)>`.
+///
+/// ```
+/// # fn main() -> halite::Result<()> {
+/// let db = halite::blocking::Db::open("mem:")?;
+/// let ages = db.collection::<String, u8>("ages");
+/// ages.put("Ada", &36)?;
+/// for entry in ages.scan(..).rev().limit(10) {
+///     let (name, age) = entry?;
+///     println!("{name} is {age}");
+/// }
+/// # drop(ages);
+/// # db.close()
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "a scan does nothing unless it is iterated over"]
 pub struct Entries<K, V> {
@@ -163,6 +177,18 @@ impl<K: Key, V: DeserializeOwned> Iterator for Entries<K, V> {
 }
 
 /// The keys of a range of a [`Collection`], in order: an [`Iterator`] of `Result<K>`.
+///
+/// ```
+/// # fn main() -> halite::Result<()> {
+/// let db = halite::blocking::Db::open("mem:")?;
+/// let ages = db.collection::<String, u8>("ages");
+/// ages.put("Ada", &36)?;
+/// let names: Vec<String> = ages.scan(..).keys().collect::<halite::Result<_>>()?;
+/// assert_eq!(names, ["Ada"]);
+/// # drop(ages);
+/// # db.close()
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "a scan does nothing unless it is iterated over"]
 pub struct Keys<K> {

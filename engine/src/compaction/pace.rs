@@ -15,6 +15,18 @@ const NAP_MAX: Duration = Duration::from_millis(100);
 const NAP_MIN: Duration = Duration::from_millis(5);
 
 /// How a [compaction](crate::Db::compact_with) is to be done.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> halite::Result<()> {
+/// use halite::CompactOptions;
+/// use std::num::NonZeroU64;
+/// let db = halite::Db::open("mem:").await?;
+/// let gently = CompactOptions { bytes_per_second: NonZeroU64::new(10 << 20) };
+/// db.compact_with(gently).await?;
+/// # db.close().await
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CompactOptions {
     /// Bytes that it may write a second, on average since its beginning; as fast as it goes if `None`, the default.
@@ -22,6 +34,17 @@ pub struct CompactOptions {
 }
 
 /// How far the merge under way has come.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> halite::Result<()> {
+/// let db = halite::Db::open("mem:").await?;
+/// if let Some(merge) = db.stats().merging {
+///     println!("{} of {} records, {:?} to go", merge.records_done, merge.records_total, merge.remaining());
+/// }
+/// # db.close().await
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MergeProgress {

@@ -6,6 +6,26 @@ use crate::Durability;
 ///
 /// Under both a transaction reads one moment: no dirty, non-repeatable or half-applied reads, and no phantom shows; and of
 /// two that change one key after having read it, one fails.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> halite::Result<()> {
+/// use halite::{Isolation, TransactionOptions};
+/// let db = halite::Db::open("mem:").await?;
+/// // Each reads what the other writes: only snapshot isolation lets both commit.
+/// for (isolation, both) in [(Isolation::Snapshot, true), (Isolation::Serializable, false)] {
+///     let options = TransactionOptions { isolation, ..TransactionOptions::default() };
+///     let (a, b) = (db.begin_with(options), db.begin_with(options));
+///     a.get("b").await?;
+///     a.put("a", "1")?;
+///     b.get("a").await?;
+///     b.put("b", "1")?;
+///     a.commit().await?;
+///     assert_eq!(b.commit().await.is_ok(), both);
+/// }
+/// # db.close().await
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Isolation {
     /// Those that commit have the effect of running one after the other. A commit fails with `Conflict` where another one

@@ -44,6 +44,21 @@ impl Covered {
 ///
 /// It shows the writes that the transaction had made when the scan was made; their sequence number is given as 0. After
 /// an error it ends. Once the transaction has ended it gives an error.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> halite::Result<()> {
+/// use futures::TryStreamExt;
+/// let db = halite::Db::open("mem:").await?;
+/// db.put("a", "1").await?;
+/// let transaction = db.begin();
+/// transaction.put("b", "2")?;
+/// let last = transaction.scan(..).rev().limit(1).try_next().await?;
+/// assert_eq!(last.map(|entry| entry.key).as_deref(), Some(&b"b"[..]));
+/// transaction.commit().await?;
+/// # db.close().await
+/// # }
+/// ```
 #[must_use = "a scan does nothing unless it is polled"]
 pub struct TransactionScan {
     shared: Arc<Shared>,

@@ -6,6 +6,18 @@ use std::ops::{Bound, Range, RangeFrom, RangeFull, RangeInclusive, RangeTo, Rang
 
 /// What can be given where a key of type `K` is asked for: a `K`, a `&K`; `&str` for `String`; `&[u8]` for `Vec<u8>` and
 /// [`Bytes`].
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> halite::Result<()> {
+/// let db = halite::Db::open("mem:").await?;
+/// let visits = db.collection::<(String, u64), u32>("visits");
+/// let home = "home".to_owned();
+/// visits.put(("home", 7), &1).await?; // a `&str` where the key has a `String`
+/// assert_eq!(visits.get((&home, &7)).await?, Some(1)); // or references
+/// # db.close().await
+/// # }
+/// ```
 pub trait AsKey<K> {
     /// Appends the encoding of the key that is meant.
     fn encode_key(&self, out: &mut Vec<u8>);
@@ -42,6 +54,22 @@ impl AsKey<Bytes> for &[u8] {
 }
 
 /// A range of keys of type `K`: any of Rust's ranges over what [`AsKey`] takes.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> halite::Result<()> {
+/// use futures::TryStreamExt;
+/// let db = halite::Db::open("mem:").await?;
+/// let names = db.collection::<String, u32>("names");
+/// for (name, number) in [("Ada", 1), ("Grace", 2), ("Kurt", 3)] {
+///     names.put(name, &number).await?;
+/// }
+/// let from_b: Vec<_> = names.scan("B"..).keys().try_collect().await?;
+/// let all: Vec<_> = names.scan(..).keys().try_collect().await?;
+/// assert_eq!((from_b.len(), all.len()), (2, 3));
+/// # db.close().await
+/// # }
+/// ```
 pub trait KeyBounds<K> {
     /// Encodings of the first and the last key.
     fn encode_bounds(self) -> (Bound<Vec<u8>>, Bound<Vec<u8>>);
@@ -98,6 +126,20 @@ impl<K, Q: AsKey<K>> KeyBounds<K> for (Bound<Q>, Bound<Q>) {
 
 /// What keys of type `K` can begin with: a `&str` for `String`, a `&[u8]` for `Vec<u8>` and [`Bytes`], and for tuples a tuple
 /// of their first parts, such as `(author,)` for `(Author, Number)`.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> halite::Result<()> {
+/// use futures::TryStreamExt;
+/// let db = halite::Db::open("mem:").await?;
+/// let places = db.collection::<(String, String), ()>("places");
+/// places.put(("Berlin", "Mitte"), &()).await?;
+/// places.put(("Bern", "Matte"), &()).await?;
+/// let in_bern: Vec<_> = places.prefix(("Bern",)).keys().try_collect().await?; // the first part, whole
+/// assert_eq!(in_bern, [("Bern".to_owned(), "Matte".to_owned())]);
+/// # db.close().await
+/// # }
+/// ```
 pub trait PrefixOf<K> {
     /// Appends what the encodings of all those keys, and of no others, begin with.
     fn encode_prefix(&self, out: &mut Vec<u8>);

@@ -81,6 +81,20 @@ impl<K, V> fmt::Debug for Entries<K, V> {
 }
 
 /// The keys of a range of a [`Collection`](crate::Collection), in order: a [`Stream`] of `Result<K>`.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> halite::Result<()> {
+/// use futures::TryStreamExt;
+/// let db = halite::Db::open("mem:").await?;
+/// let ages = db.collection::<String, u8>("ages");
+/// ages.put("Ada", &36).await?;
+/// let mut names = ages.scan(..).keys();
+/// assert_eq!(names.try_next().await?.as_deref(), Some("Ada"));
+/// # drop(names);
+/// # db.close().await
+/// # }
+/// ```
 #[must_use = "a scan does nothing unless it is polled"]
 pub struct Keys<K> {
     scan: Scan,

@@ -23,6 +23,17 @@ use bytes::Bytes;
 use std::fmt;
 
 /// Bytes that are not the encoding of a value of the type asked for.
+///
+/// ```
+/// use halite::{Key, KeyError};
+/// fn even(bytes: &mut &[u8]) -> Result<u32, KeyError> {
+///     let number = u32::decode(bytes)?;
+///     if number % 2 == 0 { Ok(number) } else { Err(KeyError::new("it is odd")) }
+/// }
+/// let mut encoded = Vec::new();
+/// 7_u32.encode(&mut encoded);
+/// assert_eq!(even(&mut &encoded[..]).unwrap_err().to_string(), "it is odd");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyError(&'static str);
 

@@ -4,6 +4,24 @@ use crate::{Db, KeyRange, ReadOnly, Result, Scan, Snapshot};
 use bytes::Bytes;
 
 /// What a [`Collection`](crate::Collection) can be read from: a [`Db`], a [`Snapshot`] or a [`ReadOnly`].
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> halite::Result<()> {
+/// use halite::{Collection, Reader};
+/// /// From the database as it is, or as a snapshot shows it.
+/// async fn visits<R: Reader>(of: &Collection<String, u64, R>) -> halite::Result<u64> {
+///     Ok(of.get("home").await?.unwrap_or(0))
+/// }
+/// let db = halite::Db::open("mem:").await?;
+/// let now = db.collection::<String, u64>("visits");
+/// let before = db.snapshot().collection::<String, u64>("visits");
+/// now.put("home", &1).await?;
+/// assert_eq!((visits(&now).await?, visits(&before).await?), (1, 0));
+/// # drop(before);
+/// # db.close().await
+/// # }
+/// ```
 pub trait Reader: sealed::Read {}
 
 impl Reader for Db {}
