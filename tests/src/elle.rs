@@ -12,6 +12,8 @@
 //! | rt | who had ended | who began after that |
 //!
 //! A cycle is something that no serial order explains.
+//!
+//! A commit whose outcome is unknown may have happened: it has where somebody has read what it appended.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
@@ -28,13 +30,24 @@ pub enum Event {
     Append(u32, Value),
 }
 
-/// A transaction that has committed, or one that has not.
+/// What became of a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Its commit returned `Ok`.
+    Committed,
+    /// It was rolled back, or refused.
+    Aborted,
+    /// Its commit failed in a way that leaves open whether it has happened.
+    Unknown,
+}
+
+/// What a transaction has seen and done, and what became of it.
 #[derive(Clone, Debug)]
 pub struct Observed {
     /// In their order.
     pub events: Vec<Event>,
-    /// Whether its commit returned `Ok`.
-    pub committed: bool,
+    /// What became of it.
+    pub outcome: Outcome,
     /// When it began and ended, by any counter that goes up.
     pub time: (u64, u64),
 }
@@ -88,6 +101,7 @@ pub struct Graph {
 /// # Errors
 /// Reads that no order of the appends explains.
 pub fn graph(history: &[Observed]) -> Result<Graph, Anomaly> {
+    let history = &settled(history);
     let writers = writers(history);
     let orders = orders(history)?;
     let mut edges = vec![HashSet::new(); history.len()];
@@ -102,7 +116,7 @@ pub fn graph(history: &[Observed]) -> Result<Graph, Anomaly> {
                 // A transaction's own appends, which it reads back, are the last of its list.
                 let foreign: Vec<_> = list.iter().filter(|value| writers.get(value) != Some(&reader)).collect();
                 for value in list {
-                    if !writers.get(value).is_some_and(|writer| history[*writer].committed || *writer == reader) {
+                    if !writers.get(value).is_some_and(|writer| history[*writer].is_committed() || *writer == reader) {
                         return Err(Anomaly::DirtyRead(reader, *value));
                     }
                 }
@@ -124,11 +138,12 @@ pub fn graph(history: &[Observed]) -> Result<Graph, Anomaly> {
             }
         }
     }
-    for (first, one) in history.iter().enumerate().filter(|(_, one)| one.committed) {
-        for (second, other) in history.iter().enumerate().filter(|(_, other)| other.committed) {
-            if one.time.1 < other.time.0 {
-                add(first, second, Edge::Rt);
-            }
+    for (second, other) in history.iter().enumerate().filter(|(_, other)| other.is_committed()) {
+        let before = |one: &&Observed| one.is_committed() && one.time.1 < other.time.0;
+        // Whoever ended before one of these began comes before it, and so before the second.
+        let last_began = history.iter().filter(before).map(|one| one.time.0).max().unwrap_or(0);
+        for (first, _) in history.iter().enumerate().filter(|(_, one)| before(one) && one.time.1 >= last_began) {
+            add(first, second, Edge::Rt);
         }
     }
     let sorted = |edges: HashSet<(usize, Edge)>| {
@@ -139,20 +154,46 @@ pub fn graph(history: &[Observed]) -> Result<Graph, Anomaly> {
     Ok(Graph { edges: edges.into_iter().map(sorted).collect() })
 }
 
+impl Observed {
+    fn is_committed(&self) -> bool {
+        self.outcome == Outcome::Committed
+    }
+
+    fn appends(&self) -> impl Iterator<Item = Value> {
+        self.events.iter().filter_map(|event| match event {
+            Event::Append(_, value) => Some(*value),
+            Event::Read(..) => None,
+        })
+    }
+}
+
+/// `history` without unknown outcomes: what somebody has read whose own commit counts was committed, no one knows when.
+fn settled(history: &[Observed]) -> Vec<Observed> {
+    let mut history = history.to_vec();
+    loop {
+        let lists = events(&history).filter_map(|(_, event)| match event {
+            Event::Read(_, list) => Some(list),
+            Event::Append(..) => None,
+        });
+        let read: HashSet<Value> = lists.flatten().copied().collect();
+        let found = history
+            .iter_mut()
+            .find(|one| one.outcome == Outcome::Unknown && one.appends().any(|value| read.contains(&value)));
+        let Some(found) = found else { return history };
+        (found.outcome, found.time.1) = (Outcome::Committed, u64::MAX);
+    }
+}
+
 /// What committed transactions have seen and done.
 fn events(history: &[Observed]) -> impl Iterator<Item = (usize, &Event)> {
-    let committed = history.iter().enumerate().filter(|(_, one)| one.committed);
+    let committed = history.iter().enumerate().filter(|(_, one)| one.is_committed());
     committed.flat_map(|(number, one)| one.events.iter().map(move |event| (number, event)))
 }
 
 fn writers(history: &[Observed]) -> HashMap<Value, usize> {
     let mut writers = HashMap::new();
     for (number, one) in history.iter().enumerate() {
-        for event in &one.events {
-            if let Event::Append(_, value) = event {
-                writers.insert(*value, number);
-            }
-        }
+        writers.extend(one.appends().map(|value| (value, number)));
     }
     writers
 }
@@ -234,7 +275,8 @@ mod tests {
 
     /// Transactions that all overlap.
     fn history(transactions: &[&[Event]]) -> Vec<Observed> {
-        let observed = |events: &&[Event]| Observed { events: events.to_vec(), committed: true, time: (0, 9) };
+        let observed =
+            |events: &&[Event]| Observed { events: events.to_vec(), outcome: Outcome::Committed, time: (0, 9) };
         transactions.iter().map(observed).collect()
     }
 
@@ -270,6 +312,22 @@ mod tests {
         assert_eq!(cycle(&crossed, &[Ww]), Some(vec![(0, Ww), (1, Ww)]));
     }
 
+    /// G1a: what was rolled back was read.
+    #[test]
+    fn aborted_reads_are_found() {
+        let mut aborted = history(&[&[Append(1, 10)], &[read(1, &[10])]]);
+        aborted[0].outcome = Outcome::Aborted;
+        assert_eq!(graph(&aborted).err(), Some(Anomaly::DirtyRead(1, 10)));
+    }
+
+    /// G1b: what a transaction has overwritten itself was read.
+    #[test]
+    fn intermediate_reads_are_found() {
+        let intermediate = history(&[&[Append(1, 10), Append(1, 11)], &[read(1, &[10])], &[read(1, &[10, 11])]]);
+        assert_eq!(cycle(&intermediate, &ALL), Some(vec![(0, Wr), (1, Rw)]));
+        assert!(graph(&intermediate).expect("an order explains it").single_cycle().is_some());
+    }
+
     /// G1c: each has read what the other one wrote.
     #[test]
     fn circular_reads_are_found() {
@@ -287,6 +345,48 @@ mod tests {
         ]);
         assert_eq!(cycle(&torn, &[Ww, Wr]), None);
         assert!(graph(&torn).expect("an order explains it").single_cycle().is_some());
+    }
+
+    /// G2 over three: each reads the list that the next one appends to.
+    #[test]
+    fn wider_skew_is_found() {
+        let skew = history(&[
+            &[read(2, &[]), Append(1, 10)],
+            &[read(3, &[]), Append(2, 20)],
+            &[read(1, &[]), Append(3, 30)],
+            &[read(1, &[10]), read(2, &[20]), read(3, &[30])],
+        ]);
+        assert!(graph(&skew).expect("an order explains it").single_cycle().is_none());
+        assert_eq!(cycle(&skew, &ALL), Some(vec![(0, Rw), (1, Rw), (2, Rw)]));
+    }
+
+    /// A commit of unknown outcome has happened if it was read, by way of others as well; then it counts, all of it.
+    #[test]
+    fn unknown_outcomes_are_settled_by_who_reads_them() {
+        let unknown = |transactions: &[&[Event]]| {
+            let mut all = history(transactions);
+            all[0].outcome = Outcome::Unknown;
+            all[1].outcome = Outcome::Unknown;
+            all
+        };
+        let unread = unknown(&[&[Append(1, 10)], &[Append(1, 11)], &[read(1, &[])]]);
+        assert_eq!(cycle(&unread, &ALL), None);
+        // The second was read, and has read the first.
+        let read_on = unknown(&[&[Append(1, 10)], &[read(1, &[10]), Append(2, 20)], &[read(2, &[20]), read(1, &[])]]);
+        assert_eq!(cycle(&read_on, &ALL), Some(vec![(0, Wr), (1, Wr), (2, Rw)]));
+        let torn = unknown(&[
+            &[Append(1, 10), Append(2, 20)],
+            &[Append(3, 30)],
+            &[read(1, &[10]), read(2, &[])],
+            &[read(2, &[20])],
+        ]);
+        assert!(graph(&torn).expect("an order explains it").single_cycle().is_some());
+        // Nobody knows when it happened: later than what began after it has failed, for all we know.
+        let mut late = unknown(&[&[Append(1, 10)], &[Append(2, 20)], &[read(1, &[])], &[read(1, &[10])]]);
+        late[0].time = (0, 1);
+        late[2].time = (2, 3);
+        late[3].time = (4, 5);
+        assert_eq!(cycle(&late, &ALL), None);
     }
 
     /// G2: write skew. Snapshot isolation lets it pass, and no order explains it.
@@ -314,7 +414,7 @@ mod tests {
     #[test]
     fn reads_that_nothing_explains_are_found() {
         let mut dirty = history(&[&[Append(1, 10)], &[read(1, &[10])]]);
-        dirty[0].committed = false;
+        dirty[0].outcome = Outcome::Aborted;
         assert_eq!(graph(&dirty).err(), Some(Anomaly::DirtyRead(1, 10)));
         let lost = history(&[&[Append(1, 10)], &[read(1, &[])]]);
         assert_eq!(graph(&lost).err(), Some(Anomaly::Lost(0, 10)));

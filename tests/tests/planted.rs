@@ -39,7 +39,7 @@ mod serializable;
 mod snapshots;
 #[path = "space.rs"]
 mod space;
-#[path = "transactions.rs"]
+#[path = "transactions/main.rs"]
 mod transactions;
 #[path = "watch.rs"]
 mod watch;

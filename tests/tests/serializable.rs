@@ -4,13 +4,16 @@
 //! that they fill and are sealed meanwhile. Where tasks meet is drawn from a seed. What they have seen is judged by
 //! [`elle`]; that the same tasks do meet is shown by snapshot isolation, under which some of the same histories have
 //! cycles, of the one kind that it allows.
+//!
+//! Other histories go through several lives of the database: a write fails, and what was under way may have happened or not.
 #![allow(clippy::unwrap_used)]
 
 use futures::TryStreamExt;
 use futures::future::join_all;
-use halite::backends::SimulatedOptions;
+use halite::backends::{self, Fault, Repeat, SimulatedOptions};
 use halite::{Db, Durability, ErrorKind, Isolation, Transaction, TransactionOptions};
-use halite_tests::elle::{Edge, Event, Graph, Observed, Value, graph};
+use halite_tests::elle::{Edge, Event, Graph, Observed, Outcome, Value, graph};
+use halite_tests::history::Loss;
 use halite_tests::random::{Random, mix};
 use halite_tests::world::{Store, World, ends, process, small_options};
 use std::cell::{Cell, RefCell};
@@ -59,7 +62,15 @@ async fn append(transaction: &Transaction, number: u32, notes: &Notes, events: &
     events.push(Event::Append(number, notes.value.get()));
 }
 
-async fn one(db: &Db, isolation: Isolation, random: &mut Random, keys: u64, notes: &Notes) -> Observed {
+/// Runs a transaction, and commits it at `level`, any if `None`.
+async fn one(
+    db: &Db,
+    isolation: Isolation,
+    random: &mut Random,
+    keys: u64,
+    level: Option<Durability>,
+    notes: &Notes,
+) -> (Observed, Option<ErrorKind>) {
     let began = notes.tick();
     let transaction = db.begin_with(TransactionOptions { isolation, ..TransactionOptions::default() });
     let mut events = Vec::new();
@@ -73,21 +84,33 @@ async fn one(db: &Db, isolation: Isolation, random: &mut Random, keys: u64, note
             tokio::task::yield_now().await;
         }
     }
-    let level = random.pick(&[Durability::Synced, Durability::Written, Durability::Deferred]);
-    let committed = match random.chance(5) {
+    let any = random.pick(&[Durability::Synced, Durability::Written, Durability::Deferred]);
+    let level = level.unwrap_or(any);
+    let (outcome, failed) = match random.chance(5) {
         true => {
             transaction.rollback();
-            false
+            (Outcome::Aborted, None)
         }
-        false => match transaction.commit_with(level).await {
-            Ok(()) => true,
-            Err(error) => {
-                assert_eq!(error.kind(), ErrorKind::Conflict, "{error:?}");
-                false
-            }
+        false => match transaction.commit_with(level).await.map_err(|error| error.kind()) {
+            Ok(()) => (Outcome::Committed, None),
+            Err(ErrorKind::Conflict) => (Outcome::Aborted, None),
+            Err(ErrorKind::Unknown) => (Outcome::Unknown, Some(ErrorKind::Unknown)),
+            Err(kind) => (Outcome::Aborted, Some(kind)),
         },
     };
-    Observed { events, committed, time: (began, notes.tick()) }
+    (Observed { events, outcome, time: (began, notes.tick()) }, failed)
+}
+
+/// Reads all lists in one transaction, after which nothing comes.
+async fn read_lists(db: &Db, keys: u64, notes: &Notes) {
+    let began = notes.tick();
+    let all = db.begin();
+    let mut events = Vec::new();
+    for number in 0..keys as u32 {
+        events.push(Event::Read(number, read(&all, number, false).await));
+    }
+    all.commit().await.unwrap();
+    notes.history.borrow_mut().push(Observed { events, outcome: Outcome::Committed, time: (began, notes.tick()) });
 }
 
 /// The history of a seed, and how many of its transactions have committed.
@@ -103,7 +126,8 @@ fn history(seed: u64, append: bool, isolation: Isolation) -> (Graph, usize) {
             async move {
                 let mut random = Random::new(mix(seed, 100 + number));
                 for _ in 0..TRANSACTIONS {
-                    let observed = one(&db, isolation, &mut random, keys, notes).await;
+                    let (observed, failed) = one(&db, isolation, &mut random, keys, None, notes).await;
+                    assert_eq!(failed, None);
                     notes.history.borrow_mut().push(observed);
                     // So that what others hold in their segments is sealed under them.
                     if random.chance(20) {
@@ -114,20 +138,95 @@ fn history(seed: u64, append: bool, isolation: Isolation) -> (Graph, usize) {
             }
         };
         ends("all tasks", join_all((0..TASKS).map(task))).await.unwrap();
-        let began = notes.tick();
-        let all = db.begin();
-        let mut events = Vec::new();
-        for number in 0..keys as u32 {
-            events.push(Event::Read(number, read(&all, number, false).await));
-        }
-        all.commit().await.unwrap();
-        notes.history.borrow_mut().push(Observed { events, committed: true, time: (began, notes.tick()) });
+        read_lists(&db, keys, &notes).await;
         db.close().await.unwrap();
     });
     let history = notes.history.into_inner();
-    let committed = history.iter().filter(|one| one.committed).count();
+    let committed = history.iter().filter(|one| one.outcome == Outcome::Committed).count();
     let story = format!("seed {seed} append={append} {isolation:?}");
     (graph(&history).unwrap_or_else(|anomaly| panic!("{story}: {anomaly}")), committed)
+}
+
+const LIVES: u64 = 3;
+
+/// Tasks that run until a write fails, in one life of the database after the other. Which write fails, whether it has happened
+/// all the same, and how the process ends after that, is drawn from the seed. Returns the history, and how many commits are
+/// unknown in it.
+fn history_of_lives(seed: u64, append: bool) -> (Vec<Observed>, usize) {
+    let simulated = SimulatedOptions { seed, append, yields: true, ..SimulatedOptions::default() };
+    let mut world = World::new(Store::simulated(simulated), small_options(), seed);
+    let notes = Notes { history: RefCell::default(), time: Cell::new(0), value: Cell::new(0) };
+    let keys = 2 + mix(seed, 1) % 3;
+    let mut random = Random::new(mix(seed, 2));
+    for life in 0..LIVES {
+        process(async {
+            let mut db = world.open().await.unwrap();
+            for reopened in 0..2 {
+                fail_a_write(&world, &mut random);
+                let task = |number: u64| {
+                    let (db, notes) = (db.clone(), &notes);
+                    async move {
+                        let mut random = Random::new(mix(seed, 1000 * life + 100 * reopened + number));
+                        for _ in 0..TRANSACTIONS {
+                            let level = Some(Durability::Synced);
+                            let isolation = Isolation::Serializable;
+                            let (observed, failed) = one(&db, isolation, &mut random, keys, level, notes).await;
+                            notes.history.borrow_mut().push(observed);
+                            if let Some(kind) = failed {
+                                // With `Io`, no space could be set aside: nothing has happened.
+                                let expected = [ErrorKind::Unknown, ErrorKind::Poisoned, ErrorKind::Io];
+                                assert!(expected.contains(&kind), "{kind:?}");
+                                return;
+                            }
+                        }
+                    }
+                };
+                ends("all tasks", join_all((0..TASKS).map(task))).await.unwrap();
+                world.store.simulator().clear_faults();
+                // The same process goes on, the first time.
+                if reopened == 0 {
+                    db = ends("reopening", db.reopen()).await.unwrap().unwrap();
+                }
+            }
+        });
+        world.end(random.pick(&[Loss::Kill, Loss::PowerCut]), random.number());
+    }
+    process(async {
+        let db = world.open().await.unwrap();
+        read_lists(&db, keys, &notes).await;
+        db.close().await.unwrap();
+    });
+    let history = notes.history.into_inner();
+    let unknown = history.iter().filter(|one| one.outcome == Outcome::Unknown).count();
+    (history, unknown)
+}
+
+/// Plans that one of the next writes to the log, or its sync, fails.
+fn fail_a_write(world: &World, random: &mut Random) {
+    let disk = world.store.simulator();
+    let at_step = disk.steps() + 5 + random.below(60);
+    let kind = random.pick(&[backends::ErrorKind::Io, backends::ErrorKind::Unknown]);
+    let fault = Fault { at_step, kind, repeat: Repeat::Once, applied: random.chance(50) };
+    disk.fail_when(fault, |step| step.op == "append" || step.op == "sync" || step.path.starts_with("log/"));
+}
+
+/// Story: commits fail with unknown outcomes, the database is opened anew in the same process and in others, and goes on.
+/// What was acknowledged is there, what was refused is not, what is unknown is one of both for everybody, and an order
+/// explains it all.
+#[test]
+fn lives_that_end_badly_have_one_order() {
+    let (mut unknown, mut committed) = (0, 0);
+    for (seed, append) in (1..=30).flat_map(|seed| [(seed, true), (seed, false)]) {
+        let (history, of_it) = history_of_lives(seed, append);
+        let story = format!("seed {seed} append={append}");
+        let graph = graph(&history).unwrap_or_else(|anomaly| panic!("{story}: {anomaly}"));
+        if let Some(cycle) = graph.cycle(&ALL) {
+            panic!("{story}: no order explains {cycle}");
+        }
+        unknown += of_it;
+        committed += history.iter().filter(|one| one.outcome == Outcome::Committed).count();
+    }
+    assert!(unknown > 100 && committed > 2000, "{unknown} unknown, {committed} committed: too tame");
 }
 
 const ALL: [Edge; 4] = [Edge::Ww, Edge::Wr, Edge::Rw, Edge::Rt];
