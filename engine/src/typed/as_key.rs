@@ -11,10 +11,10 @@ use std::ops::{Bound, Range, RangeFrom, RangeFull, RangeInclusive, RangeTo, Rang
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> halite::Result<()> {
 /// let db = halite::Db::open("mem:").await?;
-/// let visits = db.collection::<(String, u64), u32>("visits");
+/// let visits = db.collection::<String, u32>("visits");
+/// visits.put("home", &1).await?; // a `&str` where keys are `String`
 /// let home = "home".to_owned();
-/// visits.put(("home", 7), &1).await?; // a `&str` where the key has a `String`
-/// assert_eq!(visits.get((&home, &7)).await?, Some(1)); // or references
+/// assert_eq!(visits.get(&home).await?, Some(1)); // or a reference
 /// # db.close().await
 /// # }
 /// ```
@@ -133,8 +133,9 @@ impl<K, Q: AsKey<K>> KeyBounds<K> for (Bound<Q>, Bound<Q>) {
 /// use futures::TryStreamExt;
 /// let db = halite::Db::open("mem:").await?;
 /// let places = db.collection::<(String, String), ()>("places");
-/// places.put(("Berlin", "Mitte"), &()).await?;
-/// places.put(("Bern", "Matte"), &()).await?;
+/// for (city, quarter) in [("Berlin", "Mitte"), ("Bern", "Matte")] {
+///     places.put((city.to_owned(), quarter.to_owned()), &()).await?;
+/// }
 /// let in_bern: Vec<_> = places.prefix(("Bern",)).keys().try_collect().await?; // the first part, whole
 /// assert_eq!(in_bern, [("Bern".to_owned(), "Matte".to_owned())]);
 /// # db.close().await

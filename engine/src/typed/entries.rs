@@ -35,7 +35,7 @@ impl<K, V> Entries<K, V> {
     /// let db = halite::Db::open("mem:").await?;
     /// let readings = db.collection::<(String, u64), f64>("readings");
     /// for (time, degrees) in [(1, 19.5), (2, 20.0), (3, 20.5)] {
-    ///     readings.put(("kitchen", time), &degrees).await?;
+    ///     readings.put(("kitchen".to_owned(), time), &degrees).await?;
     /// }
     /// let latest: Vec<f64> = readings.prefix(("kitchen",)).rev().limit(2).map_ok(|(_, degrees)| degrees).try_collect().await?;
     /// assert_eq!(latest, [20.5, 20.0]);
