@@ -4,6 +4,12 @@ use crate::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A kind of request, as stores charge for it.
+///
+/// ```
+/// use halite_backends::{RequestKind, Traffic};
+/// let quiet = Traffic::default();
+/// assert_eq!(quiet.count(RequestKind::Put), 0);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RequestKind {
@@ -20,6 +26,15 @@ pub enum RequestKind {
 }
 
 /// What a request is for, as the names that it is about tell.
+///
+/// ```
+/// use halite_backends::{Purpose, RequestKind, Traffic};
+/// fn of_the_log(traffic: &Traffic) -> u64 {
+///     let log = traffic.requests.iter().filter(|requests| requests.purpose == Purpose::Log);
+///     log.map(|requests| requests.count).sum()
+/// }
+/// assert_eq!(of_the_log(&Traffic::default()), 0);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Purpose {
@@ -34,6 +49,13 @@ pub enum Purpose {
 }
 
 /// Requests of one kind for one purpose.
+///
+/// ```
+/// use halite_backends::{Requests, Traffic};
+/// for Requests { kind, purpose, count, bytes, .. } in Traffic::default().requests {
+///     println!("{count} times {kind:?} for {purpose:?}: {bytes} bytes");
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Requests {
@@ -48,6 +70,12 @@ pub struct Requests {
 }
 
 /// All that a backend has asked of its store since it was opened.
+///
+/// ```
+/// use halite_backends::{RequestKind, Traffic};
+/// let quiet = Traffic::default();
+/// assert_eq!((quiet.total(), quiet.bytes(RequestKind::Get), quiet.repeated), (0, 0, 0));
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Traffic {

@@ -6,6 +6,12 @@ use serde::{Deserialize, Serialize};
 
 /// What a store charges, in any one currency. The default is what Amazon lists for S3 Standard in `us-east-1`, in dollars, to a
 /// client in the same region.
+///
+/// ```
+/// use halite::Prices;
+/// let elsewhere = Prices { put: 0.0045, ..Prices::default() };
+/// assert_eq!(elsewhere.get, Prices::default().get);
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Prices {
@@ -43,6 +49,17 @@ impl Default for Prices {
 }
 
 /// What something costs.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> halite::Result<()> {
+/// use halite::{Cost, Prices};
+/// let db = halite::Db::open("mem:").await?;
+/// let Cost { requests, kept_a_month, .. } = Prices::default().estimate(&db.stats());
+/// println!("{requests} $ so far, and {kept_a_month} $ a month");
+/// # db.close().await
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Cost {
