@@ -77,7 +77,7 @@ impl Opened {
             Some(map) => Ok(map.slice(range.start as usize..range.end as usize)),
             None => object.read(range).await.map_err(Error::from),
         };
-        let (header, footer) = futures::try_join!(read(0..HEADER_LEN as u64), read(footer_at..meta.len))?;
+        let (header, footer) = futures::future::try_join(read(0..HEADER_LEN as u64), read(footer_at..meta.len)).await?;
         check_header(&header, meta, database, hash_seed).map_err(|fault| Error::in_file(path, fault))?;
         let footer = check_footer(&footer, footer_at, meta).map_err(|fault| Error::in_file(path, fault))?;
         let map = map.map(Map::new);
