@@ -17,6 +17,8 @@ mod path;
 #[doc(hidden)]
 pub mod planted;
 pub mod simulated;
+// What counts is for object stores, which not every build has.
+#[cfg_attr(not(all(feature = "opendal", not(target_family = "wasm"))), allow(dead_code))]
 mod traffic;
 mod uri;
 
