@@ -1,4 +1,4 @@
-//! What a fuzzer may feed: each decoder of [`format`](crate::format), with what must hold of whatever it accepts.
+//! What a fuzzer may feed: each decoder of `format`, with what must hold of whatever it accepts.
 //!
 //! Each target takes any bytes. It gives them to its decoder as they are, and again with the checksum set right where that
 //! can be done, so that a fuzzer need not guess it. A decoder must not panic, and what it accepts must come back as it was

@@ -1,8 +1,8 @@
 //! What decides who writes, as plain functions: so that every order of events can be tried on them.
 //!
 //! Numbers of manifests are taken one after the other, and whoever takes one is the writer until somebody takes the next.
-//! What is done with the storage in between, and what may be lost on the way, is others' business: [`recovery`](crate::recovery)
-//! claims and replays, [`publish`](crate::publish) creates, the committer looks before it acknowledges. `tests/tests/protocol.rs`
+//! What is done with the storage in between, and what may be lost on the way, is others' business: `recovery` claims
+//! and replays, `publish` creates, the committer looks before it acknowledges. `tests/tests/protocol.rs`
 //! steps two writers and a collector, made of these functions, through all their interleavings.
 
 use crate::planted::{Bug, planted};
