@@ -89,19 +89,23 @@ impl Segment {
         let Files { backend, database, hash_seed, .. } = &*self.files;
         let open = async || {
             let opened = Opened::open(&**backend, &self.path, &self.meta, *database, *hash_seed).await;
-            let opened = opened.map_err(|error| match error.kind() {
-                // A reader has not held it: the writer may have merged it since.
-                ErrorKind::NotFound if !self.files.may_vanish => {
-                    Error::corruption(&self.path, 0, "a segment that the manifest names is missing")
-                }
-                _ => error,
-            })?;
+            let opened = opened.map_err(|error| self.if_missing(error))?;
             if opened.map.is_none() {
                 self.files.note_unmapped();
             }
             Ok(opened)
         };
         self.opened.get_or_try_init(open).await
+    }
+
+    /// What it means that its file is not there: damage, unless the writer may have merged it since.
+    pub(super) fn if_missing(&self, error: Error) -> Error {
+        match error.kind() {
+            ErrorKind::NotFound if !self.files.may_vanish => {
+                Error::corruption(&self.path, 0, "a segment that the manifest names is missing")
+            }
+            _ => error,
+        }
     }
 
     /// What opening has brought, if somebody has opened it.
