@@ -64,7 +64,7 @@ mod twice {
         recovery_on_growing_files recovery_of_a_kill true 5;
         recovery_on_fragments recovery_of_a_kill false 5;
         commits_on_growing_files commits true 16;
-        commits_on_fragments commits false 32;
+        commits_on_fragments commits false 5;
         first_open_on_growing_files first_open true 2;
         first_open_on_fragments first_open false 2;
     }
