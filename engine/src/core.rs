@@ -7,7 +7,7 @@ use crate::compaction::Compactor;
 use crate::format::manifest::{Manifest, SegmentMeta};
 use crate::format::names::SegmentId;
 use crate::keydir::Keydir;
-use crate::publish::Publisher;
+use crate::publish::{Publisher, never_refuses};
 use crate::random::Random;
 use crate::residency::Residency;
 use crate::retire::Retiring;
@@ -19,7 +19,6 @@ use crate::versions::Versions;
 use crate::{Error, ErrorKind, Options, Result, Seq};
 use halite_backends::{Backend, Capabilities, Lock};
 use parking_lot::Mutex;
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::sync::{self, oneshot};
@@ -108,11 +107,7 @@ impl Core {
 
     /// Publishes `edit` of the newest manifest; see [`Publisher::publish`].
     pub(crate) async fn publish(&self, edit: impl FnOnce(&mut Manifest)) -> Result<Manifest> {
-        let edit = |manifest: &mut Manifest| {
-            edit(manifest);
-            Ok::<_, Infallible>(())
-        };
-        self.publish_if(edit).await.map(|Ok(manifest)| manifest)
+        self.publish_if(never_refuses(edit)).await.map(|Ok(manifest)| manifest)
     }
 
     /// Publishes `edit` of the newest manifest, unless that refuses; see [`Publisher::publish_if`].

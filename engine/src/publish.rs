@@ -48,6 +48,14 @@ impl Newest {
     }
 }
 
+/// `edit` as one that could refuse.
+pub(crate) fn never_refuses(edit: impl FnOnce(&mut Manifest)) -> impl FnOnce(&mut Manifest) -> Result<(), Infallible> {
+    |manifest| {
+        edit(manifest);
+        Ok(())
+    }
+}
+
 impl Publisher {
     /// Goes on from `newest`, which this writer created.
     pub(crate) fn new(
@@ -68,11 +76,7 @@ impl Publisher {
     /// `Fenced` where another writer has created the number, or a higher one. `NoSpace`: nothing happened. Anything
     /// else leaves the outcome open, and the writer must stop.
     pub(crate) async fn publish(&self, edit: impl FnOnce(&mut Manifest)) -> Result<Manifest> {
-        let edit = |manifest: &mut Manifest| {
-            edit(manifest);
-            Ok::<_, Infallible>(())
-        };
-        self.publish_if(edit).await.map(|Ok(manifest)| manifest)
+        self.publish_if(never_refuses(edit)).await.map(|Ok(manifest)| manifest)
     }
 
     /// As [`publish`](Publisher::publish), unless `edit` refuses: then nothing happens, and its refusal is returned.

@@ -289,30 +289,43 @@ struct Habits {
 
 /// Draws a workload of `count` operations.
 pub fn workload(random: &mut Random, count: usize) -> Vec<Op> {
-    let habits = Habits {
-        keys: random.pick(&[4, 12, KEYS]),
-        big_values: random.pick(&[0, 5, 30]),
-        deletes: random.pick(&[0, 15, 40]),
-        ranges: random.pick(&[0, 4, 20]),
-        ttls: random.pick(&[0, 10, 40]),
-        level: random.pick(&[None, None, Some(Durability::Synced), Some(Durability::Deferred)]),
-        crashes: random.pick(&[0, 2, 5]),
-        trouble: Trouble::draw(random),
-    };
-    let mut ops = Vec::with_capacity(count + count / 8);
-    for _ in 0..count {
-        let op = habits.op(random);
-        let is_end = matches!(op, Op::Kill | Op::PowerCut(_) | Op::Abort);
-        ops.push(op);
-        if is_end && habits.trouble.crashes && random.chance(50) {
-            // It hits the opening that comes next, mostly.
-            ops.push(Op::CrashIn(random.below(60), random.chance(60).then(|| random.number())));
-        }
-    }
-    ops
+    Habits::draw(random).workload(random, count)
+}
+
+/// Draws a workload of `count` operations, some of which may kill the process, but none ask for other trouble: of a store
+/// that takes no orders.
+pub fn plain_workload(random: &mut Random, count: usize) -> Vec<Op> {
+    Habits { trouble: Trouble::default(), ..Habits::draw(random) }.workload(random, count)
 }
 
 impl Habits {
+    fn draw(random: &mut Random) -> Habits {
+        Habits {
+            keys: random.pick(&[4, 12, KEYS]),
+            big_values: random.pick(&[0, 5, 30]),
+            deletes: random.pick(&[0, 15, 40]),
+            ranges: random.pick(&[0, 4, 20]),
+            ttls: random.pick(&[0, 10, 40]),
+            level: random.pick(&[None, None, Some(Durability::Synced), Some(Durability::Deferred)]),
+            crashes: random.pick(&[0, 2, 5]),
+            trouble: Trouble::draw(random),
+        }
+    }
+
+    fn workload(&self, random: &mut Random, count: usize) -> Vec<Op> {
+        let mut ops = Vec::with_capacity(count + count / 8);
+        for _ in 0..count {
+            let op = self.op(random);
+            let is_end = matches!(op, Op::Kill | Op::PowerCut(_) | Op::Abort);
+            ops.push(op);
+            if is_end && self.trouble.crashes && random.chance(50) {
+                // It hits the opening that comes next, mostly.
+                ops.push(Op::CrashIn(random.below(60), random.chance(60).then(|| random.number())));
+            }
+        }
+        ops
+    }
+
     fn op(&self, random: &mut Random) -> Op {
         if random.chance(self.crashes) {
             return if random.chance(50) { Op::Kill } else { Op::PowerCut(random.number()) };

@@ -159,8 +159,8 @@ impl FaultOp {
     }
 }
 
-/// What may go wrong in one run, so that rare mixtures are met too, and runs in which nothing does.
-#[derive(Clone, Debug)]
+/// What may go wrong in one run, so that rare mixtures are met too, and runs in which nothing does: by default, nothing.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Trouble {
     /// In how many of 100 operations.
     pub(crate) often: u64,

@@ -151,100 +151,114 @@ fn a_clone_goes_its_own_way() {
     }
 }
 
-/// Makes a copy in `target`, with the last of two versions.
-async fn make(db: &Db, target: &Simulated, is_backup: bool) -> halite::Result<CopyReport> {
-    let target = Arc::new(target.clone());
-    if is_backup { db.backup(target, "second").await } else { db.clone_to(target).await }
+/// A source of which a copy is to be made, in a place with an earlier backup or an empty one.
+struct Story {
+    is_backup: bool,
+    db: Db,
+    target: Simulated,
+    /// What the earlier backup holds, if there is one.
+    first: State,
+    /// What the source holds.
+    second: State,
 }
 
-/// A source with a backup made earlier, or an empty place to clone to, and what each version holds.
-async fn story(append: bool, is_backup: bool) -> (Db, Simulated, State, State) {
-    let (source, target) = (Memory::new(), simulated(append));
-    let db = open(&source).await;
-    let mut random = Random::new(9);
-    change(&db, &mut random).await;
-    let first = read_all(&db).await.unwrap();
-    if is_backup {
-        db.backup(Arc::new(target.clone()), "first").await.unwrap();
+impl Story {
+    async fn begin(append: bool, is_backup: bool) -> Story {
+        let (source, target) = (Memory::new(), simulated(append));
+        let db = open(&source).await;
+        let mut random = Random::new(9);
         change(&db, &mut random).await;
-        db.compact().await.unwrap();
+        let first = read_all(&db).await.unwrap();
+        if is_backup {
+            db.backup(Arc::new(target.clone()), "first").await.unwrap();
+            change(&db, &mut random).await;
+            db.compact().await.unwrap();
+        }
+        change(&db, &mut random).await;
+        let second = read_all(&db).await.unwrap();
+        Story { is_backup, db, target, first, second }
     }
-    change(&db, &mut random).await;
-    let second = read_all(&db).await.unwrap();
-    (db, target, first, second)
-}
 
-/// What was disturbed is whole, or not there at all; made again, it is there.
-async fn examine(db: &Db, target: &Simulated, is_backup: bool, first: &State, second: &State) {
-    if !is_backup {
+    /// Makes the copy in `target`.
+    async fn make(&self, target: &Simulated) -> halite::Result<CopyReport> {
+        let target = Arc::new(target.clone());
+        if self.is_backup { self.db.backup(target, "second").await } else { self.db.clone_to(target).await }
+    }
+
+    /// The copy whose making was disturbed is whole, or not there at all; made again, it is there.
+    async fn examine(&self, target: &Simulated) {
+        if !self.is_backup {
+            return self.examine_clone(target).await;
+        }
+        compare(&self.first, &shown(&open_at(target, "first").await.unwrap()).await).unwrap();
+        match self.make(target).await {
+            Ok(_) => {}
+            Err(error) => assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error:?}"),
+        }
+        let expected = [("first", self.first.clone()), ("second", self.second.clone())];
+        check(target, &expected.map(|(name, state)| (name.to_owned(), state)).into()).await;
+    }
+
+    async fn examine_clone(&self, target: &Simulated) {
         let read_only = Db::builder(Arc::new(target.clone())).open_read_only().await;
         match read_only.map_err(|error| error.kind()) {
-            Ok(reader) => return compare(second, &shown(&reader).await).unwrap(),
+            Ok(reader) => return compare(&self.second, &shown(&reader).await).unwrap(),
             Err(kind) => assert!(matches!(kind, ErrorKind::NotFound | ErrorKind::NotAStore), "{kind:?}"),
         }
-        let opened =
-            Db::builder(Arc::new(target.clone())).options(Options { create_if_missing: false, ..small_options() });
-        let kind = opened.open().await.unwrap_err().kind();
+        let options = Options { create_if_missing: false, ..small_options() };
+        let opened = Db::builder(Arc::new(target.clone())).options(options).open().await;
+        let kind = opened.unwrap_err().kind();
         assert!(matches!(kind, ErrorKind::NotFound | ErrorKind::NotAStore), "{kind:?}");
-        make(db, target, false).await.unwrap();
-        return check_database(target, second).await;
+        self.make(target).await.unwrap();
+        check_database(target, &self.second).await;
     }
-    compare(first, &shown(&open_at(target, "first").await.unwrap()).await).unwrap();
-    match make(db, target, true).await {
-        Ok(_) => {}
-        Err(error) => assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error:?}"),
+}
+
+/// Runs `disturb` for each step that making a copy takes, growing and not, of backups and clones.
+fn at_every_step(disturb: impl AsyncFn(&Story, u64)) {
+    for (append, is_backup) in [(true, true), (false, true), (true, false), (false, false)] {
+        process(async {
+            let story = Story::begin(append, is_backup).await;
+            let before = story.target.kill();
+            let begin = before.steps();
+            story.make(&before).await.unwrap();
+            let steps = before.steps() - begin;
+            assert!(steps > 20, "there is something to disturb: {steps}");
+            for step in 0..steps {
+                disturb(&story, step).await;
+            }
+            story.db.close().await.unwrap();
+        });
     }
-    let expected = [("first", first.clone()), ("second", second.clone())];
-    check(target, &expected.map(|(name, state)| (name.to_owned(), state)).into()).await;
 }
 
 #[test]
 fn the_place_crashes_at_every_step() {
-    for (append, is_backup) in [(true, true), (false, true), (true, false), (false, false)] {
-        process(async {
-            let (db, target, first, second) = story(append, is_backup).await;
-            let before = target.kill();
-            let begin = before.steps();
-            make(&db, &before, is_backup).await.unwrap();
-            let steps = before.steps() - begin;
-            assert!(steps > 20, "there is something to disturb: {steps}");
-            for step in 0..steps {
-                let target = target.kill();
-                target.crash_at(target.steps() + step);
-                // The answer may have been lost and nothing else.
-                let _ = make(&db, &target, is_backup).await;
-                for image in [target.kill(), target.power_cut(0), target.power_cut(1), target.power_cut(step + 2)] {
-                    examine(&db, &image, is_backup, &first, &second).await;
-                }
-            }
-            db.close().await.unwrap();
-        });
-    }
+    at_every_step(async |story, step| {
+        let target = story.target.kill();
+        target.crash_at(target.steps() + step);
+        // The answer may have been lost and nothing else.
+        let _ = story.make(&target).await;
+        for image in [target.kill(), target.power_cut(0), target.power_cut(1), target.power_cut(step + 2)] {
+            story.examine(&image).await;
+        }
+    });
 }
 
 #[test]
 fn the_place_fails_at_every_step() {
     let kinds = [(Kind::Io, false), (Kind::Io, true), (Kind::NoSpace, false), (Kind::Unknown, true)];
-    for (append, is_backup) in [(true, true), (false, true), (true, false), (false, false)] {
-        process(async {
-            let (db, target, first, second) = story(append, is_backup).await;
-            let before = target.kill();
-            let begin = before.steps();
-            make(&db, &before, is_backup).await.unwrap();
-            for step in 0..before.steps() - begin {
-                for (kind, applied) in kinds {
-                    let target = target.kill();
-                    target.fail(Fault { at_step: target.steps() + step, kind, repeat: Repeat::Once, applied });
-                    if let Err(error) = make(&db, &target, is_backup).await {
-                        let kind = error.kind();
-                        assert!(matches!(kind, ErrorKind::Io | ErrorKind::NoSpace | ErrorKind::Unknown), "{error:?}");
-                    }
-                    examine(&db, &target, is_backup, &first, &second).await;
-                }
+    at_every_step(async |story, step| {
+        for (kind, applied) in kinds {
+            let target = story.target.kill();
+            target.fail(Fault { at_step: target.steps() + step, kind, repeat: Repeat::Once, applied });
+            if let Err(error) = story.make(&target).await {
+                let kind = error.kind();
+                assert!(matches!(kind, ErrorKind::Io | ErrorKind::NoSpace | ErrorKind::Unknown), "{error:?}");
             }
-            db.close().await.unwrap();
-        });
-    }
+            story.examine(&target).await;
+        }
+    });
 }
 
 /// The source dies under a backup at every so-manieth of its steps; another process goes on, also by itself.

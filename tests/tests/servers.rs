@@ -5,7 +5,7 @@
 
 use halite::backends::{Backend, open_uri};
 use halite::{Db, ErrorKind};
-use halite_tests::ops::workload;
+use halite_tests::ops::plain_workload;
 use halite_tests::play::{Policy, play};
 use halite_tests::random::{Random, mix};
 use halite_tests::waiting::Waiting;
@@ -39,7 +39,7 @@ fn model(server: &str, seeds: std::ops::Range<u64>) {
     for seed in seeds {
         let store = Waiting::new(place(server)(), runtime.handle().clone());
         let mut world = World::new(Store::Real(store), small_options(), seed);
-        let ops = workload(&mut Random::new(mix(seed, 2)), 80);
+        let ops = plain_workload(&mut Random::new(mix(seed, 2)), 80);
         play(&mut world, &ops, Policy::Strict).unwrap_or_else(|wrong| panic!("{server} seed {seed}: {wrong}"));
     }
 }

@@ -184,7 +184,8 @@ impl Queue {
             self.rotate(new, versions);
         }
         let needed = self.end_with(len) + END_LEN + self.tail.and(tail).bytes();
-        let fits = self.room.admits(needed, deletes_only, since)?;
+        let sealing = !self.unsealed.is_empty() && self.seal_failure.is_none();
+        let fits = self.room.admits(needed, deletes_only, since, sealing)?;
         Ok(if fits { Admission::Enter } else { Admission::Wait })
     }
 
@@ -446,6 +447,7 @@ impl Queue {
                 self.unsealed.pop_front();
                 self.seals += 1;
                 self.seal_failure = None;
+                self.room.given_back();
             }
             Err(cause) => self.seal_failure = Some(cause),
         }

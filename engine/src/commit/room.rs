@@ -6,7 +6,8 @@
 //! # Guarantees
 //! 1. What was let in fits on the disk.
 //! 2. Puts leave some room that only deletes may use, so that a full disk can be emptied.
-//! 3. Whoever is refused has had a reserve of its own tried since it first asked.
+//! 3. Whoever is refused has had a reserve of its own tried since it first asked, and no seal under way that could have
+//!    given back what it needs: a segment keeps what was reserved for it until it is sealed.
 
 use crate::planted::{Bug, planted};
 use crate::{Error, Result};
@@ -47,8 +48,8 @@ impl Room {
     }
 
     /// Whether the file may grow to `needed` bytes; if it may not, or soon not any more, a reserve is asked for. `since` is
-    /// what [`attempts`](Room::attempts) said when the commit first asked.
-    pub(super) fn admits(&mut self, needed: u64, deletes_only: bool, since: u64) -> Result<bool> {
+    /// what [`attempts`](Room::attempts) said when the commit first asked; while a seal is `sealing`, nobody is refused.
+    pub(super) fn admits(&mut self, needed: u64, deletes_only: bool, since: u64, sealing: bool) -> Result<bool> {
         if !self.grows {
             return Ok(true);
         }
@@ -61,6 +62,7 @@ impl Room {
             return Ok(true);
         }
         match &self.failure {
+            Some(_) if sealing => Ok(false),
             Some(cause) if self.attempts > since => Err(cause.clone()),
             _ => {
                 self.want(least);
@@ -109,6 +111,11 @@ impl Room {
         }
     }
 
+    /// A segment was sealed, and has given back what it did not need: who waits may ask again.
+    pub(super) fn given_back(&mut self) {
+        self.failure = None;
+    }
+
     /// Another segment begins.
     pub(super) fn begin_segment(&mut self) {
         self.reserved = 0;
@@ -136,11 +143,11 @@ mod tests {
     fn who_does_not_fit_waits_for_a_reserve_and_then_does() {
         for end in [1, 1000, SEGMENT, 3 << 30] {
             let mut room = room();
-            assert!(!room.admits(end, false, 0).unwrap(), "nothing is reserved yet");
+            assert!(!room.admits(end, false, 0, false).unwrap(), "nothing is reserved yet");
             let Demand { len, least } = room.take_demand().unwrap();
             assert!(len > least && room.take_demand().is_none());
             room.answer(Ok(Some(least)));
-            assert!(room.admits(end, false, 0).unwrap());
+            assert!(room.admits(end, false, 0, false).unwrap());
             assert!(room.is_wanted(), "the next one would have to wait");
         }
     }
@@ -148,33 +155,46 @@ mod tests {
     #[test]
     fn small_commits_do_not_take_the_place_of_a_large_one_that_waits() {
         let mut room = room();
-        assert!(!room.admits(800_000, false, 0).unwrap());
-        assert!(!room.admits(100, false, 0).unwrap());
+        assert!(!room.admits(800_000, false, 0, false).unwrap());
+        assert!(!room.admits(100, false, 0, false).unwrap());
         let least = room.take_demand().unwrap().least;
         room.answer(Ok(Some(least)));
-        assert!(room.admits(800_000, false, 0).unwrap());
+        assert!(room.admits(800_000, false, 0, false).unwrap());
     }
 
     #[test]
     fn a_full_disk_refuses_puts_takes_deletes_and_recovers() {
         let mut room = room();
         let since = room.attempts();
-        assert!(!room.admits(1000, false, since).unwrap());
+        assert!(!room.admits(1000, false, since, false).unwrap());
         room.answer(Ok(Some(1000 + DELETE_RESERVE)));
-        assert!(room.admits(1000, false, since).unwrap());
+        assert!(room.admits(1000, false, since, false).unwrap());
 
         let since = room.attempts();
-        assert!(!room.admits(5000, false, since).unwrap(), "a try of its own comes first");
+        assert!(!room.admits(5000, false, since, false).unwrap(), "a try of its own comes first");
         room.answer(Err(no_space()));
-        assert_eq!(room.admits(5000, false, since).unwrap_err().kind(), ErrorKind::NoSpace);
-        assert!(room.admits(1000, false, since).unwrap(), "what fits is not refused");
-        assert!(room.admits(5000, true, since).unwrap(), "nor is a delete");
-        assert!(!room.admits(1001 + DELETE_RESERVE, true, room.attempts()).unwrap());
+        assert_eq!(room.admits(5000, false, since, false).unwrap_err().kind(), ErrorKind::NoSpace);
+        assert!(room.admits(1000, false, since, false).unwrap(), "what fits is not refused");
+        assert!(room.admits(5000, true, since, false).unwrap(), "nor is a delete");
+        assert!(!room.admits(1001 + DELETE_RESERVE, true, room.attempts(), false).unwrap());
 
         let since = room.attempts();
-        assert!(!room.admits(5000, false, since).unwrap(), "whoever comes later has it tried again");
+        assert!(!room.admits(5000, false, since, false).unwrap(), "whoever comes later has it tried again");
         room.answer(Ok(Some(5000 + DELETE_RESERVE)));
-        assert!(room.admits(5000, false, since).unwrap());
+        assert!(room.admits(5000, false, since, false).unwrap());
+    }
+
+    #[test]
+    fn nobody_is_refused_while_a_seal_may_give_room_back() {
+        let mut room = room();
+        assert!(!room.admits(1000, true, 0, true).unwrap());
+        assert!(room.take_demand().is_some());
+        room.answer(Err(no_space()));
+        assert!(!room.admits(1000, true, 0, true).unwrap() && !room.is_wanted(), "it waits, and does not ask in vain");
+        room.given_back();
+        assert!(!room.admits(1000, true, 0, false).unwrap() && room.is_wanted(), "now it asks again");
+        room.answer(Err(no_space()));
+        assert_eq!(room.admits(1000, true, 0, false).unwrap_err().kind(), ErrorKind::NoSpace);
     }
 
     #[test]
@@ -183,13 +203,13 @@ mod tests {
         room.answer(Ok(Some(2 * SEGMENT)));
         room.begin_segment();
         room.answer(Ok(None));
-        assert!(!room.has(1) && !room.admits(1, false, room.attempts()).unwrap());
-        assert!(!room.admits(1, true, room.attempts()).unwrap(), "nor for deletes: there is no file yet");
+        assert!(!room.has(1) && !room.admits(1, false, room.attempts(), false).unwrap());
+        assert!(!room.admits(1, true, room.attempts(), false).unwrap(), "nor for deletes: there is no file yet");
     }
 
     #[test]
     fn where_nothing_grows_everything_fits() {
         let mut room = Room::new(false, SEGMENT);
-        assert!(room.admits(1 << 40, false, 0).unwrap() && !room.is_wanted());
+        assert!(room.admits(1 << 40, false, 0, false).unwrap() && !room.is_wanted());
     }
 }

@@ -329,9 +329,9 @@ macro_rules! fields {
     };
 }
 
-#[test]
-fn example_of_a_manifest() {
-    let segment = SegmentMeta {
+/// The [only segment](SEGMENT) as its manifest describes it.
+fn segment_meta() -> SegmentMeta {
+    SegmentMeta {
         id: SEGMENT,
         len: 900,
         salt: STREAM.salt,
@@ -355,7 +355,11 @@ fn example_of_a_manifest() {
         dead_bytes: 0,
         swept: 4,
         born: 2,
-    };
+    }
+}
+
+/// A manifest that has one of everything.
+fn manifest() -> Manifest {
     let log = Log {
         state: LogState::ClosedCleanly,
         epoch: 1,
@@ -366,10 +370,11 @@ fn example_of_a_manifest() {
         next_segment: 2,
         next_seq: 6,
     };
+    let segment = segment_meta();
     let checkpoint = CheckpointMeta { name: "monday".into(), manifest: 2, seq: 3, time: NOW + 8, bytes: segment.len };
     let tombstone = RangeTombstone { start: b"p".to_vec(), end: None, seq: 5 };
     let past = Past { number: 2, digest: Digest::of(b"the manifest before"), time: NOW + 8 };
-    let manifest = Manifest {
+    Manifest {
         number: 3,
         epoch: 1,
         nonce: SEGMENT.nonce,
@@ -379,17 +384,24 @@ fn example_of_a_manifest() {
         created: NOW,
         engine_time: NOW + 8,
         log,
-        runs: vec![RunMeta { segments: vec![segment.clone()] }],
-        range_tombstones: vec![tombstone.clone()],
+        runs: vec![RunMeta { segments: vec![segment] }],
+        range_tombstones: vec![tombstone],
         history_from: 1,
         retired: vec![],
-        checkpoints: vec![checkpoint.clone()],
+        checkpoints: vec![checkpoint],
         kept_claims: vec![],
         proof: Some(Proof { create_if_absent: true, listed: true, single_writer_declared: false }),
         purpose: Purpose::Database,
         previous: past.digest,
         past: vec![past],
-    };
+    }
+}
+
+#[test]
+fn example_of_a_manifest() {
+    let manifest = manifest();
+    let (log, segment) = (&manifest.log, &manifest.runs[0].segments[0]);
+    let (tombstone, checkpoint, past) = (&manifest.range_tombstones[0], &manifest.checkpoints[0], &manifest.past[0]);
     let bytes = manifest.encode().unwrap();
     let fields = [
         &PREAMBLE[..],

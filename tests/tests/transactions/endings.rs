@@ -46,42 +46,38 @@ fn bad_writes_are_refused_at_once_and_end_nothing() {
 
 #[test]
 fn after_reopen_and_close_old_transactions_fail() {
-    for append in [true, false] {
-        let simulated = SimulatedOptions { seed: 9, append, yields: true, ..SimulatedOptions::default() };
-        for store in [Store::memory(append), Store::simulated(simulated)] {
-            let mut world = World::new(store, small_options(), 9);
-            process(async {
-                let db = world.open().await.unwrap();
-                db.put("a", "1").await.unwrap();
-                let [writer, blind, reader] = [(); 3].map(|()| db.begin());
-                assert_eq!(text(&writer, "a").await.as_deref(), Some("1"));
-                writer.put("a", "2").unwrap();
-                blind.put("b", "2").unwrap();
-                assert_eq!(text(&reader, "a").await.as_deref(), Some("1"));
-                let next = db.reopen().await.unwrap();
-                for transaction in [writer, blind] {
-                    assert_eq!(kind(ends("commit", transaction.commit()).await.unwrap()), ErrorKind::Fenced);
-                }
-                let late = db.begin();
-                late.put("a", "3").unwrap();
-                assert_eq!(kind(late.commit().await), ErrorKind::Fenced);
-                let runs = Cell::new(0);
-                let again = db.transact(async |transaction| {
-                    runs.set(runs.get() + 1);
-                    transaction.put("a", "3")
-                });
-                assert_eq!((kind(again.await), runs.get()), (ErrorKind::Fenced, 1));
-                assert_eq!(kind(db.increment("n", 1).await), ErrorKind::Fenced);
-                assert_eq!(read_all(&next).await.unwrap().len(), 1);
-
-                let open = next.begin();
-                open.put("a", "4").unwrap();
-                next.close().await.unwrap();
-                assert_eq!(kind(open.get("b").await), ErrorKind::Closed);
-                assert_eq!(kind(open.commit().await), ErrorKind::Closed);
-                assert_eq!(kind(next.compare_and_swap("a", None, None).await), ErrorKind::Closed);
+    for mut world in worlds() {
+        process(async {
+            let db = world.open().await.unwrap();
+            db.put("a", "1").await.unwrap();
+            let [writer, blind, reader] = [(); 3].map(|()| db.begin());
+            assert_eq!(text(&writer, "a").await.as_deref(), Some("1"));
+            writer.put("a", "2").unwrap();
+            blind.put("b", "2").unwrap();
+            assert_eq!(text(&reader, "a").await.as_deref(), Some("1"));
+            let next = db.reopen().await.unwrap();
+            for transaction in [writer, blind] {
+                assert_eq!(kind(ends("commit", transaction.commit()).await.unwrap()), ErrorKind::Fenced);
+            }
+            let late = db.begin();
+            late.put("a", "3").unwrap();
+            assert_eq!(kind(late.commit().await), ErrorKind::Fenced);
+            let runs = Cell::new(0);
+            let again = db.transact(async |transaction| {
+                runs.set(runs.get() + 1);
+                transaction.put("a", "3")
             });
-        }
+            assert_eq!((kind(again.await), runs.get()), (ErrorKind::Fenced, 1));
+            assert_eq!(kind(db.increment("n", 1).await), ErrorKind::Fenced);
+            assert_eq!(read_all(&next).await.unwrap().len(), 1);
+
+            let open = next.begin();
+            open.put("a", "4").unwrap();
+            next.close().await.unwrap();
+            assert_eq!(kind(open.get("b").await), ErrorKind::Closed);
+            assert_eq!(kind(open.commit().await), ErrorKind::Closed);
+            assert_eq!(kind(next.compare_and_swap("a", None, None).await), ErrorKind::Closed);
+        });
     }
 }
 

@@ -24,19 +24,24 @@ fn begin(db: &Db, isolation: Isolation) -> Transaction {
     db.begin_with(TransactionOptions { isolation, ..TransactionOptions::default() })
 }
 
-/// Runs `story` on growing files and on fragments, in memory and simulated.
-fn everywhere(story: impl AsyncFn(Db, World)) {
-    for append in [true, false] {
+/// Empty worlds of growing files and of fragments, in memory and simulated.
+fn worlds() -> impl Iterator<Item = World> {
+    let stores = [true, false].into_iter().flat_map(|append| {
         let simulated = SimulatedOptions { seed: 9, append, yields: true, ..SimulatedOptions::default() };
-        for store in [Store::memory(append), Store::simulated(simulated)] {
-            let mut world = World::new(store, small_options(), 9);
-            process(async {
-                let db = world.open().await.unwrap();
-                story(db.clone(), world).await;
-                assert_eq!(db.stats().transactions, 0, "a transaction has left its place in the window open");
-                db.close().await.unwrap();
-            });
-        }
+        [Store::memory(append), Store::simulated(simulated)]
+    });
+    stores.map(|store| World::new(store, small_options(), 9))
+}
+
+/// Runs `story` in each of the [`worlds`].
+fn everywhere(story: impl AsyncFn(Db, World)) {
+    for mut world in worlds() {
+        process(async {
+            let db = world.open().await.unwrap();
+            story(db.clone(), world).await;
+            assert_eq!(db.stats().transactions, 0, "a transaction has left its place in the window open");
+            db.close().await.unwrap();
+        });
     }
 }
 
