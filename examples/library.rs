@@ -1,7 +1,7 @@
-//! Books by number, with an index by author: typed collections, kept in step by one batch.
+//! Books by number, with an index by author: typed collections, kept in step by transactions.
 
 use futures::TryStreamExt;
-use halite::{Collection, Db, Result, WriteBatch};
+use halite::{Collection, Db, Result, Transaction};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -23,20 +23,27 @@ impl Library {
         Library { books: db.collection("books"), by_author: db.collection("books by author"), db }
     }
 
-    /// Adds a book and its place in the index, both or neither.
+    /// Adds a book and its place in the index, or puts it in another one's stead.
     async fn add(&self, number: u64, book: &Book) -> Result<()> {
-        let mut batch = WriteBatch::new();
-        self.books.put_in(&mut batch, number, book)?;
-        self.by_author.put_in(&mut batch, (book.author.clone(), book.year, number), &())?;
-        self.db.write(batch).await
+        let added = self.db.transact(async |transaction| {
+            self.take_out(&transaction, number).await?;
+            transaction.collection(self.books.name()).put(number, book)?;
+            transaction.collection(self.by_author.name()).put((book.author.clone(), book.year, number), &())
+        });
+        added.await
     }
 
     async fn remove(&self, number: u64) -> Result<()> {
-        let Some(book) = self.books.get(number).await? else { return Ok(()) };
-        let mut batch = WriteBatch::new();
-        self.books.delete_in(&mut batch, number);
-        self.by_author.delete_in(&mut batch, (book.author, book.year, number));
-        self.db.write(batch).await
+        self.db.transact(async |transaction| self.take_out(&transaction, number).await).await
+    }
+
+    /// Takes a book, if it is there, out of both collections.
+    async fn take_out(&self, transaction: &Transaction, number: u64) -> Result<()> {
+        let books = transaction.collection::<u64, Book>(self.books.name());
+        let by_author = transaction.collection::<(String, u16, u64), ()>(self.by_author.name());
+        let Some(book) = books.get(number).await? else { return Ok(()) };
+        books.delete(number)?;
+        by_author.delete((book.author, book.year, number))
     }
 
     /// An author's titles, newest first, all of one moment whatever is added meanwhile.

@@ -1,13 +1,15 @@
 //! Blocking collections.
 
-use super::Scan;
 use super::home::Home;
-use crate::typed::{AsKey, Entries as AsyncEntries, Key, KeyBounds, Place, PrefixOf, Reader};
-use crate::{Result, WriteBatch, WriteOptions};
+use super::scan::sealed::Blocking;
+use super::{Scan, Transaction};
+use crate::typed::{AsKey, Course, Entries as AsyncEntries, Key, KeyBounds, Place, PrefixOf, Reader};
+use crate::{Entry, Result, WriteBatch, WriteOptions};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A map from `K` to `V`, kept under a name: [`halite::Collection`](crate::Collection) for callers without async.
 ///
@@ -58,7 +60,7 @@ impl<K: Key, V, R> Collection<K, V, R> {
     }
 }
 
-impl<K: Key, V: DeserializeOwned, R: Reader> Collection<K, V, R> {
+impl<K: Key, V: DeserializeOwned, R: Reader<Scan: Blocking>> Collection<K, V, R> {
     /// The value of `key`, or `None` where it is absent, deleted or expired.
     pub fn get(&self, key: impl AsKey<K>) -> Result<Option<V>> {
         self.home.run(self.collection.get(key))
@@ -70,12 +72,12 @@ impl<K: Key, V: DeserializeOwned, R: Reader> Collection<K, V, R> {
     }
 
     /// The entries whose keys lie in `range`, in the order of their keys, as they are at this call.
-    pub fn scan(&self, range: impl KeyBounds<K>) -> Entries<K, V> {
+    pub fn scan(&self, range: impl KeyBounds<K>) -> Entries<K, V, <R::Scan as Blocking>::Scan> {
         Entries::new(self.collection.scan(range), self.home.clone())
     }
 
     /// The entries whose keys begin with `prefix`.
-    pub fn prefix(&self, prefix: impl PrefixOf<K>) -> Entries<K, V> {
+    pub fn prefix(&self, prefix: impl PrefixOf<K>) -> Entries<K, V, <R::Scan as Blocking>::Scan> {
         Entries::new(self.collection.prefix(prefix), self.home.clone())
     }
 }
@@ -119,6 +121,42 @@ impl<K: Key, V> Collection<K, V> {
     }
 }
 
+impl Transaction {
+    /// The collection `name` in this transaction: see [`halite::Transaction::collection`](crate::Transaction::collection).
+    pub fn collection<K: Key, V>(&self, name: impl AsRef<str>) -> Collection<K, V, crate::Transaction> {
+        Collection::new(self.as_async().collection(name), self.home().clone())
+    }
+}
+
+impl<K: Key, V: Serialize> Collection<K, V, crate::Transaction> {
+    /// Sets `key` to `value`, once the transaction is committed.
+    pub fn put(&self, key: impl AsKey<K>, value: &V) -> Result<()> {
+        self.collection.put(key, value)
+    }
+
+    /// Sets `key` to `value`, once committed, to live for `ttl` from now on.
+    pub fn put_with(&self, key: impl AsKey<K>, value: &V, ttl: Duration) -> Result<()> {
+        self.collection.put_with(key, value, ttl)
+    }
+}
+
+impl<K: Key, V> Collection<K, V, crate::Transaction> {
+    /// Deletes `key`, once committed; no error where it is not there.
+    pub fn delete(&self, key: impl AsKey<K>) -> Result<()> {
+        self.collection.delete(key)
+    }
+
+    /// Deletes all keys in `range`, once committed, at the cost of one record.
+    pub fn delete_range(&self, range: impl KeyBounds<K>) -> Result<()> {
+        self.collection.delete_range(range)
+    }
+
+    /// Deletes all keys of the collection, once committed, and of no other.
+    pub fn clear(&self) -> Result<()> {
+        self.collection.clear()
+    }
+}
+
 /// The entries of a range of a [`Collection`], in the order of their keys: an [`Iterator`] of `Result<(K, V)>`.
 ///
 /// ```
@@ -136,35 +174,35 @@ impl<K: Key, V> Collection<K, V> {
 /// ```
 #[derive(Debug)]
 #[must_use = "a scan does nothing unless it is iterated over"]
-pub struct Entries<K, V> {
-    scan: Scan,
+pub struct Entries<K, V, S = Scan> {
+    scan: S,
     place: Arc<Place>,
     types: PhantomData<fn() -> (K, V)>,
 }
 
-impl<K, V> Entries<K, V> {
-    fn new(entries: AsyncEntries<K, V>, home: Arc<Home>) -> Entries<K, V> {
+impl<K, V, S: Course> Entries<K, V, S> {
+    fn new<A: Blocking<Scan = S>>(entries: AsyncEntries<K, V, A>, home: Arc<Home>) -> Entries<K, V, S> {
         let (scan, place) = entries.into_parts();
-        Entries { scan: Scan::new(scan, home), place, types: PhantomData }
+        Entries { scan: scan.blocking(home), place, types: PhantomData }
     }
 
     /// Goes from the largest key of the range down to the smallest: see [`halite::Scan::rev`](crate::Scan::rev).
-    pub fn rev(self) -> Entries<K, V> {
+    pub fn rev(self) -> Entries<K, V, S> {
         Entries { scan: self.scan.rev(), ..self }
     }
 
     /// Ends after `count` entries.
-    pub fn limit(self, count: usize) -> Entries<K, V> {
+    pub fn limit(self, count: usize) -> Entries<K, V, S> {
         Entries { scan: self.scan.limit(count), ..self }
     }
 
     /// Gives keys only; values are not even read where that can be avoided.
-    pub fn keys(self) -> Keys<K> {
+    pub fn keys(self) -> Keys<K, S> {
         Keys { scan: self.scan.keys_only(), place: self.place, types: PhantomData }
     }
 }
 
-impl<K: Key, V: DeserializeOwned> Iterator for Entries<K, V> {
+impl<K: Key, V: DeserializeOwned, S: Iterator<Item = Result<Entry>>> Iterator for Entries<K, V, S> {
     type Item = Result<(K, V)>;
 
     fn next(&mut self) -> Option<Result<(K, V)>> {
@@ -191,13 +229,13 @@ impl<K: Key, V: DeserializeOwned> Iterator for Entries<K, V> {
 /// ```
 #[derive(Debug)]
 #[must_use = "a scan does nothing unless it is iterated over"]
-pub struct Keys<K> {
-    scan: Scan,
+pub struct Keys<K, S = Scan> {
+    scan: S,
     place: Arc<Place>,
     types: PhantomData<fn() -> K>,
 }
 
-impl<K: Key> Iterator for Keys<K> {
+impl<K: Key, S: Iterator<Item = Result<Entry>>> Iterator for Keys<K, S> {
     type Item = Result<K>;
 
     fn next(&mut self) -> Option<Result<K>> {

@@ -1,6 +1,7 @@
 //! Blocking scans: iterators over the entries of a range, of the database or as a transaction sees it.
 
 use super::home::Home;
+use crate::typed::{Course, courses};
 use crate::{Entry, Result};
 use futures::{FutureExt, StreamExt};
 use std::collections::VecDeque;
@@ -130,3 +131,35 @@ impl Iterator for TransactionScan {
         }
     }
 }
+
+pub(super) mod sealed {
+    #![allow(private_interfaces, reason = "only what is here calls it")]
+    use super::*;
+
+    /// An async scan that has a blocking one.
+    pub trait Blocking: Course {
+        /// The blocking one.
+        type Scan: Course + Iterator<Item = Result<Entry>>;
+
+        /// As that, in the runtime of `home`.
+        fn blocking(self, home: Arc<Home>) -> Self::Scan;
+    }
+
+    impl Blocking for crate::Scan {
+        type Scan = Scan;
+
+        fn blocking(self, home: Arc<Home>) -> Scan {
+            Scan::new(self, home)
+        }
+    }
+
+    impl Blocking for crate::TransactionScan {
+        type Scan = TransactionScan;
+
+        fn blocking(self, home: Arc<Home>) -> TransactionScan {
+            TransactionScan::new(self, home)
+        }
+    }
+}
+
+courses!(Scan, TransactionScan);

@@ -163,6 +163,18 @@ fn collections_block_too() {
     let old = before.collection::<(String, u32), u64>("visits");
     let sum: u64 = old.scan(..).map(|visit| visit.unwrap().1).sum();
     assert_eq!((sum, old.name()), (199 * 200 / 2, "visits"));
+    let transaction = db.begin();
+    let inside = transaction.collection::<(String, u32), u64>("visits");
+    inside.delete_range(..("home".to_owned(), 198)).unwrap();
+    inside.put(("home".to_owned(), 200), &200).unwrap();
+    inside.put_with(("home".to_owned(), 201), &201, Duration::ZERO).unwrap();
+    inside.delete(("home".to_owned(), 198)).unwrap();
+    let left: Vec<_> = inside.scan(..).rev().map(|visit| visit.unwrap().1).collect();
+    assert_eq!(left, [200, 199]);
+    assert_eq!(inside.prefix(("home",)).limit(1).keys().next().unwrap().unwrap().1, 199);
+    inside.clear().unwrap();
+    transaction.commit().unwrap();
+    assert_eq!(visits.scan(..).count(), 0);
 }
 
 #[test]

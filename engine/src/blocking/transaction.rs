@@ -163,6 +163,10 @@ impl Transaction {
         self.transaction.time()
     }
 
+    pub(super) fn home(&self) -> &Arc<Home> {
+        &self.home
+    }
+
     /// The same transaction for async code: see [`Db::as_async`](super::Db::as_async).
     pub fn as_async(&self) -> &crate::Transaction {
         &self.transaction

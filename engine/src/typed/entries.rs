@@ -1,7 +1,7 @@
 //! Typed scans.
 
-use super::{Key, Place};
-use crate::{Result, Scan};
+use super::{Course, Key, Place};
+use crate::{Entry, Result, Scan};
 use futures::Stream;
 use serde::de::DeserializeOwned;
 use std::fmt;
@@ -11,18 +11,18 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 /// The entries of a range of a [`Collection`](crate::Collection), in the order of their keys: a [`Stream`] of
-/// `Result<(K, V)>`. Otherwise as [`Scan`].
+/// `Result<(K, V)>`. Otherwise as [`Scan`], or as [`TransactionScan`](crate::TransactionScan) in a transaction.
 ///
 /// An entry that cannot be decoded is an error in its place, and those behind it still come.
 #[must_use = "a scan does nothing unless it is polled"]
-pub struct Entries<K, V> {
-    scan: Scan,
+pub struct Entries<K, V, S = Scan> {
+    scan: S,
     place: Arc<Place>,
     types: PhantomData<fn() -> (K, V)>,
 }
 
-impl<K, V> Entries<K, V> {
-    pub(super) fn new(scan: Scan, place: Arc<Place>) -> Entries<K, V> {
+impl<K, V, S: Course> Entries<K, V, S> {
+    pub(super) fn new(scan: S, place: Arc<Place>) -> Entries<K, V, S> {
         Entries { scan, place, types: PhantomData }
     }
 
@@ -42,26 +42,26 @@ impl<K, V> Entries<K, V> {
     /// # db.close().await
     /// # }
     /// ```
-    pub fn rev(self) -> Entries<K, V> {
+    pub fn rev(self) -> Entries<K, V, S> {
         Entries { scan: self.scan.rev(), ..self }
     }
 
     /// Ends after `count` entries.
-    pub fn limit(self, count: usize) -> Entries<K, V> {
+    pub fn limit(self, count: usize) -> Entries<K, V, S> {
         Entries { scan: self.scan.limit(count), ..self }
     }
 
     /// Gives keys only; values are not even read where that can be avoided.
-    pub fn keys(self) -> Keys<K> {
+    pub fn keys(self) -> Keys<K, S> {
         Keys { scan: self.scan.keys_only(), place: self.place, types: PhantomData }
     }
 
-    pub(crate) fn into_parts(self) -> (Scan, Arc<Place>) {
+    pub(crate) fn into_parts(self) -> (S, Arc<Place>) {
         (self.scan, self.place)
     }
 }
 
-impl<K: Key, V: DeserializeOwned> Stream for Entries<K, V> {
+impl<K: Key, V: DeserializeOwned, S: Stream<Item = Result<Entry>> + Unpin> Stream for Entries<K, V, S> {
     type Item = Result<(K, V)>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<(K, V)>>> {
@@ -74,7 +74,7 @@ impl<K: Key, V: DeserializeOwned> Stream for Entries<K, V> {
     }
 }
 
-impl<K, V> fmt::Debug for Entries<K, V> {
+impl<K, V, S: fmt::Debug> fmt::Debug for Entries<K, V, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Entries").field("collection", &self.place.name()).field("scan", &self.scan).finish()
     }
@@ -96,13 +96,13 @@ impl<K, V> fmt::Debug for Entries<K, V> {
 /// # }
 /// ```
 #[must_use = "a scan does nothing unless it is polled"]
-pub struct Keys<K> {
-    scan: Scan,
+pub struct Keys<K, S = Scan> {
+    scan: S,
     place: Arc<Place>,
     types: PhantomData<fn() -> K>,
 }
 
-impl<K: Key> Stream for Keys<K> {
+impl<K: Key, S: Stream<Item = Result<Entry>> + Unpin> Stream for Keys<K, S> {
     type Item = Result<K>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<K>>> {
@@ -112,7 +112,7 @@ impl<K: Key> Stream for Keys<K> {
     }
 }
 
-impl<K> fmt::Debug for Keys<K> {
+impl<K, S: fmt::Debug> fmt::Debug for Keys<K, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Keys").field("collection", &self.place.name()).field("scan", &self.scan).finish()
     }

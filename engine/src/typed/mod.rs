@@ -17,15 +17,19 @@ pub use key::{Key, KeyError};
 pub use reader::Reader;
 
 pub(crate) use place::Place;
+pub(crate) use reader::courses;
+pub(crate) use reader::sealed::Course;
 
-use crate::{Db, ReadOnly, Result, Snapshot, WriteBatch, WriteOptions};
+use crate::{Db, ReadOnly, Result, Snapshot, Transaction, WriteBatch, WriteOptions};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 
-/// A map from `K` to `V`, kept under a name: of a [`Db`], or as a [`Snapshot`] or a [`ReadOnly`] shows it.
+/// A map from `K` to `V`, kept under a name: of a [`Db`], in a [`Transaction`], or as a [`Snapshot`] or a [`ReadOnly`]
+/// shows it.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -87,6 +91,34 @@ impl ReadOnly {
     }
 }
 
+impl Transaction {
+    /// The collection `name` in this transaction: its reads and writes are the transaction's, across as many collections as
+    /// there are, and errors once that has ended. See [`Collection`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> halite::Result<()> {
+    /// let db = halite::Db::open("mem:").await?;
+    /// let stock = db.collection::<String, u32>("stock");
+    /// stock.put("pen", &3).await?;
+    /// let order = db.transact(async |transaction| {
+    ///     let stock = transaction.collection::<String, u32>("stock");
+    ///     let orders = transaction.collection::<u64, String>("orders");
+    ///     let Some(left) = stock.get("pen").await?.and_then(|pens| pens.checked_sub(1)) else { return Ok(None) };
+    ///     stock.put("pen", &left)?;
+    ///     orders.put(1, &"pen".to_owned())?;
+    ///     Ok(Some(1))
+    /// });
+    /// assert_eq!(order.await?, Some(1));
+    /// assert_eq!(stock.get("pen").await?, Some(2));
+    /// # db.close().await
+    /// # }
+    /// ```
+    pub fn collection<K: Key, V>(&self, name: impl AsRef<str>) -> Collection<K, V, Transaction> {
+        Collection::new(self.lent(), name.as_ref())
+    }
+}
+
 impl<K: Key, V, R> Collection<K, V, R> {
     fn new(reader: R, name: &str) -> Collection<K, V, R> {
         Collection { reader, place: Arc::new(Place::new(name)), types: PhantomData }
@@ -114,13 +146,13 @@ impl<K: Key, V: DeserializeOwned, R: Reader> Collection<K, V, R> {
     }
 
     /// The entries whose keys lie in `range`, in the order of their keys, as they are at this call.
-    pub fn scan(&self, range: impl KeyBounds<K>) -> Entries<K, V> {
+    pub fn scan(&self, range: impl KeyBounds<K>) -> Entries<K, V, R::Scan> {
         Entries::new(self.reader.scan(self.place.range(range)), self.place.clone())
     }
 
     /// The entries whose keys begin with `prefix`: text for `String`, the first parts of a tuple. Otherwise as
     /// [`scan`](Collection::scan).
-    pub fn prefix(&self, prefix: impl PrefixOf<K>) -> Entries<K, V> {
+    pub fn prefix(&self, prefix: impl PrefixOf<K>) -> Entries<K, V, R::Scan> {
         Entries::new(self.reader.scan(self.place.prefix(&prefix)), self.place.clone())
     }
 }
@@ -137,12 +169,6 @@ impl<K: Key, V: Serialize> Collection<K, V> {
     pub async fn put_with(&self, key: impl AsKey<K>, value: &V, options: WriteOptions) -> Result<()> {
         let (key, value) = self.encode(key, value)?;
         self.reader.put_with(key, value, options).await
-    }
-
-    fn encode(&self, key: impl AsKey<K>, value: &V) -> Result<(Vec<u8>, Vec<u8>)> {
-        let key = self.place.encode_key(&key);
-        let value = self.place.encode_value(&key, value)?;
-        Ok((key, value))
     }
 }
 
@@ -163,14 +189,51 @@ impl<K: Key, V> Collection<K, V> {
     }
 }
 
+impl<K: Key, V: Serialize> Collection<K, V, Transaction> {
+    /// Sets `key` to `value`, once the transaction is committed: as [`Transaction::put`], and `InvalidInput` where serde
+    /// cannot encode the value.
+    pub fn put(&self, key: impl AsKey<K>, value: &V) -> Result<()> {
+        let (key, value) = self.encode(key, value)?;
+        self.reader.put(key, value)
+    }
+
+    /// Sets `key` to `value`, once committed, to live for `ttl` from now on: as [`Transaction::put_with`].
+    pub fn put_with(&self, key: impl AsKey<K>, value: &V, ttl: Duration) -> Result<()> {
+        let (key, value) = self.encode(key, value)?;
+        self.reader.put_with(key, value, ttl)
+    }
+}
+
+impl<K: Key, V> Collection<K, V, Transaction> {
+    /// Deletes `key`, once committed; no error where it is not there. As [`Transaction::delete`].
+    pub fn delete(&self, key: impl AsKey<K>) -> Result<()> {
+        self.reader.delete(self.place.encode_key(&key))
+    }
+
+    /// Deletes all keys in `range`, once committed, at the cost of one record. As [`Transaction::delete_range`].
+    pub fn delete_range(&self, range: impl KeyBounds<K>) -> Result<()> {
+        self.reader.delete_range(self.place.range(range))
+    }
+
+    /// Deletes all keys of the collection, once committed, and of no other. As [`Transaction::delete_range`].
+    pub fn clear(&self) -> Result<()> {
+        self.reader.delete_range(self.place.all())
+    }
+}
+
 impl<K: Key, V: Serialize, R> Collection<K, V, R> {
+    fn encode(&self, key: impl AsKey<K>, value: &V) -> Result<(Vec<u8>, Vec<u8>)> {
+        let key = self.place.encode_key(&key);
+        let value = self.place.encode_value(&key, value)?;
+        Ok((key, value))
+    }
+
     /// Adds a put to `batch`, which [`Db::write`] commits: all of it or nothing, whatever the collections.
     ///
     /// # Errors
     /// `InvalidInput` where serde cannot encode the value; the batch is unchanged then.
     pub fn put_in(&self, batch: &mut WriteBatch, key: impl AsKey<K>, value: &V) -> Result<()> {
-        let key = self.place.encode_key(&key);
-        let value = self.place.encode_value(&key, value)?;
+        let (key, value) = self.encode(key, value)?;
         batch.push_put(&key, &value, None);
         Ok(())
     }

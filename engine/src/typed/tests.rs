@@ -143,6 +143,46 @@ async fn ranges_of_one_collection_are_deleted_and_of_no_other() {
     assert_eq!((users.scan(..).count().await, others.scan(..).count().await), (0, 10));
 }
 
+/// Reads and writes are the transaction's: it sees its own, others do not until it is committed, and what it has read
+/// stands against it.
+#[tokio::test]
+async fn collections_in_a_transaction() {
+    let db = open(Memory::new()).await;
+    let (users, names) = (db.collection::<u32, String>("users"), db.collection::<String, u32>("names"));
+    for number in [1, 2, 3] {
+        users.put(number, &number.to_string()).await.unwrap();
+    }
+    let begin = || {
+        let transaction = db.begin();
+        let users = transaction.collection::<u32, String>("users");
+        let names = transaction.collection::<String, u32>("names");
+        (transaction, users, names)
+    };
+    let (transaction, in_users, in_names) = begin();
+    in_users.delete(2).unwrap();
+    in_users.put(5, &"5".to_owned()).unwrap();
+    in_users.put_with(6, &"6".to_owned(), Duration::ZERO).unwrap();
+    in_names.put("five", &5).unwrap();
+    assert_eq!((in_users.get(5).await.unwrap().as_deref(), in_users.get(2).await.unwrap()), (Some("5"), None));
+    assert!(!in_users.contains(6).await.unwrap(), "it has expired");
+    let all: Vec<u32> = in_users.scan(..).keys().try_collect().await.unwrap();
+    assert_eq!(all, [1, 3, 5]);
+    let last: Vec<_> = in_users.scan(..=3).rev().limit(1).try_collect().await.unwrap();
+    assert_eq!(last, [(3, "3".to_owned())]);
+    assert_eq!((users.scan(..).count().await, names.scan(..).count().await), (3, 0), "nothing shows yet");
+    transaction.commit().await.unwrap();
+    assert_eq!((users.scan(..).count().await, names.get("five").await.unwrap()), (3, Some(5)));
+    assert_eq!(in_users.put(7, &"7".to_owned()).unwrap_err().kind(), ErrorKind::InvalidInput, "it has ended");
+
+    let (transaction, in_users, in_names) = begin();
+    in_users.delete_range(..3).unwrap();
+    in_names.clear().unwrap();
+    assert_eq!((in_users.scan(..).count().await, in_names.scan(..).count().await), (2, 0));
+    users.put(4, &"4".to_owned()).await.unwrap();
+    assert_eq!(transaction.commit().await.unwrap_err().kind(), ErrorKind::Conflict, "a key came where it has looked");
+    assert_eq!((users.scan(..).count().await, names.scan(..).count().await), (4, 1));
+}
+
 #[tokio::test]
 async fn what_serde_cannot_encode_is_refused() {
     struct Endless;
@@ -158,6 +198,8 @@ async fn what_serde_cannot_encode_is_refused() {
     assert_eq!(collection.put_in(&mut batch, 1, &Endless).unwrap_err().kind(), ErrorKind::InvalidInput);
     assert!(batch.is_empty());
     assert_eq!(collection.put(1, &Endless).await.unwrap_err().kind(), ErrorKind::InvalidInput);
+    let in_transaction = db.begin().collection::<u8, Endless>("endless");
+    assert_eq!(in_transaction.put(1, &Endless).unwrap_err().kind(), ErrorKind::InvalidInput);
 }
 
 /// The example in `FORMAT.md`.
