@@ -12,18 +12,17 @@ use crate::commit::{Draft, Sealable, Sealed, Source};
 use crate::core::{Core, Epoch};
 use crate::cover::{self, Cover, Hidden};
 use crate::format::frame::{NewRecord, Record};
-use crate::format::header::{HEADER_LEN, Header, Layout};
+use crate::format::header::{Header, Layout};
 use crate::format::manifest::{Manifest, RunMeta, SegmentMeta};
-use crate::format::names::{Name, SegmentId};
+use crate::format::names::SegmentId;
 use crate::memtable::{Item, Memtable};
 use crate::planted::{Bug, planted};
 use crate::range::Direction;
-use crate::segment::{DenseEntry, LogFile, Segment, SortedWriter, Tail, TailBuilder, Upload, filters};
+use crate::segment::{DenseEntry, LogFile, Segment, SortedWriter, Tail, TailBuilder, filters};
 use crate::turn::Turn;
 use crate::value::LARGE_LEN;
 use crate::version::Run;
 use crate::{Error, ErrorKind, Result, Seq, dead, retire};
-use bytes::Bytes;
 use halite_backends::{self as backends, Backend};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -175,7 +174,7 @@ async fn publish(core: &Core, sealable: &Sealable, segment: Option<&Arc<Segment>
 
 /// Appends index, filter and footer to the segment's own file, and ends it. Where `cover`, what its own range tombstones
 /// cover, leaves nothing for an index it only ends the file.
-async fn seal_in_place(
+pub(crate) async fn seal_in_place(
     draft: &Draft,
     cover: &Cover,
     appender: &mut Option<LogFile>,
@@ -240,45 +239,6 @@ async fn build_tail(header: &Header, memtable: &Memtable, cover: &Cover, end: u6
         turn.take(0).await;
     }
     Some(tail.finish(end).await)
-}
-
-/// How much of a log is handed to the storage at once.
-const COPY_LEN: usize = 4 << 20;
-
-/// Writes the `frames` of the log that `memtable` indexes, as they are, under another `header`, and behind them what a seal
-/// appends: a segment that is sealed from the beginning, the newest of so many `runs`. `None` where its own range
-/// tombstones, which are `cover`, cover all of it.
-pub(crate) async fn write_dense(
-    backend: &dyn Backend,
-    header: &Header,
-    frames: &Bytes,
-    memtable: &Memtable,
-    cover: &Cover,
-    runs: usize,
-) -> Result<Option<SegmentMeta>> {
-    let mut upload = Upload::begin(backend, &Name::Segment(header.id).path()).await?;
-    let copy = async {
-        upload.write(Bytes::copy_from_slice(&header.encode())).await?;
-        for start in (0..frames.len()).step_by(COPY_LEN) {
-            upload.write(frames.slice(start..frames.len().min(start + COPY_LEN))).await?;
-        }
-        Ok::<_, backends::Error>(())
-    };
-    // While the storage is busy with the frames, their index is made.
-    let end = (HEADER_LEN + frames.len()) as u64;
-    let tail = build_tail(header, memtable, cover, end, filters::share_of_one(runs));
-    let (copied, tail) = futures::future::join(copy, tail).await;
-    let Some(Tail { parts, mut meta }) = tail.filter(|_| copied.is_ok()) else {
-        let aborted = upload.abort().await;
-        copied.and(aborted)?;
-        return Ok(None);
-    };
-    for part in parts {
-        upload.write(part).await?;
-    }
-    meta.digest = upload.digest();
-    upload.finish().await?;
-    Ok(Some(meta))
 }
 
 fn dense(item: &Item<'_>) -> DenseEntry {

@@ -123,6 +123,11 @@ impl Log {
         }
     }
 
+    /// Full segments of these lengths, which an earlier epoch has left, are waiting for their seal.
+    pub(crate) fn await_seals(&self, lens: impl Iterator<Item = u64>) {
+        self.queue.lock().await_seals(lens);
+    }
+
     /// The last sequence number that readers may see.
     #[inline]
     pub(crate) fn visible(&self) -> Seq {

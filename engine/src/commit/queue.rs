@@ -281,6 +281,11 @@ impl Queue {
         self.group.pieces.extend([head, value.clone()]);
     }
 
+    /// Full segments of these lengths wait for their seal, from before anything has entered.
+    pub(crate) fn await_seals(&mut self, lens: impl Iterator<Item = u64>) {
+        self.unsealed.extend(lens);
+    }
+
     /// Asks for everything that has entered to be made durable.
     pub(crate) fn flush(&mut self) -> Result<Entered> {
         self.check()?;

@@ -149,36 +149,24 @@ impl Memtable {
 
     /// Adds the records of `piece`, which lies at offset `base` of the segment, in the order of their sequence numbers.
     pub(crate) fn insert(&self, piece: Bytes, base: u32, records: &[Placed]) {
-        self.add(Piece { base, bytes: piece, value: None }, records, |entry, piece| self.insert_entry(entry, piece));
+        let number = self.add_image(piece, base);
+        self.insert_in(number, records);
     }
 
     /// Adds a record whose value stays where it is: `head` is all before that, at offset `base` of the segment.
     pub(crate) fn insert_large(&self, head: Bytes, value: Bytes, base: u32, placed: Placed) {
-        let piece = Piece { base, bytes: head, value: Some(Box::new(value)) };
-        self.add(piece, &[placed], |entry, piece| self.insert_entry(entry, piece));
+        let number = self.pieces.push(Piece { base, bytes: head, value: Some(Box::new(value)) }) as u32;
+        self.insert_in(number, &[placed]);
     }
 
     /// Takes `bytes`, which lie at offset `base` of the segment, into the image, for
-    /// [`insert_unindexed`](Memtable::insert_unindexed), and gives their number.
+    /// [`insert_in`](Memtable::insert_in), and gives their number.
     pub(crate) fn add_image(&self, bytes: Bytes, base: u32) -> u32 {
         self.pieces.push(Piece { base, bytes, value: None }) as u32
     }
 
-    /// Adds records that lie in image `number`, so that they can only be walked in order, not found by their keys: for
-    /// whoever seals a log anew, as recovery does. Finding each key's place is most of the work otherwise.
-    pub(crate) fn insert_unindexed(&self, number: u32, records: &[Placed]) {
-        self.add_records(number, records, |entry, _| {
-            self.entries.push(entry);
-        });
-    }
-
-    fn add(&self, piece: Piece, records: &[Placed], add: impl Fn(Entry, &Piece)) {
-        let number = self.pieces.push(piece) as u32;
-        self.add_records(number, records, add);
-    }
-
-    /// Adds records that lie in piece `number`.
-    fn add_records(&self, number: u32, records: &[Placed], add: impl Fn(Entry, &Piece)) {
+    /// Adds records that lie in image `number`, in the order of their sequence numbers.
+    pub(crate) fn insert_in(&self, number: u32, records: &[Placed]) {
         let piece = &self.pieces[number as usize];
         let mut bytes = 0;
         for placed in records {
@@ -186,7 +174,7 @@ impl Memtable {
             if is_range_tombstone(&piece.bytes[placed.start as usize..]) {
                 self.insert_range(entry, piece);
             } else {
-                add(entry, piece);
+                self.insert_entry(entry, piece);
             }
             bytes += u64::from(placed.len);
         }

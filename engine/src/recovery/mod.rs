@@ -4,6 +4,7 @@
 //! is deleted and nothing is acknowledged, so that the next opening finds the same log. What was replayed is written to
 //! a new segment before it is relied on: the old one may be in the page cache and nowhere else.
 
+mod carry;
 pub(crate) mod claim;
 pub(crate) mod files;
 pub(crate) mod fragments;
@@ -31,8 +32,10 @@ use crate::tasks::Tasks;
 use crate::version::Run;
 use crate::versions::Versions;
 use crate::{Error, ErrorKind, Options, Result, timers};
+use carry::Carried;
 use halite_backends::{Backend, Lock};
 use parking_lot::Mutex;
+use replay::Replayer;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -74,8 +77,17 @@ pub(crate) async fn open(mut setup: Setup) -> Result<Arc<Core>> {
     let numbers = Arc::new(Numbers::from(claimed.log.next_segment.max(1)));
     let publisher = Publisher::new(setup.backend.clone(), setup.random.clone(), clock.clone(), claimed.clone());
 
-    let replayed = replay::replay(&setup.backend, &claimed, &epoch, &numbers, &clock, &setup.random).await?;
-    let first_segment = numbers.peek();
+    let replayer = Replayer {
+        backend: &*setup.backend,
+        claim: &claimed,
+        epoch: &epoch,
+        numbers: &numbers,
+        clock: &clock,
+        random: &setup.random,
+    };
+    let replayed = replayer.replay().await?;
+    let next_segment = numbers.peek();
+    let first_segment = replayed.carried.front().map_or(next_segment, |first| first.draft.id().number);
     if planted(Bug::OldLogDeletedEarly) {
         retire::delete_early(&*setup.backend, &replayed.retired).await;
     }
@@ -90,9 +102,9 @@ pub(crate) async fn open(mut setup: Setup) -> Result<Arc<Core>> {
             manifest.log.nonce = epoch.nonce;
             manifest.log.first_segment = first_segment;
             manifest.log.first_fragment = 0;
-            manifest.log.last_sealed_seq = replayed.last_seq;
+            manifest.log.last_sealed_seq = replayed.last_sealed_seq;
             manifest.log.next_seq = replayed.next_seq;
-            manifest.log.next_segment = first_segment;
+            manifest.log.next_segment = next_segment;
         })
         .await?;
     let retiring = Retiring::default();
@@ -141,9 +153,22 @@ async fn assemble(
     let versions = Arc::new(Versions::new(manifest.runs.iter().map(run).collect(), cover, manifest.history_from));
     let capabilities = setup.backend.capabilities();
     let new_draft = new_draft(epoch, numbers.clone(), setup.random.clone(), clock.clone());
-    let prior = Prior { number: 0, len: 0, last_seq: replayed.last_seq, next_seq: replayed.next_seq };
+    let replay::Replayed { runs: replayed_runs, cover: replayed_cover, carried, last_seq, next_seq, .. } = replayed;
+    let last = carried.back().map(Carried::as_predecessor);
+    let prior = match last {
+        Some(Predecessor { number, len, last_seq }) => Prior { number, len, last_seq, next_seq },
+        None => Prior { number: 0, len: 0, last_seq, next_seq },
+    };
+    carried.iter().for_each(|carried| versions.begin_memtable(carried.draft.memtable.clone()));
     let log =
         Log::new(&setup.options, &budget, epoch.hash_seed, capabilities.append, versions.clone(), new_draft, prior);
+    log.await_seals(carried.iter().map(Carried::len));
+    let sealer = Sealer::default();
+    let mut successors: Vec<_> = carried.iter().skip(1).map(|carried| carried.draft.id().number).collect();
+    successors.push(log.inspect(|queue| queue.active().id().number));
+    for (carried, successor) in carried.into_iter().zip(successors) {
+        sealer.push(carried.into_sealable(successor));
+    }
     let core = Arc::new(Core {
         capabilities,
         epoch,
@@ -157,7 +182,7 @@ async fn assemble(
         budget,
         log: Arc::new(log),
         publisher,
-        sealer: Sealer::default(),
+        sealer,
         compactor: Compactor::default(),
         retiring,
         numbers,
@@ -182,7 +207,7 @@ async fn assemble(
     core.spawn("sync timer", timers::sync(core.clone()));
     core.spawn("collector", retire::collect_leftovers(core.clone(), manifest));
     core.spawn("residency", residency::run(core.clone()));
-    core.spawn("dead counter", count_dead(core.clone(), replayed.runs.len(), replayed.cover));
+    core.spawn("dead counter", count_dead(core.clone(), replayed_runs.len(), replayed_cover));
     core.residency.look();
     if core.options.merge_in_background {
         core.spawn("compactor", compaction::run(core.clone()));
@@ -220,3 +245,6 @@ fn new_draft(epoch: Epoch, numbers: Arc<Numbers>, random: Arc<Random>, clock: Ar
         Arc::new(Draft { memtable: Arc::new(Memtable::new(header.stream())), header })
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,27 +1,29 @@
-//! Replay: what the log of the last epoch holds becomes sealed segments.
+//! Replay: what the log of the last epoch holds is taken over by this one.
 //!
-//! Each unsealed segment is read whole, its committed batches are indexed, and a new segment is made of them as its seal
-//! would have been: where files grow, the log as it is with an index behind it; else the newest record of each key, in
-//! key order. The old files stay until a manifest that names the new ones is durable.
+//! Each unsealed segment is read whole, and its committed batches are indexed. Where files grow it is [carried
+//! over](super::carry) as it is, and sealed later; else the newest record of each key is written to a sealed segment, in key
+//! order. The old files stay until a manifest that names the new ones, or the log that they are, is durable.
 
-use super::files;
-use super::fragments;
+use super::carry::{self, Carried};
+use super::{files, fragments};
 use crate::Seq;
 use crate::clock::EngineClock;
 use crate::core::{Epoch, Numbers};
 use crate::cover::Cover;
 use crate::format::header::{HEADER_LEN, Header, Predecessor};
-use crate::format::manifest::{LogState, Manifest, RunMeta};
+use crate::format::manifest::{LogState, Manifest, RunMeta, SegmentMeta};
+use crate::format::mark::END_LEN;
+use crate::format::names::{Name, SegmentId};
 use crate::format::tail::{Proof, Replay, Step, Tail, Verdict};
 use crate::hash;
 use crate::memtable::{Memtable, Placed};
 use crate::planted::{Bug, planted};
 use crate::random::Random;
-use crate::seal;
-use crate::{Error, Result};
+use crate::turn::Turn;
+use crate::{Error, Result, seal};
 use bytes::Bytes;
 use halite_backends::{Backend, Path};
-use std::sync::Arc;
+use std::collections::VecDeque;
 
 /// One unsealed segment of the log, read whole.
 #[derive(Debug)]
@@ -44,89 +46,173 @@ pub(super) struct Replayed {
     pub(super) runs: Vec<RunMeta>,
     /// What their range tombstones cover.
     pub(super) cover: Cover,
-    /// Files of the old log, needed no more once the new runs are published.
+    /// Segments of this epoch's log that are full and wait for their seal, oldest first. They are newer than the runs.
+    pub(super) carried: VecDeque<Carried>,
+    /// Files of the old log, needed no more once the new one is published.
     pub(super) retired: Vec<String>,
+    /// The last record of the runs.
+    pub(super) last_sealed_seq: Seq,
+    /// The last record of all.
     pub(super) last_seq: Seq,
     pub(super) next_seq: Seq,
     /// Above the last record of what was not kept as it was.
     pub(super) history_from: Seq,
 }
 
-/// Replays the log that `claim` points to, unless it was closed cleanly.
-#[tracing::instrument(target = "halite", level = "info", skip_all)]
-pub(super) async fn replay(
-    backend: &Arc<dyn Backend>,
-    claim: &Manifest,
-    epoch: &Epoch,
-    numbers: &Numbers,
-    clock: &EngineClock,
-    random: &Random,
-) -> Result<Replayed> {
-    let log = &claim.log;
-    let mut replayed = Replayed { last_seq: log.last_sealed_seq, next_seq: log.next_seq, ..Replayed::default() };
-    if log.state == LogState::ClosedCleanly {
-        return Ok(replayed);
-    }
-    let mut unsealed = files::read(&**backend, claim, &mut replayed.retired).await?;
-    unsealed.extend(fragments::read(&**backend, claim, random, clock, &mut replayed.retired).await?);
-    for segment in &unsealed {
-        let memtable = Memtable::new(segment.header.stream());
-        let end = index(segment, &memtable, epoch.hash_seed, clock).await?;
-        if memtable.is_empty() {
-            continue;
-        }
-        replayed.last_seq = memtable.max_seq();
-        let (id, cover, now) = (epoch.segment(numbers.next()), memtable.cover(), clock.trusted());
-        let meta = if backend.capabilities().append {
-            // The salt stays, and with it every checksum: the frames are the same bytes at the same offsets.
-            let header = Header { id, created: now, predecessor: None, ..segment.header };
-            let frames = segment.body.slice(..(end - HEADER_LEN as u64) as usize);
-            let runs = claim.runs.len() + replayed.runs.len() + 1;
-            seal::write_dense(&**backend, &header, &frames, &memtable, &cover, runs).await?
-        } else {
-            seal::write_sorted(&**backend, epoch, &memtable, &cover, id, random.next(), now).await?
-        };
+impl Replayed {
+    /// Takes note of what was sealed: what `memtable` held, with range tombstones that cover `cover`.
+    fn sealed(&mut self, meta: Option<SegmentMeta>, memtable: &Memtable, cover: &Cover) {
+        self.last_sealed_seq = memtable.max_seq();
         if meta.as_ref().is_none_or(|meta| meta.sorted) {
-            replayed.history_from = replayed.last_seq + 1;
+            self.history_from = self.last_sealed_seq + 1;
         }
-        replayed.runs.splice(0..0, meta.map(|meta| RunMeta { segments: vec![meta] }));
-        replayed.cover = replayed.cover.with(&cover);
+        self.runs.splice(0..0, meta.map(|meta| RunMeta { segments: vec![meta] }));
+        self.cover = self.cover.with(cover);
     }
-    if !planted(Bug::SeqUsedTwice) {
-        replayed.next_seq = replayed.next_seq.max(replayed.last_seq + 1).saturating_add(super::SEQ_SKIP);
-    }
-    tracing::info!(segments = unsealed.len(), last_seq = replayed.last_seq, "replayed the log");
-    Ok(replayed)
 }
 
-/// Enters the committed batches of `segment` into `memtable`, and judges its end. Returns where it is.
-async fn index(segment: &Unsealed, memtable: &Memtable, hash_seed: u64, clock: &EngineClock) -> Result<u64> {
-    let body = &segment.body;
-    let image = memtable.add_image(body.clone(), HEADER_LEN as u32);
-    let mut replay = Replay::new(segment.header.stream(), HEADER_LEN as u64, body, segment.declared);
-    let mut placed = Vec::new();
-    let tail = loop {
-        match replay.step() {
-            Step::Batch(batch) => {
-                placed.clear();
-                for record in batch.records() {
-                    let (offset, record) = record.map_err(|damage| Error::in_file(&segment.path, damage))?;
-                    placed.push(Placed {
-                        start: (offset - HEADER_LEN as u64) as u32,
-                        len: record.len as u32,
-                        hash: hash::hash(hash_seed, record.key),
-                        seq: record.seq,
-                    });
-                }
-                memtable.insert_unindexed(image, &placed);
-            }
-            Step::More => tokio::task::yield_now().await,
-            Step::Done(tail) => break tail,
+/// Carried segments that may wait for their seal: as many as a writer that died mostly leaves, the active one and one before
+/// it. Where they are more, the processes that opened the store have not lived long enough to seal any, and it is done
+/// before the database serves: else the log would get longer with each of them.
+pub(super) const WAITING_MAX: usize = 2;
+
+/// How this epoch takes over the log of the last one.
+pub(super) struct Replayer<'a> {
+    pub(super) backend: &'a dyn Backend,
+    pub(super) claim: &'a Manifest,
+    pub(super) epoch: &'a Epoch,
+    pub(super) numbers: &'a Numbers,
+    pub(super) clock: &'a EngineClock,
+    pub(super) random: &'a Random,
+}
+
+impl Replayer<'_> {
+    /// Replays the log that the claim points to, unless it was closed cleanly.
+    #[tracing::instrument(target = "halite", level = "info", name = "replay", skip_all)]
+    pub(super) async fn replay(&self) -> Result<Replayed> {
+        let log = &self.claim.log;
+        let mut replayed = Replayed {
+            last_sealed_seq: log.last_sealed_seq,
+            last_seq: log.last_sealed_seq,
+            next_seq: log.next_seq,
+            ..Replayed::default()
+        };
+        if log.state == LogState::ClosedCleanly {
+            return Ok(replayed);
         }
-    };
-    clock.saw(tail.time);
-    judge(segment, &tail)?;
-    Ok(tail.end)
+        let mut unsealed = files::read(self.backend, self.claim, &mut replayed.retired).await?;
+        unsealed
+            .extend(fragments::read(self.backend, self.claim, self.random, self.clock, &mut replayed.retired).await?);
+        let mut made = Vec::new();
+        for segment in &unsealed {
+            let id = self.epoch.segment(self.numbers.next());
+            made.push(Name::Segment(id).path());
+            if let Err(error) = self.take_over(segment, id, &mut replayed).await {
+                // What cannot be deleted now is a leftover to the next opening.
+                for path in made {
+                    let _ = self.backend.delete(&path).await;
+                }
+                return Err(error);
+            }
+        }
+        if !planted(Bug::SeqUsedTwice) {
+            replayed.next_seq = replayed.next_seq.max(replayed.last_seq + 1).saturating_add(super::SEQ_SKIP);
+        }
+        tracing::info!(segments = unsealed.len(), last_seq = replayed.last_seq, "replayed the log");
+        Ok(replayed)
+    }
+
+    /// Makes segment `id` of an unsealed one, if that holds a committed record.
+    async fn take_over(&self, segment: &Unsealed, id: SegmentId, replayed: &mut Replayed) -> Result<()> {
+        if self.backend.capabilities().append {
+            self.carry_over(segment, id, replayed).await
+        } else {
+            self.rewrite(segment, id, replayed).await
+        }
+    }
+
+    /// Where files grow: as it is.
+    async fn carry_over(&self, segment: &Unsealed, id: SegmentId, replayed: &mut Replayed) -> Result<()> {
+        let predecessor = replayed.carried.back().map(Carried::as_predecessor);
+        let header = Header { id, created: self.clock.trusted(), predecessor, ..segment.header };
+        let carried = carry::carry_over(self.backend, segment, header, |memtable, progress| async move {
+            let known = |end| _ = progress.send_replace(end);
+            self.index(segment, &memtable, known).await
+        });
+        let Some(carried) = carried.await? else { return Ok(()) };
+        replayed.last_seq = carried.draft.memtable.max_seq();
+        replayed.carried.push_back(carried);
+        if replayed.carried.len() <= WAITING_MAX {
+            return Ok(());
+        }
+        let Some(oldest) = replayed.carried.pop_front() else { return Ok(()) };
+        let (draft, runs) = (oldest.draft.clone(), self.claim.runs.len() + replayed.runs.len() + 1);
+        let cover = draft.memtable.cover();
+        let meta = oldest.seal(&cover, runs).await?;
+        if meta.is_none() {
+            replayed.retired.push(Name::Segment(draft.id()).path().to_string());
+        }
+        replayed.sealed(meta, &draft.memtable, &cover);
+        Ok(())
+    }
+
+    /// Where they do not: the newest record of each key, in key order.
+    async fn rewrite(&self, segment: &Unsealed, id: SegmentId, replayed: &mut Replayed) -> Result<()> {
+        let memtable = Memtable::new(segment.header.stream());
+        self.index(segment, &memtable, |_| {}).await?;
+        if memtable.is_empty() {
+            return Ok(());
+        }
+        replayed.last_seq = memtable.max_seq();
+        let (cover, salt, now) = (memtable.cover(), self.random.next(), self.clock.trusted());
+        let meta = seal::write_sorted(self.backend, self.epoch, &memtable, &cover, id, salt, now).await?;
+        replayed.sealed(meta, &memtable, &cover);
+        Ok(())
+    }
+
+    /// Enters the committed batches of `segment` into `memtable`, and judges its end. Returns where its records end, and
+    /// tells meanwhile, now and then, up to which offset they are `known`; nothing where there is none.
+    async fn index(&self, segment: &Unsealed, memtable: &Memtable, known: impl Fn(u64)) -> Result<u64> {
+        let body = &segment.body;
+        let image = memtable.add_image(body.clone(), HEADER_LEN as u32);
+        let mut replay = Replay::new(segment.header.stream(), HEADER_LEN as u64, body, segment.declared);
+        let (mut placed, mut turn, mut told) = (Vec::new(), Turn::default(), HEADER_LEN as u64);
+        let tail = loop {
+            match replay.step() {
+                Step::Batch(batch) => {
+                    placed.clear();
+                    for record in batch.records() {
+                        let (offset, record) = record.map_err(|damage| Error::in_file(&segment.path, damage))?;
+                        placed.push(Placed {
+                            start: (offset - HEADER_LEN as u64) as u32,
+                            len: record.len as u32,
+                            hash: hash::hash(self.epoch.hash_seed, record.key),
+                            seq: record.seq,
+                        });
+                        turn.take(record.len).await;
+                    }
+                    memtable.insert_in(image, &placed);
+                    let end = batch.offset + batch.bytes.len() as u64;
+                    if end - told >= carry::COPY_LEN {
+                        known(end);
+                        told = end;
+                    }
+                }
+                Step::More => tokio::task::yield_now().await,
+                Step::Done(tail) => break tail,
+            }
+        };
+        self.clock.saw(tail.time);
+        judge(segment, &tail)?;
+        let end = match &tail.verdict {
+            Verdict::Ended(_) => tail.end - END_LEN as u64,
+            _ => tail.end,
+        };
+        if !memtable.is_empty() {
+            known(end);
+        }
+        Ok(end)
+    }
 }
 
 /// Whether the log may end as it does.
