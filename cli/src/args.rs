@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use halite::Anchor;
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Where the store is when nobody says.
 const STORE: &str = "./halite-data";
@@ -49,9 +49,18 @@ pub(crate) struct Args {
     /// Only read, beside the process that writes if there is one: what is durable shows
     #[arg(long, global = true, display_order = 100)]
     read_only: bool,
-    /// Only read, what the store held when the checkpoint (or the backup) of that name was made
-    #[arg(long, global = true, value_name = "CHECKPOINT", display_order = 100)]
+    /// Only read, what the store held when the checkpoint (or the backup) of that name was made, or at a time within its
+    /// retention: 2026-11-21T13:00:00Z, or "15min" for a quarter of an hour ago
+    #[arg(long, global = true, value_name = "CHECKPOINT|TIME", display_order = 100)]
     at: Option<String>,
+    /// For how long from now on the past of the store can be read with --at: 12h, 7days, 0s for not at all [default: as it
+    /// was told the last time]
+    #[arg(long, global = true, value_name = "TIME", value_parser = duration, display_order = 100)]
+    pub(crate) retention: Option<Duration>,
+    /// How precisely, with --retention: what was committed shows in the past after so long at the latest [default: a
+    /// thousandth of it]
+    #[arg(long, global = true, value_name = "TIME", value_parser = ttl, requires = "retention", display_order = 100)]
+    retention_step: Option<Duration>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -61,7 +70,7 @@ pub(crate) struct Args {
 pub(crate) enum Reading<'a> {
     /// The newest state.
     Newest,
-    /// A checkpoint.
+    /// A checkpoint, or a time.
     At(&'a str),
 }
 
@@ -73,7 +82,13 @@ impl Args {
 
     /// How it is opened.
     pub(crate) fn settings(&self) -> Settings {
-        Settings { compression: self.compression.into(), memory: self.memory, history: self.keep_changes.unwrap_or(0) }
+        Settings {
+            compression: self.compression.into(),
+            memory: self.memory,
+            history: self.keep_changes.unwrap_or(0),
+            retention: self.retention,
+            retention_step: self.retention_step,
+        }
     }
 
     /// What is read where nothing is to be written; `None` where writing is allowed.
@@ -336,6 +351,12 @@ pub(crate) enum DataCommand {
         #[arg(long, value_name = "SIZE", value_parser = size)]
         rate: Option<u64>,
     },
+    /// Delete the files that nothing names: what a crash has left, or what could not be deleted before
+    Collect {
+        /// Only list them
+        #[arg(long, short = 'n')]
+        dry_run: bool,
+    },
     /// Keep the store as it is now by a name, list what is kept, or let go of it
     Checkpoint {
         /// What is to be done
@@ -352,6 +373,9 @@ pub(crate) enum DataCommand {
         target: String,
         /// What to call it
         name: String,
+        /// Let nobody delete it before that time, or for so long: 2036-01-01T00:00:00Z, 10years
+        #[arg(long, value_name = "TIME", value_parser = future, conflicts_with = "delete")]
+        hold: Option<u64>,
         /// Let go of the backup of that name instead
         #[arg(long)]
         delete: bool,
@@ -410,6 +434,9 @@ pub(crate) enum CheckpointCommand {
     Create {
         /// The name
         name: String,
+        /// Let nobody delete it before that time, or for so long: 2036-01-01T00:00:00Z, 10years
+        #[arg(long, value_name = "TIME", value_parser = future)]
+        hold: Option<u64>,
     },
     /// List the checkpoints, in the order in which they were made
     List,
@@ -442,6 +469,28 @@ pub(crate) struct BenchArgs {
 /// A store's name; unlike keys and values, it has to be text.
 fn text() -> impl TypedValueParser<Value = String> {
     OsStringValueParser::new().try_map(|name| name.into_string().map_err(|_| "a store's name must be UTF-8"))
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|cause| format!("{cause} (such as 90s, 15min, 7days)"))
+}
+
+/// A time in milliseconds since the Unix epoch, written as such, or as how long before or after `now`.
+pub(crate) fn time(text: &str, now: SystemTime, is_past: bool) -> Result<u64, String> {
+    let time = match (humantime::parse_rfc3339_weak(text), humantime::parse_duration(text)) {
+        (Ok(time), _) => Some(time),
+        (_, Ok(before)) if is_past => now.checked_sub(before),
+        (_, Ok(after)) => now.checked_add(after),
+        _ => None,
+    };
+    let since_epoch = time.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let millis = since_epoch.and_then(|time| u64::try_from(time.as_millis()).ok());
+    millis.ok_or_else(|| format!("{text:?} is not a time (such as 2026-11-21T13:00:00Z, or 7days)"))
+}
+
+/// A time to come.
+fn future(text: &str) -> Result<u64, String> {
+    time(text, SystemTime::now(), false)
 }
 
 fn ttl(text: &str) -> Result<Duration, String> {
@@ -516,6 +565,15 @@ mod tests {
         }
         let args = Args::try_parse_from(["halite", "stats", "--memory", "64MiB"]).unwrap();
         assert_eq!(args.memory, Some(64 << 20));
+    }
+
+    #[test]
+    fn times_are_given_as_such_or_from_now() {
+        let now = UNIX_EPOCH + Duration::from_secs(1_000_000);
+        assert_eq!(time("2026-11-21T13:00:00Z", now, true), Ok(1_795_266_000_000));
+        assert_eq!(time("2026-11-21 13:00:00", now, true), Ok(1_795_266_000_000));
+        assert_eq!((time("15min", now, true), time("15min", now, false)), (Ok(999_100_000), Ok(1_000_900_000)));
+        assert!(time("monday", now, true).is_err() && time("100years", now, true).is_err());
     }
 
     #[test]

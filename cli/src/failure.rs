@@ -216,6 +216,7 @@ fn meaning(kind: ErrorKind) -> (Exit, &'static str, &'static str) {
         ErrorKind::Gone => {
             (Exit::NotFound, "gone", "leave out --from to see what is still kept, or begin anew with `dump`")
         }
+        ErrorKind::Held => (Exit::Usage, "held", "wait until then: nothing was deleted"),
         ErrorKind::NoSpace => (Exit::Io, "no_space", "free some space and try again; nothing of this write happened"),
         ErrorKind::PermissionDenied => {
             (Exit::Io, "permission_denied", "check who owns the store and its mode, or run as its owner")

@@ -1,9 +1,10 @@
 //! Opens the store that a command works on.
 
-use crate::args::Reading;
+use crate::args::{self, Reading};
 use crate::failure::{Failure, Result};
 use halite::backends::shown_uri;
 use halite::{Compression, Db, ErrorKind, Options, ReadOnly};
+use std::time::{Duration, SystemTime};
 
 /// How a store is opened.
 #[derive(Clone, Copy, Debug)]
@@ -13,6 +14,9 @@ pub(crate) struct Settings {
     pub(crate) memory: Option<u64>,
     /// Bytes that merges leave alone.
     pub(crate) history: u64,
+    /// For how long the past is kept, and how precisely.
+    pub(crate) retention: Option<Duration>,
+    pub(crate) retention_step: Option<Duration>,
 }
 
 /// Opens the store at `uri`; one that is not there is created only if `create` says so, so that no question ever leaves
@@ -33,6 +37,10 @@ pub(crate) async fn open_read_only(uri: &str, reading: Reading<'_>, settings: Se
     if newest.checkpoints()?.iter().any(|checkpoint| checkpoint.name == name) {
         newest.close().await;
         return builder()?.open_at(name).await.map_err(|error| explain(uri, error));
+    }
+    newest.close().await;
+    if let Ok(time) = args::time(name, SystemTime::now(), true) {
+        return builder()?.open_at_time(time).await.map_err(|error| explain(uri, error));
     }
     Err(Failure::input(format!("there is no checkpoint {name:?} in {}", shown_uri(uri)))
         .hint("`halite --read-only checkpoint list` shows those that there are"))
@@ -86,12 +94,14 @@ async fn try_open(uri: &str, create: bool, settings: Settings) -> halite::Result
     // A store in memory is always a new one.
     let create = create || uri.starts_with("mem:");
     let backend = halite::backends::open_uri(uri, create)?;
-    let Settings { compression, memory, history } = settings;
+    let Settings { compression, memory, history, retention, retention_step } = settings;
     let options = Options {
         create_if_missing: create,
         compression,
         memory_budget: memory,
         history_bytes: history,
+        retention,
+        retention_step,
         ..Options::default()
     };
     Db::builder(backend).options(options).open().await

@@ -1,6 +1,7 @@
 //! Opening: components by method, settings as data.
 
 use crate::random::Random;
+use crate::reader::At;
 use crate::{Clock, Db, Error, ErrorKind, Options, ReadOnly, Result, SystemClock, reader, recovery, value};
 use halite_backends::{Backend, machine_memory};
 use std::sync::Arc;
@@ -123,7 +124,41 @@ impl Builder {
     /// # Cancel safety
     /// Dropped at any point, nothing has happened.
     pub async fn open_at(self, checkpoint: impl AsRef<str>) -> Result<ReadOnly> {
-        reader::open(self.reader_setup(), Some(checkpoint.as_ref().to_owned())).await
+        reader::open(self.reader_setup(), At::Checkpoint(checkpoint.as_ref().to_owned())).await
+    }
+
+    /// Opens the database as it was at `time`, milliseconds of engine time since the Unix epoch, read-only, beside the
+    /// store's writer if there is one. How far back, [`Options::retention`](field@crate::Options::retention) says, and
+    /// [`Options::retention_step`] how precisely: what had been committed two steps before shows for certain, nothing that
+    /// was committed later does, and all of it is a prefix of the commits. Expiries are judged by `time`. Takes no lock and
+    /// writes nothing.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> halite::Result<()> {
+    /// use halite::{Db, Options, backends::Memory};
+    /// use std::{sync::Arc, time::Duration};
+    /// let backend = Arc::new(Memory::new());
+    /// let retention = Some(Duration::from_secs(7 * 24 * 3600));
+    /// let db = Db::builder(backend.clone()).options(Options { retention, ..Options::default() }).open().await?;
+    /// db.put("key", "value").await?;
+    /// db.flush().await?;
+    /// let from = db.stats().past_from.expect("there is a retention");
+    /// let past = Db::builder(backend).open_at_time(from).await?;
+    /// assert_eq!(past.get("key").await?, None);
+    /// # db.close().await
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// `NotFound` where there is no store; `Gone` where that past is not kept, from before the retention or the store, or as
+    /// there is none; `NotAStore`, `Corruption`, `InvalidInput` outside a runtime, `Io` and `PermissionDenied` as the
+    /// storage says.
+    ///
+    /// # Cancel safety
+    /// Dropped at any point, nothing has happened.
+    pub async fn open_at_time(self, time: u64) -> Result<ReadOnly> {
+        reader::open(self.reader_setup(), At::Time(time)).await
     }
 
     /// Opens the store read-only, beside its writer if there is one: what was durable shows, and the reader
@@ -140,7 +175,7 @@ impl Builder {
     /// # Cancel safety
     /// Dropped at any point, nothing has happened.
     pub async fn open_read_only(self) -> Result<ReadOnly> {
-        reader::open(self.reader_setup(), None).await
+        reader::open(self.reader_setup(), At::Newest).await
     }
 
     fn reader_setup(self) -> reader::Setup {
@@ -169,6 +204,10 @@ fn check(options: &Options) -> Result<()> {
     }
     if options.space_amplification.is_nan() || options.space_amplification < 1.0 {
         return refuse(format!("space_amplification must be at least 1 given={}", options.space_amplification));
+    }
+    if !options.retention_is_sound() {
+        let (retention, step) = (options.retention, options.retention_step);
+        return refuse(format!("retention_step is too short retention={retention:?} step={step:?}"));
     }
     if options.runs_max == 0 {
         return refuse("runs_max must be at least 1".to_owned());

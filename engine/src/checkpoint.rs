@@ -40,18 +40,30 @@ pub struct Checkpoint {
     pub time: u64,
     /// Bytes of its segments, those included that it shares with the database or with other checkpoints.
     pub bytes: u64,
+    /// Until when nobody can delete it, in milliseconds of engine time, if it is held.
+    pub hold_until: Option<u64>,
     /// The manifest that took it. Noted elsewhere, it proves later that this is still the checkpoint that it was, to the
     /// byte: see [`VerifyOptions::anchor`](crate::VerifyOptions::anchor).
     pub anchor: Anchor,
 }
 
+/// How a checkpoint is to be kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CheckpointOptions {
+    /// Until when nobody can delete it, in milliseconds of engine time since the Unix epoch; at any time if `None`, the
+    /// default. No call shortens that. (It is the engine that refuses: against those who may delete files there must be a
+    /// lock of the storage's own, and against a clock that is set ahead the clock must be.)
+    pub hold_until: Option<u64>,
+}
+
 impl Checkpoint {
     fn of(meta: &CheckpointMeta, manifest: &Manifest) -> Checkpoint {
-        let CheckpointMeta { name, manifest: number, seq, time, bytes } = meta;
+        let CheckpointMeta { name, manifest: number, seq, time, bytes, hold_until } = meta;
+        let hold_until = (*hold_until > 0).then_some(*hold_until);
         // Manifests without it are not made, nor taken for whole.
         let digest = manifest.digest_of(*number).unwrap_or(Digest::NONE);
         let anchor = Anchor { manifest: *number, digest };
-        Checkpoint { name: name.clone(), seq: *seq, time: *time, bytes: *bytes, anchor }
+        Checkpoint { name: name.clone(), seq: *seq, time: *time, bytes: *bytes, hold_until, anchor }
     }
 
     /// The checkpoints that `manifest` lists, in the order in which they were taken.
@@ -62,12 +74,12 @@ impl Checkpoint {
 
 /// Seals what has entered, and publishes a manifest that keeps itself by that name.
 #[tracing::instrument(name = "checkpoint", target = "halite", level = "info", skip_all, fields(name))]
-pub(crate) async fn create(core: Arc<Core>, name: String) -> Result<Checkpoint> {
+pub(crate) async fn create(core: Arc<Core>, name: String, options: CheckpointOptions) -> Result<Checkpoint> {
     check_name(&name)?;
     // Before the work of sealing, too.
     core.publisher.look(|manifest| check_absent(manifest, &name)).await?;
     core.log.seal().await?;
-    let published = core.publish_if(|manifest| take(manifest, name)).await?;
+    let published = core.publish_if(|manifest| take(manifest, name, options)).await?;
     let manifest = published?;
     let taken = manifest.checkpoints.last().map(|meta| Checkpoint::of(meta, &manifest));
     tracing::info!(checkpoint = ?taken, "took a checkpoint");
@@ -75,7 +87,7 @@ pub(crate) async fn create(core: Arc<Core>, name: String) -> Result<Checkpoint> 
 }
 
 /// Adds the version of `manifest` to its checkpoints.
-fn take(manifest: &mut Manifest, name: String) -> Result<()> {
+fn take(manifest: &mut Manifest, name: String, options: CheckpointOptions) -> Result<()> {
     check_absent(manifest, &name)?;
     let checkpoint = CheckpointMeta {
         name,
@@ -83,6 +95,7 @@ fn take(manifest: &mut Manifest, name: String) -> Result<()> {
         seq: manifest.log.last_sealed_seq,
         time: manifest.engine_time,
         bytes: manifest.segments().map(|meta| meta.len).sum(),
+        hold_until: options.hold_until.unwrap_or(0),
     };
     manifest.checkpoints.push(checkpoint);
     Ok(())
@@ -113,15 +126,38 @@ pub(crate) async fn list(core: &Core) -> Vec<Checkpoint> {
 
 /// Publishes a manifest without the checkpoint of that name; false where there is none.
 pub(crate) async fn delete(core: Arc<Core>, name: String) -> Result<bool> {
-    let remove = |manifest: &mut Manifest| {
-        let before = manifest.checkpoints.len();
-        manifest.checkpoints.retain(|checkpoint| checkpoint.name != name);
-        if manifest.checkpoints.len() < before { Ok(()) } else { Err(()) }
-    };
     core.log.check()?;
-    let deleted = core.publish_if(remove).await?.is_ok();
-    if deleted {
-        core.retiring.look();
+    let now = core.clock.now();
+    let remove = |manifest: &mut Manifest| match remove(manifest, &name, now) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(None),
+        Err(held) => Err(Some(held)),
+    };
+    match core.publish_if(remove).await? {
+        Ok(_) => {
+            core.retiring.look();
+            Ok(true)
+        }
+        Err(None) => Ok(false),
+        Err(Some(held)) => Err(held),
     }
-    Ok(deleted)
+}
+
+/// Takes the checkpoint of that name out of `manifest`; false where there is none.
+///
+/// # Errors
+/// `Held` where it is to be kept beyond `now`.
+pub(crate) fn remove(manifest: &mut Manifest, name: &str, now: u64) -> Result<bool> {
+    match manifest.checkpoint(name) {
+        None => Ok(false),
+        Some(CheckpointMeta { hold_until, .. }) if *hold_until > now => {
+            let message =
+                format!("checkpoint {name:?} is held and cannot be deleted before hold_until={hold_until} now={now}");
+            Err(Error::new(ErrorKind::Held, message))
+        }
+        Some(_) => {
+            manifest.checkpoints.retain(|checkpoint| checkpoint.name != name);
+            Ok(true)
+        }
+    }
 }

@@ -121,8 +121,12 @@ impl Core {
             edit(manifest)
         };
         let outcome = self.publisher.publish_if(edit).await;
-        if let Ok(Ok(_)) = &outcome {
+        if let Ok(Ok(manifest)) = &outcome {
             self.retiring.forget(&deleted);
+            if manifest.retention.window > 0 {
+                // With each manifest a part of the past may have been let go of.
+                self.retiring.look();
+            }
         }
         if let Err(error) = &outcome
             && error.kind() != ErrorKind::NoSpace

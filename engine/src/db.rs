@@ -2,7 +2,8 @@
 
 use crate::batch::{Write, check_lens};
 use crate::builder::Builder;
-use crate::checkpoint::{self, Checkpoint};
+use crate::checkpoint::{self, Checkpoint, CheckpointOptions};
+use crate::collect::{self, Superfluous};
 use crate::compaction::{self, CompactOptions, CompactReport};
 use crate::core::Core;
 use crate::scan::{Entry, Scan};
@@ -321,8 +322,56 @@ impl Db {
     /// # Cancel safety
     /// Dropped, the checkpoint is taken all the same.
     pub async fn checkpoint(&self, name: impl AsRef<str>) -> Result<Checkpoint> {
+        self.checkpoint_with(name, CheckpointOptions::default()).await
+    }
+
+    /// As [`checkpoint`](Db::checkpoint), as `options` say: so that nobody can delete it before a date.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> halite::Result<()> {
+    /// use halite::{CheckpointOptions, ErrorKind};
+    /// let db = halite::Db::open("mem:").await?;
+    /// let options = CheckpointOptions { hold_until: Some(4_102_444_800_000) }; // The year 2100.
+    /// db.checkpoint_with("books of 2026", options).await?;
+    /// let refused = db.delete_checkpoint("books of 2026").await;
+    /// assert_eq!(refused.unwrap_err().kind(), ErrorKind::Held);
+    /// # db.close().await
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Cancel safety
+    /// As there.
+    pub async fn checkpoint_with(&self, name: impl AsRef<str>, options: CheckpointOptions) -> Result<Checkpoint> {
         self.core.check_open()?;
-        self.core.carry_out("checkpoint", checkpoint::create(self.core.clone(), name.as_ref().to_owned())).await
+        let create = checkpoint::create(self.core.clone(), name.as_ref().to_owned(), options);
+        self.core.carry_out("checkpoint", create).await
+    }
+
+    /// The files of the store that nothing names and nobody here reads, so that [`collect`](Db::collect) would delete them.
+    ///
+    /// # Errors
+    /// `Io`, `Closed`.
+    pub async fn collectable(&self) -> Result<Vec<Superfluous>> {
+        self.core.check_open()?;
+        collect::collectable(&self.core).await
+    }
+
+    /// Deletes the files that nothing names, and tells which: what a crash has left, or what could not be deleted before.
+    /// All else the database deletes by itself.
+    ///
+    /// # Errors
+    /// As [`put`](Db::put).
+    ///
+    /// # Cancel safety
+    /// Dropped, it goes on to its end.
+    pub async fn collect(&self) -> Result<Vec<Superfluous>> {
+        self.core.check_open()?;
+        let core = self.core.clone();
+        self.core.carry_out("collect", async move { collect::collect(&core).await }).await
     }
 
     /// The checkpoints, in the order in which they were taken: after a failure that has stopped writing, those that are
@@ -339,7 +388,7 @@ impl Db {
     /// back in the background, or at the next opening.
     ///
     /// # Errors
-    /// As [`put`](Db::put).
+    /// `Held` where it is to be kept until a later time; as [`put`](Db::put).
     ///
     /// # Cancel safety
     /// Dropped, it is let go of all the same.

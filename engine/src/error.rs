@@ -63,6 +63,8 @@ pub enum ErrorKind {
     /// The past that was asked for is not kept any more: the message says from where on it is. Begin anew from a snapshot; a
     /// reader, with a refresh.
     Gone,
+    /// It is to be kept until a time that the message tells, and cannot be deleted before. Wait.
+    Held,
     /// What a transaction rests on was changed by another commit, or more was written since it began than is kept to
     /// compare it with. Nothing happened; run it again, from its beginning.
     Conflict,

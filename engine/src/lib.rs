@@ -29,6 +29,7 @@ mod budget;
 mod builder;
 mod checkpoint;
 mod clock;
+mod collect;
 mod commit;
 mod compaction;
 mod copy;
@@ -80,8 +81,9 @@ mod watch;
 
 pub use batch::WriteBatch;
 pub use builder::Builder;
-pub use checkpoint::Checkpoint;
+pub use checkpoint::{Checkpoint, CheckpointOptions};
 pub use clock::{Clock, SystemClock};
+pub use collect::{Superfluous, Why};
 pub use compaction::{CompactOptions, CompactReport, MergeProgress};
 pub use copy::CopyReport;
 pub use cost::{Cost, Prices};

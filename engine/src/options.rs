@@ -187,6 +187,15 @@ pub struct Options {
     /// files, where a seal drops what is superseded; and nothing before the end of a log of which range deletes of its own
     /// have left no key, as that is not sealed.
     pub history_bytes: u64,
+    /// For how long the past can be opened ([`Builder::open_at_time`](crate::Builder::open_at_time)), by engine time: all
+    /// files that it needs stay until then. Zero keeps nothing, and lets go of what was kept. It is written in the store;
+    /// `None`, the default, leaves it as it was, which is zero in a new one.
+    pub retention: Option<Duration>,
+    /// How precisely the past is kept, where [`retention`](field@Options::retention) says for how long: what was committed is
+    /// sealed at the latest after so long, and what shows of a moment is less than this older than the last that was sealed
+    /// then. `None`, the default, stands for a thousandth of it. At least 1 ms, and a ten-thousandth. Each moment takes a
+    /// manifest, a few hundred bytes for each segment.
+    pub retention_step: Option<Duration>,
     /// Whether to create the store where there is none. Default true.
     pub create_if_missing: bool,
 }
@@ -196,6 +205,26 @@ impl Options {
     pub const SEGMENT_BYTES_MIN: u64 = 4 * KIB;
     /// Largest [`segment_bytes_max`](Options::segment_bytes_max): offsets in a segment have 32 bits.
     pub const SEGMENT_BYTES_MAX: u64 = 2048 * MIB;
+}
+
+/// Smallest [`Options::retention_step`].
+const RETENTION_STEP_MIN: Duration = Duration::from_millis(1);
+/// Most steps in a retention.
+const RETENTION_STEPS_MAX: u32 = 10_000;
+
+impl Options {
+    /// The retention and its step, where they are given.
+    pub(crate) fn retention(&self) -> Option<(Duration, Duration)> {
+        let retention = self.retention?;
+        Some((retention, self.retention_step.unwrap_or(retention / 1000).max(RETENTION_STEP_MIN)))
+    }
+
+    /// Whether the step is within its bounds.
+    pub(crate) fn retention_is_sound(&self) -> bool {
+        let step = self.retention_step;
+        step.is_none_or(|step| step >= RETENTION_STEP_MIN)
+            && self.retention().is_none_or(|(retention, step)| retention <= step.saturating_mul(RETENTION_STEPS_MAX))
+    }
 }
 
 impl Default for Options {
@@ -220,6 +249,8 @@ impl Default for Options {
             refresh_interval: Some(Duration::from_secs(1)),
             memory_budget: None,
             history_bytes: 0,
+            retention: None,
+            retention_step: None,
             create_if_missing: true,
         }
     }

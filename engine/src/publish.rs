@@ -31,6 +31,30 @@ pub(crate) struct Publisher {
     newest: Mutex<Newest>,
     /// Its number, for the look before each acknowledgement.
     number: AtomicU64,
+    /// What it keeps of the past, for whoever asks at any moment.
+    kept: parking_lot::Mutex<Kept>,
+}
+
+/// What a manifest keeps of the past.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Kept {
+    /// Manifests that show the past.
+    pub(crate) moments: u64,
+    /// Since when it shows, if it does.
+    pub(crate) from: Option<u64>,
+    /// Bytes of what has left the database and is kept for checkpoints and the past.
+    pub(crate) bytes: u64,
+}
+
+impl Kept {
+    pub(crate) fn of(manifest: &Manifest) -> Kept {
+        let held = manifest.retired.iter().filter(|retired| manifest.holds(retired));
+        Kept {
+            moments: manifest.past.iter().filter(|past| past.is_moment).count() as u64,
+            from: manifest.past_from(),
+            bytes: held.map(|retired| retired.bytes).sum(),
+        }
+    }
 }
 
 /// The newest manifest that is ours for certain.
@@ -65,8 +89,9 @@ impl Publisher {
         newest: Manifest,
     ) -> Publisher {
         let number = AtomicU64::new(newest.number);
+        let kept = parking_lot::Mutex::new(Kept::of(&newest));
         let newest = Mutex::new(Newest { manifest: newest, unsettled: None });
-        Publisher { backend, random, clock, newest, number }
+        Publisher { backend, random, clock, newest, number, kept }
     }
 
     /// Makes `edit` of the newest manifest durable as the next one, and returns it. `edit` is given the number and the
@@ -100,6 +125,7 @@ impl Publisher {
         };
         let listed = created?;
         self.number.store(next.number, Ordering::Release);
+        *self.kept.lock() = Kept::of(&next);
         newest.manifest = next.clone();
         forget_older(&*self.backend, listed, &next).await;
         Ok(Ok(next))
@@ -124,6 +150,11 @@ impl Publisher {
         newest.check()?;
         let next = protocol::claim_on(newest.manifest.number);
         if self.backend.exists(&Name::Manifest(next).path()).await? { Err(fenced(next)) } else { Ok(()) }
+    }
+
+    /// What the newest manifest keeps of the past.
+    pub(crate) fn kept(&self) -> Kept {
+        *self.kept.lock()
     }
 
     pub(crate) fn number(&self) -> u64 {

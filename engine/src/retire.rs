@@ -62,6 +62,11 @@ impl Retiring {
         self.released.notify_one();
     }
 
+    /// Whether `name`, which is retired, is held by no reader of this process.
+    pub(crate) fn is_unneeded(&self, name: &str) -> bool {
+        self.unneeded.lock().contains(name)
+    }
+
     /// The files that were deleted: the next manifest need not list them.
     pub(crate) fn deleted(&self) -> HashSet<String> {
         self.deleted.lock().clone()
@@ -138,10 +143,13 @@ fn deletable(manifest: &Manifest, candidates: BTreeSet<String>) -> Vec<String> {
 
 /// Deletes what a durable manifest lists as retired. What cannot be deleted stays listed for the next opening: no reason
 /// to fail what this was about.
-pub(crate) async fn delete(core: &Core, name: &str) {
-    if remove(&*core.backend, name).await {
+/// True where it is gone.
+pub(crate) async fn delete(core: &Core, name: &str) -> bool {
+    let is_gone = remove(&*core.backend, name).await;
+    if is_gone {
         core.retiring.note_deleted(name);
     }
+    is_gone
 }
 
 /// Deletes what `manifest`, this epoch's first, lists as retired and does not need.

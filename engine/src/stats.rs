@@ -39,6 +39,12 @@ pub struct Stats {
     pub visible_seq: Seq,
     /// From this sequence number on a [watch](crate::Db::watch) can begin.
     pub history_from: Seq,
+    /// Moments of the past that are kept by the [retention](field@crate::Options::retention).
+    pub moments: u64,
+    /// Since when the past can be opened, in milliseconds of engine time; `None` where there is no retention.
+    pub past_from: Option<u64>,
+    /// Bytes of segments that have left the database and are kept for checkpoints and the past.
+    pub past_bytes: u64,
     /// Sealed segments.
     pub segments: u64,
     /// Runs of sealed segments.
@@ -164,13 +170,16 @@ pub(crate) fn stats(core: &Core) -> Stats {
     let of_version = of_version(&core.versions.get());
     let (keydir_bytes, files) = (core.keydir.bytes() as u64, &core.files);
     let (fences_bytes, cache_bytes) = (files.kept(), files.cache.len());
-    let meters = &core.log.meters;
+    let (meters, kept) = (&core.log.meters, core.publisher.kept());
     Stats {
         location: core.backend.location(),
         epoch: core.epoch.epoch,
         manifest: core.publisher.number(),
         visible_seq: core.log.visible(),
         history_from: core.versions.history_from(),
+        moments: kept.moments,
+        past_from: kept.from,
+        past_bytes: kept.bytes,
         log_bytes,
         unwritten_bytes,
         keydir_entries: core.keydir.len() as u64,

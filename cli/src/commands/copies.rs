@@ -6,7 +6,7 @@ use crate::output::Out;
 use crate::store::{self, Settings};
 use crate::text::{self, bytes, counted};
 use halite::backends::{Backend, shown_uri};
-use halite::{Checkpoint, CopyReport, Db};
+use halite::{Checkpoint, CheckpointOptions, CopyReport, Db};
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::sync::Arc;
@@ -14,8 +14,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 pub(super) async fn checkpoint(db: &Db, command: &CheckpointCommand, out: &mut Out) -> Result<Exit> {
     match command {
-        CheckpointCommand::Create { name } => {
-            let checkpoint = db.checkpoint(name).await?;
+        CheckpointCommand::Create { name, hold } => {
+            let options = CheckpointOptions { hold_until: *hold };
+            let checkpoint = db.checkpoint_with(name, options).await?;
             if out.is_json() {
                 out.json(&document(&checkpoint))?
             } else {
@@ -33,21 +34,29 @@ pub(super) fn list(checkpoints: &[Checkpoint], out: &mut Out) -> Result<Exit> {
     let documents: Vec<Value> = checkpoints.iter().map(document).collect();
     out.document(&json!({ "checkpoints": documents }), || {
         let mut lines = String::new();
-        for Checkpoint { name, seq, time, bytes, anchor, .. } in checkpoints {
-            let time = UNIX_EPOCH.checked_add(Duration::from_millis(*time));
-            let time = time.map_or_else(|| "?".into(), |time| humantime::format_rfc3339_seconds(time).to_string());
+        for Checkpoint { name, seq, time, bytes, hold_until, anchor, .. } in checkpoints {
+            let hold = hold_until.map_or_else(String::new, |until| format!(", held until {}", date(until)));
+            let time = date(*time);
             let (name, bytes, seq) = (text::word(name.as_bytes()), text::bytes(*bytes), text::count(*seq));
             // Writing to a string cannot fail.
-            let _ = writeln!(lines, "{name}: {time}, {bytes}, up to sequence number {seq}, anchor {anchor}");
+            let _ = writeln!(lines, "{name}: {time}, {bytes}, up to sequence number {seq}{hold}, anchor {anchor}");
         }
         lines
     })?;
     Ok(Exit::Done)
 }
 
+pub(super) fn date(millis: u64) -> String {
+    let time = UNIX_EPOCH.checked_add(Duration::from_millis(millis));
+    // Dates beyond the year 9999 have no such form.
+    let time = time.filter(|_| millis < 253_402_300_800_000);
+    time.map_or_else(|| format!("{millis} ms"), |time| humantime::format_rfc3339_seconds(time).to_string())
+}
+
 fn document(checkpoint: &Checkpoint) -> Value {
-    let Checkpoint { name, seq, time, bytes, anchor, .. } = checkpoint;
-    json!({ "name": name, "seq": seq, "time": time, "bytes": bytes, "anchor": anchor.to_string() })
+    let Checkpoint { name, seq, time, bytes, hold_until, anchor, .. } = checkpoint;
+    let anchor = anchor.to_string();
+    json!({ "name": name, "seq": seq, "time": time, "bytes": bytes, "hold_until": hold_until, "anchor": anchor })
 }
 
 /// Says whether there was something of that name to let go of.

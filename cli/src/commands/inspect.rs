@@ -5,7 +5,9 @@ use crate::failure::{Exit, Result};
 use crate::output::Out;
 use crate::progress::Progress;
 use crate::text;
-use halite::{CompactOptions, CompactReport, Db, Latencies, Stats, VerifyOptions, VerifyProgress, VerifyReport};
+use halite::{
+    CompactOptions, CompactReport, Db, Latencies, Stats, Superfluous, VerifyOptions, VerifyProgress, VerifyReport, Why,
+};
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::num::NonZeroU64;
@@ -30,6 +32,8 @@ fn figures(stats: &Stats) -> Vec<Figure> {
     add("manifest", "manifest", stats.manifest, text::count);
     add("visible_seq", "last sequence number", stats.visible_seq, text::count);
     add("history_from", "changes are kept from", stats.history_from, text::count);
+    add("moments", "moments of the past", stats.moments, text::count);
+    add("past_bytes", "kept for the past", stats.past_bytes, text::bytes);
     add("segments", "sealed segments", stats.segments, text::count);
     add("runs", "runs", stats.runs, text::count);
     add("records", "records in them", stats.records, text::count);
@@ -78,6 +82,7 @@ pub(super) fn stats(stats: &Stats, out: &mut Out) -> Result<Exit> {
     for figure in &figures {
         document[figure.name] = figure.number.into();
     }
+    document["past_from"] = stats.past_from.map_or(Value::Null, Value::from);
     document["space_amplification"] = stats.space_amplification().map_or(Value::Null, Value::from);
     document["write_amplification"] = stats.write_amplification().map_or(Value::Null, Value::from);
     document["commit_latencies"] = latencies(&stats.commit_latencies);
@@ -95,6 +100,9 @@ pub(super) fn stats(stats: &Stats, out: &mut Out) -> Result<Exit> {
             if let Some(amplification) = amplification {
                 let _ = writeln!(text, "{label:<26}{amplification:.2}");
             }
+        }
+        if let Some(from) = stats.past_from {
+            let _ = writeln!(text, "{:<26}{}", "the past is kept from", super::copies::date(from));
         }
         let Latencies { count, p50, p99, max, .. } = stats.commit_latencies;
         if count > 0 {
@@ -195,6 +203,29 @@ fn verified(report: &VerifyReport) -> String {
         let _ = writeln!(text, "digests of {digests} and {manifests} were compared; the newest manifest is {newest}");
     }
     text
+}
+
+/// Lists files that nothing names.
+pub(super) fn superfluous(files: &[Superfluous], dry_run: bool, out: &mut Out) -> Result<Exit> {
+    let why = |file: &Superfluous| match file.why {
+        Why::Retired => "retired",
+        Why::Leftover => "leftover",
+        Why::Followed => "followed",
+        _ => "superfluous",
+    };
+    let bytes = files.iter().map(|file| file.bytes).sum();
+    let documents = files.iter().map(|file| json!({ "file": file.file, "bytes": file.bytes, "why": why(file) }));
+    let document = json!({ "dry_run": dry_run, "files": documents.collect::<Vec<_>>(), "bytes": bytes });
+    out.document(&document, || {
+        let mut text = String::new();
+        for file in files {
+            let _ = writeln!(text, "{}: {}, {}", file.file, text::bytes(file.bytes), why(file));
+        }
+        let (count, verb) = (text::counted(files.len() as u64, "file"), if dry_run { "to delete" } else { "deleted" });
+        let _ = writeln!(text, "{count} {verb}, {}", text::bytes(bytes));
+        text
+    })?;
+    Ok(Exit::Done)
 }
 
 pub(super) async fn compact(db: &Db, rate: Option<u64>, out: &mut Out) -> Result<Exit> {

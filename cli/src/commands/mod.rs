@@ -18,7 +18,7 @@ use crate::args::{Args, Command, DataCommand, Reading};
 use crate::failure::{Exit, Result};
 use crate::output::Out;
 use crate::{shell, store};
-use halite::Db;
+use halite::{CheckpointOptions, Db};
 
 /// Opens the store, does what was asked, and closes the store, also after a failure.
 pub(crate) async fn run(args: Args, out: &mut Out) -> Result<Exit> {
@@ -36,7 +36,7 @@ pub(crate) async fn run(args: Args, out: &mut Out) -> Result<Exit> {
         (Command::Restore { from, name }, None) => {
             return copies::restore(from, name.as_deref(), uri, args.settings(), out).await;
         }
-        (Command::Data(DataCommand::Backup { target, name, delete: true }), _) => {
+        (Command::Data(DataCommand::Backup { target, name, delete: true, .. }), _) => {
             return copies::delete_backup(target, name, out).await;
         }
         (command, Some(reading)) => {
@@ -118,9 +118,12 @@ pub(crate) async fn data(db: &Db, command: &DataCommand, out: &mut Out) -> Resul
         }
         DataCommand::Compact { rate } => inspect::compact(db, *rate, out).await,
         DataCommand::Checkpoint { command } => copies::checkpoint(db, command, out).await,
-        DataCommand::Backup { target, name, delete: true } => copies::delete_backup(target, name, out).await,
-        DataCommand::Backup { target, name, delete: false } => {
-            let report = db.backup(copies::place(target)?, name).await?;
+        DataCommand::Collect { dry_run: true } => inspect::superfluous(&db.collectable().await?, true, out),
+        DataCommand::Collect { dry_run: false } => inspect::superfluous(&db.collect().await?, false, out),
+        DataCommand::Backup { target, name, delete: true, .. } => copies::delete_backup(target, name, out).await,
+        DataCommand::Backup { target, name, hold, delete: false } => {
+            let options = CheckpointOptions { hold_until: *hold };
+            let report = db.backup_with(copies::place(target)?, name, options).await?;
             copies::said(&report, out)
         }
         DataCommand::Clone { target } => {

@@ -5,7 +5,7 @@ use super::{copies, cost, inspect, transfer, tree};
 use crate::args::{CheckpointCommand, Command, DataCommand};
 use crate::failure::{Exit, Failure, Result};
 use crate::output::Out;
-use halite::ReadOnly;
+use halite::{CheckpointOptions, ReadOnly};
 
 /// Whether `command` only asks, so that nobody need be kept from writing.
 pub(super) fn suffices(command: &Command) -> bool {
@@ -63,8 +63,10 @@ pub(super) async fn data(reader: &ReadOnly, command: &DataCommand, out: &mut Out
             inspect::found(&report, out)
         }
         DataCommand::Checkpoint { command: CheckpointCommand::List } => copies::list(&reader.checkpoints()?, out),
-        DataCommand::Backup { target, name, delete: false } => {
-            let report = reader.backup(copies::place(target)?, name).await?;
+        DataCommand::Collect { dry_run: true } => inspect::superfluous(&reader.collectable().await?, true, out),
+        DataCommand::Backup { target, name, hold, delete: false } => {
+            let options = CheckpointOptions { hold_until: *hold };
+            let report = reader.backup_with(copies::place(target)?, name, options).await?;
             copies::said(&report, out)
         }
         DataCommand::Clone { target } => {

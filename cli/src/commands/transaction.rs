@@ -45,6 +45,7 @@ pub(crate) async fn data(db: &Db, transaction: &Transaction, command: &DataComma
         | DataCommand::Cost { .. }
         | DataCommand::Tree
         | DataCommand::Verify(_)
+        | DataCommand::Collect { .. }
         | DataCommand::Compact { .. } => super::data(db, command, out).await,
         _ => Err(Failure::input("this command cannot be part of a transaction: `commit` or `rollback` first")),
     }

@@ -158,3 +158,47 @@ fn the_shell_keeps_and_copies_too() {
     assert_eq!(answers[3]["segments_copied"], json!(1));
     assert_eq!(answers[4]["error"]["kind"], json!("already_exists"));
 }
+
+/// The past of a store that was told to keep it, and a checkpoint that nobody can delete.
+#[test]
+fn the_past_is_kept_and_held() {
+    let place = Place::new();
+    place.ok(&["--retention", "7days", "put", "a", "1"]);
+    let between = humantime::format_rfc3339_millis(std::time::SystemTime::now()).to_string();
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    // Told once, it keeps to it.
+    place.ok(&["put", "a", "2"]);
+    place.ok(&["compact"]);
+    assert_eq!(place.ok(&["--at", &between, "get", "a"]), "1\n");
+    assert_eq!(place.ok(&["--at", "0s", "get", "a"]), "2\n");
+    let outcome = place.run(&["--at", "1h", "get", "a"]);
+    assert!(outcome.code == Some(1) && outcome.err.contains("not kept"), "{outcome:?}");
+    let stats = &place.json(&["stats"])[0];
+    assert!(stats["moments"].as_u64() > Some(0) && stats["past_bytes"].as_u64() > Some(0), "{stats}");
+    assert!(place.fails(2, &["--at", "yesterday", "get", "a"]).contains("there is no checkpoint"));
+
+    let taken = &place.json(&["checkpoint", "create", "books", "--hold", "10years"])[0];
+    assert!(taken["hold_until"].as_u64() > Some(1_900_000_000_000), "{taken}");
+    let said = place.fails(2, &["checkpoint", "delete", "books"]);
+    assert!(said.contains("cannot be deleted before") && said.contains("hint: wait"), "{said}");
+    assert!(place.ok(&["checkpoint", "list"]).contains(", held until 20"));
+    place.ok(&["backup", "backups", "kept", "--hold", "2999-01-01T00:00:00Z"]);
+    assert!(place.fails(2, &["backup", "backups", "kept", "--delete"]).contains("cannot be deleted before"));
+    place.ok(&["--retention", "0s", "put", "a", "3"]);
+    assert_eq!(place.run(&["--at", &between, "get", "a"]).code, Some(1));
+}
+
+#[test]
+fn what_nothing_names_can_be_listed_and_deleted() {
+    let place = with_records(&[("a", "1")]);
+    assert_eq!(place.ok(&["collect"]), "0 files deleted, 0 B\n");
+    assert_eq!(place.ok(&["--read-only", "collect", "--dry-run"]), "0 files to delete, 0 B\n");
+    let stray = place.store().join("manifest/0000000000000001");
+    std::fs::write(&stray, "an old manifest that could not be deleted").unwrap();
+    let listed = &place.json(&["--read-only", "collect", "--dry-run"])[0];
+    assert_eq!(listed["files"], json!([{ "file": "manifest/0000000000000001", "bytes": 41, "why": "followed" }]));
+    assert!(stray.exists());
+    assert!(place.fails(2, &["--read-only", "collect"]).contains("opened to read only"));
+    place.ok(&["collect"]);
+    assert!(!stray.exists());
+}

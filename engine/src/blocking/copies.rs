@@ -3,13 +3,29 @@
 use super::Db;
 use super::home::Home;
 use crate::backends::Backend;
-use crate::{Checkpoint, CopyReport, RepairReport, Result};
+use crate::{Checkpoint, CheckpointOptions, CopyReport, RepairReport, Result, Superfluous};
 use std::sync::Arc;
 
 impl Db {
     /// Keeps the database as it is now, by that name: see [`halite::Db::checkpoint`](crate::Db::checkpoint).
     pub fn checkpoint(&self, name: impl AsRef<str>) -> Result<Checkpoint> {
         self.home.run(self.as_async().checkpoint(name))
+    }
+
+    /// As [`checkpoint`](Db::checkpoint), as `options` say: see
+    /// [`halite::Db::checkpoint_with`](crate::Db::checkpoint_with).
+    pub fn checkpoint_with(&self, name: impl AsRef<str>, options: CheckpointOptions) -> Result<Checkpoint> {
+        self.home.run(self.as_async().checkpoint_with(name, options))
+    }
+
+    /// The files of the store that nothing names: see [`halite::Db::collectable`](crate::Db::collectable).
+    pub fn collectable(&self) -> Result<Vec<Superfluous>> {
+        self.home.run(self.as_async().collectable())
+    }
+
+    /// Deletes the files that nothing names: see [`halite::Db::collect`](crate::Db::collect).
+    pub fn collect(&self) -> Result<Vec<Superfluous>> {
+        self.home.run(self.as_async().collect())
     }
 
     /// The checkpoints, in the order in which they were taken: see [`halite::Db::checkpoints`](crate::Db::checkpoints).
@@ -31,6 +47,16 @@ impl Db {
     /// Adds what the database holds to the backups in `target`: see [`halite::Db::backup`](crate::Db::backup).
     pub fn backup(&self, target: Arc<dyn Backend>, name: impl AsRef<str>) -> Result<CopyReport> {
         self.home.run(self.as_async().backup(target, name))
+    }
+
+    /// As [`backup`](Db::backup), as `options` say: see [`halite::Db::backup_with`](crate::Db::backup_with).
+    pub fn backup_with(
+        &self,
+        target: Arc<dyn Backend>,
+        name: impl AsRef<str>,
+        options: CheckpointOptions,
+    ) -> Result<CopyReport> {
+        self.home.run(self.as_async().backup_with(target, name, options))
     }
 
     /// Makes the empty `target` a database of the backup of that name: see [`halite::Db::restore`](crate::Db::restore).

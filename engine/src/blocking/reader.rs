@@ -4,8 +4,8 @@ use super::home::Home;
 use super::{Collection, Scan};
 use crate::backends::Backend;
 use crate::{
-    Builder, Checkpoint, CopyReport, Entry, Key, KeyRange, Result, Seq, Stats, Tree, VerifyOptions, VerifyProgress,
-    VerifyReport,
+    Builder, Checkpoint, CheckpointOptions, CopyReport, Entry, Key, KeyRange, Result, Seq, Stats, Superfluous, Tree,
+    VerifyOptions, VerifyProgress, VerifyReport,
 };
 use bytes::Bytes;
 use std::sync::Arc;
@@ -64,6 +64,14 @@ impl ReadOnly {
     /// As there; `InvalidInput` within an async runtime.
     pub fn open_at(builder: Builder, checkpoint: impl AsRef<str>) -> Result<ReadOnly> {
         ReadOnly::start(builder.open_at(checkpoint))
+    }
+
+    /// Opens the past as `builder` says: see [`Builder::open_at_time`](crate::Builder::open_at_time).
+    ///
+    /// # Errors
+    /// As there; `InvalidInput` within an async runtime.
+    pub fn open_at_time(builder: Builder, time: u64) -> Result<ReadOnly> {
+        ReadOnly::start(builder.open_at_time(time))
     }
 
     fn start(open: impl Future<Output = Result<crate::ReadOnly>>) -> Result<ReadOnly> {
@@ -156,6 +164,11 @@ impl ReadOnly {
         self.home.run(self.reader.tree())
     }
 
+    /// The files of the store that nothing names: see [`halite::ReadOnly::collectable`](crate::ReadOnly::collectable).
+    pub fn collectable(&self) -> Result<Vec<Superfluous>> {
+        self.home.run(self.reader.collectable())
+    }
+
     /// The checkpoints of the database: see [`halite::ReadOnly::checkpoints`](crate::ReadOnly::checkpoints).
     pub fn checkpoints(&self) -> Result<Vec<Checkpoint>> {
         self.reader.checkpoints()
@@ -170,6 +183,17 @@ impl ReadOnly {
     /// Adds what this reader shows to the backups in `target`: see [`halite::ReadOnly::backup`](crate::ReadOnly::backup).
     pub fn backup(&self, target: Arc<dyn Backend>, name: impl AsRef<str>) -> Result<CopyReport> {
         self.home.run(self.reader.backup(target, name))
+    }
+
+    /// As [`backup`](ReadOnly::backup), as `options` say: see
+    /// [`halite::ReadOnly::backup_with`](crate::ReadOnly::backup_with).
+    pub fn backup_with(
+        &self,
+        target: Arc<dyn Backend>,
+        name: impl AsRef<str>,
+        options: CheckpointOptions,
+    ) -> Result<CopyReport> {
+        self.home.run(self.reader.backup_with(target, name, options))
     }
 
     /// Closes it to all handles: see [`halite::ReadOnly::close`](crate::ReadOnly::close).

@@ -2,7 +2,7 @@
 
 use super::{CopyReport, Source, backup, clone, delete_backup};
 use crate::random::Random;
-use crate::{Db, ReadOnly, Result};
+use crate::{CheckpointOptions, Clock, Db, ReadOnly, Result, SystemClock};
 use halite_backends::Backend;
 use std::sync::Arc;
 
@@ -75,8 +75,24 @@ impl Db {
     /// # Cancel safety
     /// Dropped, or failed, what has been copied stays: called again, it goes on.
     pub async fn backup(&self, target: Arc<dyn Backend>, name: impl AsRef<str>) -> Result<CopyReport> {
+        self.backup_with(target, name, CheckpointOptions::default()).await
+    }
+
+    /// As [`backup`](Db::backup), as `options` say: so that nobody can delete it before a date.
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Cancel safety
+    /// As there.
+    pub async fn backup_with(
+        &self,
+        target: Arc<dyn Backend>,
+        name: impl AsRef<str>,
+        options: CheckpointOptions,
+    ) -> Result<CopyReport> {
         let source = self.source().await?;
-        backup(&source, target, name.as_ref().to_owned()).await
+        backup(&source, target, name.as_ref().to_owned(), options).await
     }
 
     /// Makes the empty `target` a database that holds what the backup of that name does, the newest if `None`. Every
@@ -103,13 +119,13 @@ impl Db {
     /// false where there is none.
     ///
     /// # Errors
-    /// `NotFound` where there are no backups, `NotAStore` where the store is none of backups, `InUse` where a backup is under
-    /// way, `Io`.
+    /// `NotFound` where there are no backups, `NotAStore` where the store is none of backups, `Held` where it is to be kept
+    /// until a later time, `InUse` where a backup is under way, `Io`.
     ///
     /// # Cancel safety
     /// Dropped, it has happened or not; what is left of it goes with the next one.
     pub async fn delete_backup(target: Arc<dyn Backend>, name: impl AsRef<str>) -> Result<bool> {
-        delete_backup(target, name.as_ref(), Random::new(None)).await
+        delete_backup(target, name.as_ref(), Random::new(None), SystemClock.now_millis()).await
     }
 
     async fn source(&self) -> Result<Source> {
@@ -157,10 +173,26 @@ impl ReadOnly {
     /// # Cancel safety
     /// As there.
     pub async fn backup(&self, target: Arc<dyn Backend>, name: impl AsRef<str>) -> Result<CopyReport> {
+        self.backup_with(target, name, CheckpointOptions::default()).await
+    }
+
+    /// As [`backup`](ReadOnly::backup), as `options` say: see [`Db::backup_with`].
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Cancel safety
+    /// As there.
+    pub async fn backup_with(
+        &self,
+        target: Arc<dyn Backend>,
+        name: impl AsRef<str>,
+        options: CheckpointOptions,
+    ) -> Result<CopyReport> {
         loop {
             let outcome = {
                 let (source, _held) = self.source().await?;
-                backup(&source, target.clone(), name.as_ref().to_owned()).await
+                backup(&source, target.clone(), name.as_ref().to_owned(), options).await
             };
             match outcome {
                 Err(error) if self.was_overtaken(&error).await? => {}

@@ -13,7 +13,7 @@ mod api;
 mod place;
 mod transfer;
 
-use crate::checkpoint;
+use crate::checkpoint::{self, CheckpointOptions};
 use crate::core::Core;
 use crate::cover::Cover;
 use crate::format::manifest::{CheckpointMeta, Log, LogState, Manifest, Purpose, RunMeta};
@@ -116,7 +116,12 @@ pub(crate) async fn clone(source: &Source, target: Arc<dyn Backend>, share: bool
 }
 
 /// Adds what `source` holds to the backups in `target`, by that name.
-pub(crate) async fn backup(source: &Source, target: Arc<dyn Backend>, name: String) -> Result<CopyReport> {
+pub(crate) async fn backup(
+    source: &Source,
+    target: Arc<dyn Backend>,
+    name: String,
+    options: CheckpointOptions,
+) -> Result<CopyReport> {
     checkpoint::check_name(&name)?;
     let mut place = Place::open(target, source, Purpose::Backup).await?;
     checkpoint::check_absent(&place.manifest, &name)?;
@@ -126,7 +131,8 @@ pub(crate) async fn backup(source: &Source, target: Arc<dyn Backend>, name: Stri
     let add = |manifest: &mut Manifest| {
         let (number, time) = (manifest.number, source.time);
         let bytes = manifest.segments().map(|meta| meta.len).sum();
-        manifest.checkpoints.push(CheckpointMeta { name, manifest: number, seq, time, bytes });
+        let hold_until = options.hold_until.unwrap_or(0);
+        manifest.checkpoints.push(CheckpointMeta { name, manifest: number, seq, time, bytes, hold_until });
     };
     place.publish(source, brought, add).await?;
     place.collect().await?;
@@ -136,12 +142,14 @@ pub(crate) async fn backup(source: &Source, target: Arc<dyn Backend>, name: Stri
 }
 
 /// Lets go of the backup of that name; false where there is none.
-pub(crate) async fn delete_backup(target: Arc<dyn Backend>, name: &str, random: Random) -> Result<bool> {
+pub(crate) async fn delete_backup(target: Arc<dyn Backend>, name: &str, random: Random, now: u64) -> Result<bool> {
     let mut place = Place::open_backup(target).await?;
-    if place.manifest.checkpoint(name).is_none() {
+    let now = now.max(place.manifest.engine_time);
+    let mut left = place.manifest.clone();
+    if !checkpoint::remove(&mut left, name, now)? {
         return Ok(false);
     }
-    place.change(&random, |manifest| manifest.checkpoints.retain(|checkpoint| checkpoint.name != name)).await?;
+    place.change(&random, |manifest| manifest.checkpoints = left.checkpoints).await?;
     place.collect().await?;
     Ok(true)
 }

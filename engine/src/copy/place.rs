@@ -5,7 +5,7 @@ use crate::core::Epoch;
 use crate::cover::{self, Cover};
 use crate::format::Damage;
 use crate::format::digest::Digest;
-use crate::format::manifest::{Manifest, Purpose, SegmentMeta};
+use crate::format::manifest::{Manifest, Purpose, Retention, SegmentMeta};
 use crate::format::names::{self, Name, SegmentId};
 use crate::memtable::Memtable;
 use crate::random::Random;
@@ -292,6 +292,7 @@ async fn begin(backend: &dyn Backend, source: &Source, purpose: Purpose) -> Resu
         purpose,
         previous: Digest::NONE,
         past: Vec::new(),
+        retention: Retention::default(),
     };
     publish::create(backend, &manifest).await.map_err(|error| under_way(backend, error))?;
     Ok(manifest)

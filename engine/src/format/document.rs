@@ -9,7 +9,7 @@ use super::fragment::{FRAGMENT_HEADER_LEN, Fragment, FragmentKind, Slice};
 use super::frame::{Kind, NewRecord, Stream};
 use super::header::{HEADER_LEN, Header, Layout};
 use super::manifest::{
-    CheckpointMeta, Log, LogState, Manifest, Past, Proof, Purpose, RangeTombstone, RunMeta, SegmentMeta,
+    CheckpointMeta, Log, LogState, Manifest, Past, Proof, Purpose, RangeTombstone, Retention, RunMeta, SegmentMeta,
 };
 use super::mark::{END_LEN, End, MARK_LEN, Mark};
 use super::names::{FragmentId, SegmentId};
@@ -100,6 +100,7 @@ fn the_manifests_fields_stand_in_the_document() {
         document_holds(&fields_of(source, name));
     }
     document_holds(&fields_of(include_str!("names.rs"), "SegmentId"));
+    document_holds(&fields_of(include_str!("manifest/past.rs"), "Retention"));
 }
 
 #[test]
@@ -371,9 +372,17 @@ fn manifest() -> Manifest {
         next_seq: 6,
     };
     let segment = segment_meta();
-    let checkpoint = CheckpointMeta { name: "monday".into(), manifest: 2, seq: 3, time: NOW + 8, bytes: segment.len };
+    let checkpoint = CheckpointMeta {
+        name: "monday".into(),
+        manifest: 2,
+        seq: 3,
+        time: NOW + 8,
+        bytes: segment.len,
+        hold_until: NOW + 90_000,
+    };
     let tombstone = RangeTombstone { start: b"p".to_vec(), end: None, seq: 5 };
-    let past = Past { number: 2, digest: Digest::of(b"the manifest before"), time: NOW + 8 };
+    let past = Past { number: 2, digest: Digest::of(b"the manifest before"), time: NOW + 8, is_moment: true };
+    let retention = Retention { window: 86_400_000, step: 60_000 };
     Manifest {
         number: 3,
         epoch: 1,
@@ -394,13 +403,14 @@ fn manifest() -> Manifest {
         purpose: Purpose::Database,
         previous: past.digest,
         past: vec![past],
+        retention,
     }
 }
 
 #[test]
 fn example_of_a_manifest() {
     let manifest = manifest();
-    let (log, segment) = (&manifest.log, &manifest.runs[0].segments[0]);
+    let (log, segment, retention) = (&manifest.log, &manifest.runs[0].segments[0], &manifest.retention);
     let (tombstone, checkpoint, past) = (&manifest.range_tombstones[0], &manifest.checkpoints[0], &manifest.past[0]);
     let bytes = manifest.encode().unwrap();
     let fields = [
@@ -417,10 +427,11 @@ fn example_of_a_manifest() {
         &fields!(tombstone; start, end, seq),
         &fields!(manifest; history_from, retired),
         &[(1, "number of checkpoints")],
-        &fields!(checkpoint; name, manifest, seq, time, bytes),
+        &fields!(checkpoint; name, manifest, seq, time, bytes, hold_until),
         &fields!(manifest; kept_claims, proof, purpose, previous),
         &[(1, "number of manifests of the past")],
-        &fields!(past; number, digest, time),
+        &fields!(past; number, digest, time, is_moment),
+        &fields!(retention; window, step),
         &[(4, "checksum")],
     ];
     document_holds(&dump(&bytes, 0, &fields.concat()));

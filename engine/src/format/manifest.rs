@@ -22,9 +22,12 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 
+mod past;
 mod rules;
 #[cfg(test)]
 pub(crate) mod tests;
+
+pub(crate) use past::Retention;
 
 const BODY_LEN: usize = PREAMBLE_LEN;
 const BODY: usize = BODY_LEN + 8;
@@ -59,7 +62,7 @@ pub(crate) struct Manifest {
     pub(crate) range_tombstones: Vec<RangeTombstone>,
     /// The seq from which on every record that was committed is still there, in the order in which it was; at least 1.
     pub(crate) history_from: Seq,
-    /// Files that have left the database and may still be there; what no checkpoint holds may be deleted.
+    /// Files that have left the database and may still be there; what neither a checkpoint nor the past holds may be deleted.
     pub(crate) retired: Vec<Retired>,
     /// Versions kept by name, in the order in which they were taken.
     pub(crate) checkpoints: Vec<CheckpointMeta>,
@@ -73,6 +76,8 @@ pub(crate) struct Manifest {
     pub(crate) previous: Digest,
     /// The earlier manifests that are kept because of what they name, oldest first.
     pub(crate) past: Vec<Past>,
+    /// How far back the past is kept.
+    pub(crate) retention: Retention,
 }
 
 /// An earlier manifest that is kept.
@@ -84,6 +89,8 @@ pub(crate) struct Past {
     pub(crate) digest: Digest,
     /// Engine time when it was made, milliseconds.
     pub(crate) time: u64,
+    /// Whether it is kept because it shows the past within the retention.
+    pub(crate) is_moment: bool,
 }
 
 /// What a store is there for.
@@ -217,6 +224,8 @@ pub(crate) struct Retired {
     pub(crate) born: u64,
     /// The number of the first manifest that no longer does.
     pub(crate) retired: u64,
+    /// Its length; 0 for a file of the log.
+    pub(crate) bytes: u64,
 }
 
 impl Retired {
@@ -239,6 +248,8 @@ pub(crate) struct CheckpointMeta {
     pub(crate) time: u64,
     /// Bytes of its segments, shared ones included.
     pub(crate) bytes: u64,
+    /// Until when it cannot be deleted, milliseconds of engine time; 0 where it can be at any time.
+    pub(crate) hold_until: u64,
 }
 
 /// What is known about a store's one conditional operation.
@@ -284,7 +295,12 @@ impl Manifest {
         // What comes before the first is none.
         if self.number > 0 {
             next.previous = self.digest();
-            next.past.push(Past { number: self.number, digest: next.previous, time: self.engine_time });
+            next.past.push(Past {
+                number: self.number,
+                digest: next.previous,
+                time: self.engine_time,
+                is_moment: true,
+            });
         }
         next
     }
@@ -292,7 +308,7 @@ impl Manifest {
     /// Notes that a file of the log is needed no more from this manifest on.
     pub(crate) fn retire_log(&mut self, name: String) {
         if !self.retired.iter().any(|retired| retired.name == name) {
-            self.retired.push(Retired { name, born: self.number, retired: self.number });
+            self.retired.push(Retired { name, born: self.number, retired: self.number, bytes: 0 });
         }
     }
 
@@ -310,9 +326,9 @@ impl Manifest {
             name: Name::Segment(meta.id).to_string(),
             born: meta.born,
             retired: number,
+            bytes: meta.len,
         }));
-        let Manifest { past, checkpoints, .. } = self;
-        past.retain(|past| checkpoints.iter().any(|checkpoint| checkpoint.manifest == past.number));
+        self.forget();
     }
 
     /// Notes that what it names is not retired, if it was before: a copy may come to hold again what it held once.
@@ -324,16 +340,6 @@ impl Manifest {
                 meta.born = retired.remove(place).born;
             }
         }
-    }
-
-    /// Whether manifest `number`, an older one, must be kept: its name fences a crashed writer, or it is a checkpoint's.
-    pub(crate) fn keeps(&self, number: u64) -> bool {
-        self.kept_claims.contains(&number) || self.checkpoints.iter().any(|checkpoint| checkpoint.manifest == number)
-    }
-
-    /// Whether a checkpoint needs a file that has left the database.
-    pub(crate) fn holds(&self, file: &Retired) -> bool {
-        self.checkpoints.iter().any(|checkpoint| file.is_named_by(checkpoint.manifest))
     }
 
     /// The checkpoint of that name.

@@ -1,14 +1,14 @@
 //! Loading what a reader shows: a manifest, its segments.
 
 use super::tail::Tail;
-use super::{Inner, State};
+use super::{At, Inner, State};
 use crate::cover::Cover;
 use crate::format::manifest::{CheckpointMeta, Manifest, Purpose};
-use crate::format::names::SegmentId;
+use crate::format::names::{Name, SegmentId};
 use crate::recovery::claim;
 use crate::segment::{Files, Segment};
 use crate::version::{Run, Version};
-use crate::{Error, ErrorKind, Result, publish};
+use crate::{Error, ErrorKind, Result, Seq, publish};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -23,12 +23,13 @@ pub(super) async fn load(inner: &Inner, tail: &mut Tail, before: Option<&State>)
         inner.clock.saw(newest.engine_time);
         let number = newest.number;
         let outcome = match &inner.at {
-            None => follow(inner, tail, before, newest).await,
-            Some(name) => at_checkpoint(inner, before, &newest, name).await,
+            At::Newest => follow(inner, tail, before, newest).await,
+            At::Checkpoint(name) => at_checkpoint(inner, before, &newest, name).await,
+            At::Time(time) => at_time(inner, before, &newest, *time).await,
         };
         let is_newest = newest_number(inner).await? == Some(number);
         match outcome {
-            Ok(state) if is_newest || inner.at.is_some() => return Ok(state),
+            Ok(state) if is_newest || inner.at != At::Newest => return Ok(state),
             Ok(_) => {}
             // What was missing may have been deleted between two looks, and what was wrong may just have been written:
             // it is so if it stays so.
@@ -61,10 +62,50 @@ async fn follow(inner: &Inner, tail: &mut Tail, before: Option<&State>, newest: 
 /// The state of a checkpoint, which does not change.
 async fn at_checkpoint(inner: &Inner, before: Option<&State>, newest: &Manifest, name: &str) -> Result<State> {
     let (manifest, checkpoint) = checkpoint(inner, newest, name).await?;
+    sealed(inner, before, manifest, (checkpoint.seq, checkpoint.time)).await
+}
+
+/// The state of the past at `time`, which does not change either: what was shown stays, for as long as it is kept.
+async fn at_time(inner: &Inner, before: Option<&State>, newest: &Manifest, time: u64) -> Result<State> {
+    let number = before.map_or_else(|| newest.at_time(time), |before| Some(before.manifest.number));
+    match number {
+        Some(number) if number == newest.number => {
+            sealed(inner, before, newest.clone(), (newest.log.last_sealed_seq, time)).await
+        }
+        Some(number) if newest.keeps(number) => {
+            let manifest = past(inner, newest, number, || "of the past".to_owned()).await?;
+            let seq = manifest.log.last_sealed_seq;
+            sealed(inner, before, manifest, (seq, time)).await
+        }
+        _ => {
+            let kept = newest.past_from().map_or("it has no retention".to_owned(), |from| format!("kept_from={from}"));
+            Err(Error::new(ErrorKind::Gone, format!("the past at that time is not kept time={time} {kept}")))
+        }
+    }
+}
+
+/// What `manifest` has sealed, up to that seq, and with expiries as of that time.
+async fn sealed(inner: &Inner, before: Option<&State>, manifest: Manifest, (seq, time): (Seq, u64)) -> Result<State> {
     let files = files(inner, before, &manifest);
     let runs = runs(inner, &files, before, &manifest).await?;
     let version = Arc::new(Version::new(Vec::new(), runs).covered_by(cover(&manifest)));
-    Ok(State { manifest, files, version, seq: checkpoint.seq, time: Some(checkpoint.time) })
+    Ok(State { manifest, files, version, seq, time: Some(time) })
+}
+
+/// Manifest `number` of the past, which is of the digest that `newest` names.
+async fn past(inner: &Inner, newest: &Manifest, number: u64, what: impl FnOnce() -> String + Send) -> Result<Manifest> {
+    match publish::read(&*inner.backend, number).await {
+        Ok(manifest) if newest.digest_of(number).is_some_and(|digest| digest != manifest.digest()) => {
+            let path = Name::Manifest(number).path();
+            Err(Error::corruption(path, 0, "the manifest has not the digest that the newest one names"))
+        }
+        Ok(manifest) => Ok(manifest),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let message = format!("the manifest {} is missing", what());
+            Err(Error::caused_by(ErrorKind::Corruption, message, error))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn cover(manifest: &Manifest) -> Arc<Cover> {
@@ -74,7 +115,7 @@ fn cover(manifest: &Manifest) -> Arc<Cover> {
 /// The newest manifest, unless it shows nothing yet.
 async fn newest(inner: &Inner, before: Option<&State>) -> Result<Manifest> {
     if let Some(State { manifest, .. }) = before
-        && inner.at.is_none()
+        && inner.at == At::Newest
         && newest_number(inner).await? == Some(manifest.number)
     {
         return Ok(manifest.clone());
@@ -98,14 +139,8 @@ async fn checkpoint(inner: &Inner, newest: &Manifest, name: &str) -> Result<(Man
     let Some(checkpoint) = newest.checkpoint(name) else {
         return Err(Error::new(ErrorKind::NotFound, format!("there is no checkpoint of that name name={name:?}")));
     };
-    match publish::read(&*inner.backend, checkpoint.manifest).await {
-        Ok(manifest) => Ok((manifest, checkpoint.clone())),
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            let message = format!("the manifest of checkpoint {name:?} is missing");
-            Err(Error::caused_by(ErrorKind::Corruption, message, error))
-        }
-        Err(error) => Err(error),
-    }
+    let manifest = past(inner, newest, checkpoint.manifest, || format!("of checkpoint {name:?}")).await?;
+    Ok((manifest, checkpoint.clone()))
 }
 
 /// Where the segments of `manifest` are read from, and what is kept of them.

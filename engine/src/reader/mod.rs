@@ -20,9 +20,11 @@ mod tail;
 
 use crate::checkpoint::Checkpoint;
 use crate::clock::{Clock, EngineClock};
+use crate::collect::{self, Superfluous};
 use crate::copy::Source;
 use crate::format::manifest::Manifest;
 use crate::get::Newest;
+use crate::publish::{self, Kept};
 use crate::random::Random;
 use crate::scan::{Entry, Scan};
 use crate::segment::Files;
@@ -54,12 +56,24 @@ pub(crate) struct Setup {
     pub(crate) random: Arc<Random>,
 }
 
+/// What a reader shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum At {
+    /// All that is durable.
+    Newest,
+    /// A checkpoint.
+    Checkpoint(String),
+    /// The past, at that engine time.
+    Time(u64),
+}
+
 /// A store opened read-only: a handle that is cheap to clone and may be used by many tasks at once.
 ///
 /// Opened by [`Builder::open_read_only`](crate::Builder::open_read_only) it follows the database: by
 /// [`refresh`](ReadOnly::refresh), and by itself every [`Options::refresh_interval`](crate::Options::refresh_interval), it
 /// goes on to all that was durable then. Opened by [`Builder::open_at`](crate::Builder::open_at) it shows a checkpoint: the
-/// values that it holds, whatever happens to the database since, and expiries judged by the time at which it was taken.
+/// values that it holds, whatever happens to the database since, and expiries judged by the time at which it was taken; by
+/// [`Builder::open_at_time`](crate::Builder::open_at_time) in the same way a moment of the past.
 /// Each call sees one version, and a scan keeps the one it began with.
 ///
 /// ```
@@ -86,8 +100,8 @@ pub struct ReadOnly {
 struct Inner {
     // Constant after construction.
     backend: Arc<dyn Backend>,
-    /// The checkpoint that is shown.
-    at: Option<String>,
+    /// What is shown.
+    at: At,
     random: Arc<Random>,
     clock: EngineClock,
     memory: u64,
@@ -163,7 +177,7 @@ struct State {
 
 /// Opens the store, or a checkpoint of it, read-only.
 #[tracing::instrument(name = "open_read_only", target = "halite", level = "info", skip_all, fields(store = %setup.backend.location()))]
-pub(crate) async fn open(setup: Setup, at: Option<String>) -> Result<ReadOnly> {
+pub(crate) async fn open(setup: Setup, at: At) -> Result<ReadOnly> {
     let tasks = Tasks::current()?;
     let clock = EngineClock::new(setup.clock, setup.max_forward_jump);
     let inner = Inner {
@@ -180,7 +194,7 @@ pub(crate) async fn open(setup: Setup, at: Option<String>) -> Result<ReadOnly> {
     let state = load::load(&inner, &mut *inner.tail.lock().await, None).await?;
     inner.state.store(Some(Arc::new(state)));
     let inner = Arc::new(inner);
-    if let (None, Some(interval)) = (&inner.at, setup.refresh_interval) {
+    if let (At::Newest, Some(interval)) = (&inner.at, setup.refresh_interval) {
         let follower = tasks.spawn("reader", follow(Arc::downgrade(&inner), interval), |_| {});
         *inner.follower.lock() = Some(follower);
     }
@@ -195,10 +209,10 @@ impl ReadOnly {
     /// Goes on to all that is durable when this is called: what the writer acknowledged with
     /// [`Durability::Synced`](crate::Durability::Synced) before shows from then on (in a growing log at the latest when the
     /// writer has gone on to say so, which it does at once). Weaker commits show when they have become durable. True if there
-    /// was something new; a checkpoint never has.
+    /// was something new; a checkpoint, or the past, never has.
     ///
     /// # Errors
-    /// `NotFound` where the store, or the checkpoint, is not there any more; `Corruption`; `InUse` where the database
+    /// `NotFound` where the store, or the checkpoint, is not there any more; `Gone` where the past is not; `Corruption`; `InUse` where the database
     /// changes faster than it can be read; `Io`; `Closed`. What was shown before is shown still.
     ///
     /// # Cancel safety
@@ -279,7 +293,7 @@ impl ReadOnly {
         let source = Source {
             manifest: state.manifest.clone(),
             version: state.version.clone(),
-            sealed: if self.inner.at.is_some() { state.seq } else { state.manifest.log.last_sealed_seq },
+            sealed: if self.inner.at == At::Newest { state.manifest.log.last_sealed_seq } else { state.seq },
             time: state.time.unwrap_or_else(|| self.inner.clock.trusted()),
             random: self.inner.random.clone(),
         };
@@ -336,12 +350,16 @@ impl ReadOnly {
     pub fn stats(&self) -> Result<Stats> {
         let State { manifest, files, version, seq, .. } = &*self.state()?;
         let (fences_bytes, cache_bytes) = (files.kept(), files.cache.len());
+        let kept = Kept::of(manifest);
         Ok(Stats {
             location: self.inner.backend.location(),
             epoch: manifest.epoch,
             manifest: manifest.number,
             visible_seq: *seq,
             traffic: self.inner.backend.traffic(),
+            moments: kept.moments,
+            past_from: kept.from,
+            past_bytes: kept.bytes,
             failure: self.inner.failure.lock().as_ref().map(ToString::to_string),
             fences_bytes,
             mapped_filter_bytes: files.mapped_filters(),
@@ -361,6 +379,18 @@ impl ReadOnly {
     /// `Corruption` where a segment is not the one that the manifest means, `Io`, `Closed`.
     pub async fn tree(&self) -> Result<Tree> {
         stats::tree(&self.state()?.version).await
+    }
+
+    /// The files of the store that nothing names, and that the writer deletes, or whoever opens the store to write: as
+    /// [`Db::collectable`](crate::Db::collectable), but that readers within the writer's process may hold some of them.
+    ///
+    /// # Errors
+    /// `Io`, `Closed`.
+    pub async fn collectable(&self) -> Result<Vec<Superfluous>> {
+        self.state()?;
+        let backend = &*self.inner.backend;
+        let newest = publish::newest(backend).await?.ok_or_else(|| publish::no_store(backend))?;
+        collect::superfluous(backend, &newest).await
     }
 
     /// The checkpoints of the database, in the order in which they were taken.

@@ -6,7 +6,7 @@
 use super::Setup;
 use crate::clock::EngineClock;
 use crate::format::digest::Digest;
-use crate::format::manifest::{Log, LogState, Manifest, Proof, Purpose};
+use crate::format::manifest::{Log, LogState, Manifest, Proof, Purpose, Retention};
 use crate::format::names::{self, Name};
 use crate::planted::{Bug, planted};
 use crate::random::Random;
@@ -15,6 +15,7 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use futures::future::join_all;
 use halite_backends::{self as backends, Backend, Path};
+use std::time::Duration;
 
 /// Creates that race when a store is proved.
 const RACERS: usize = 16;
@@ -74,6 +75,10 @@ fn on_top_of(newest: &Manifest, setup: &Setup, clock: &EngineClock) -> Manifest 
     assert_eq!(claim.number, reign.number, "a claim takes the next number");
     (claim.epoch, claim.kept_claims) = (reign.epoch, reign.kept_claims);
     claim.nonce = nonce;
+    if let Some((window, step)) = setup.options.retention() {
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        claim.retention = Retention { window: millis(window), step: millis(step) };
+    }
     claim.follow(newest);
     claim
 }
@@ -119,6 +124,7 @@ async fn first(setup: &Setup, clock: &EngineClock) -> Result<Manifest> {
         purpose: Purpose::Database,
         previous: Digest::NONE,
         past: Vec::new(),
+        retention: Retention::default(),
     })
 }
 

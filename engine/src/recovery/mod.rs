@@ -38,6 +38,7 @@ use parking_lot::Mutex;
 use replay::Replayer;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 /// What an opening needs to know.
 #[derive(Debug)]
@@ -205,6 +206,10 @@ async fn assemble(
     core.spawn("reaper", retire::run(core.clone()));
     core.spawn("flush timer", timers::flush(core.clone()));
     core.spawn("sync timer", timers::sync(core.clone()));
+    if manifest.retention.window > 0 {
+        let step = Duration::from_millis(manifest.retention.step);
+        core.spawn("moments", timers::moments(core.clone(), step));
+    }
     core.spawn("collector", retire::collect_leftovers(core.clone(), manifest));
     core.spawn("residency", residency::run(core.clone()));
     core.spawn("dead counter", count_dead(core.clone(), replayed_runs.len(), replayed_cover));

@@ -137,7 +137,7 @@ fn range_tombstones(manifest: &Manifest) -> Result<(), String> {
 /// Rule 6.
 fn retired(manifest: &Manifest) -> Result<(), String> {
     let mut names: HashSet<Name> = manifest.segments().map(|segment| Name::Segment(segment.id)).collect();
-    for Retired { name: path, born, retired } in &manifest.retired {
+    for Retired { name: path, born, retired, .. } in &manifest.retired {
         let name = Name::parse(path);
         require(name.is_some(), || format!("retired name is none of ours name={path:?}"))?;
         require(name.is_none_or(|name| names.insert(name)), || {

@@ -30,7 +30,7 @@ pub(crate) fn segment(number: u64, seqs: (Seq, Seq), keys: (&str, &str)) -> Segm
     }
 }
 
-pub(in crate::format) fn sample() -> Manifest {
+pub(crate) fn sample() -> Manifest {
     Manifest {
         number: 9,
         epoch: 3,
@@ -64,16 +64,32 @@ pub(in crate::format) fn sample() -> Manifest {
             name: "segments/0000000000000001-000000000000beef-0000000000000009".into(),
             born: 2,
             retired: 6,
+            bytes: 3000,
         }],
         checkpoints: vec![
-            CheckpointMeta { name: "monday".into(), manifest: 4, seq: 40, time: 1_700_000_050_000, bytes: 10_000 },
-            CheckpointMeta { name: "tuesday ☂".into(), manifest: 9, seq: 60, time: 1_700_000_100_000, bytes: 15_000 },
+            CheckpointMeta {
+                name: "monday".into(),
+                manifest: 4,
+                seq: 40,
+                time: 1_700_000_050_000,
+                bytes: 10_000,
+                hold_until: 0,
+            },
+            CheckpointMeta {
+                name: "tuesday ☂".into(),
+                manifest: 9,
+                seq: 60,
+                time: 1_700_000_100_000,
+                bytes: 15_000,
+                hold_until: 1_900_000_000_000,
+            },
         ],
         kept_claims: vec![2, 9],
         proof: Some(Proof { create_if_absent: true, listed: true, single_writer_declared: false }),
         purpose: Purpose::Database,
         previous: Digest::of(b"manifest 8"),
-        past: vec![Past { number: 4, digest: Digest::of(b"manifest 4"), time: 1_700_000_050_000 }],
+        past: vec![Past { number: 4, digest: Digest::of(b"manifest 4"), time: 1_700_000_050_000, is_moment: false }],
+        retention: Retention::default(),
     }
 }
 
@@ -92,6 +108,9 @@ fn what_comes_and_goes_is_noted() {
     // Checkpoint 4 needs the first, checkpoint 9 the others; of the manifests, those of both and the claims are kept.
     assert!(next.retired.iter().all(|retired| next.holds(retired)));
     next.checkpoints.remove(1);
+    // What follows it forgets manifest 9.
+    assert!(next.retired.iter().all(|retired| next.holds(retired)));
+    next.past.pop();
     let held: Vec<_> = next.retired.iter().map(|retired| next.holds(retired)).collect();
     assert_eq!(held, [true, false, false]);
     assert_eq!((1..10).filter(|&number| next.keeps(number)).collect::<Vec<_>>(), [2, 4, 9]);
@@ -202,7 +221,7 @@ fn every_rule_is_kept_by_encoder_and_decoder() {
     check("overlap", |m| m.range_tombstones[0].end = Some(b"c\0".to_vec()));
     check("overlap", |m| m.range_tombstones[1].end = None);
     check("overlap", |m| m.range_tombstones.swap(0, 1));
-    let retired = |name: &str| Retired { name: name.into(), born: 1, retired: 2 };
+    let retired = |name: &str| Retired { name: name.into(), born: 1, retired: 2, bytes: 0 };
     check("none of ours", |m| m.retired.push(retired("manifest/../../etc")));
     check("in use is retired", |m| {
         let id = m.runs[0].segments[0].id;
