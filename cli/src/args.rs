@@ -1,13 +1,17 @@
 //! The command line: what may be asked, and the help that says so.
 
+mod values;
+
+pub(crate) use values::time;
+
 use crate::failure::Failure;
 use crate::store::Settings;
-use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 use halite::Anchor;
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
+use values::{duration, future, size, text, ttl};
 
 /// Where the store is when nobody says.
 const STORE: &str = "./halite-data";
@@ -167,8 +171,19 @@ pub(crate) enum Command {
         #[arg(long)]
         lines: bool,
     },
-    /// Write all records as JSON Lines, which `load` reads
-    Dump,
+    /// Write all records, or those of a range, as JSON Lines, which `load` reads
+    Dump(RangeArgs),
+    /// Make a store at TO that holds what the one at FROM does, on storage of whatever kind
+    ///
+    /// Works beside a process that has FROM open. Nothing is shared between the two, and every file is read back and its
+    /// digest compared. Interrupted, it goes on where it was when it is called again. With --at it copies a checkpoint, a
+    /// backup, or the past.
+    Copy {
+        /// The store that is there: a folder or URI
+        from: String,
+        /// The new one
+        to: String,
+    },
     /// Bring what is whole of a damaged store into a new one, and list what is lost
     ///
     /// The damaged store is only read. A key whose newest record is lost shows an older value, or none, and one whose
@@ -410,6 +425,19 @@ pub(crate) struct ScanArgs {
     /// Begin with the largest key and go down
     #[arg(long)]
     pub(crate) rev: bool,
+    #[command(flatten)]
+    pub(crate) range: RangeArgs,
+    /// Stop after so many
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<usize>,
+    /// Leave the values out, and unread
+    #[arg(long)]
+    pub(crate) keys_only: bool,
+}
+
+/// Which keys are wanted.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RangeArgs {
     /// The smallest key that is wanted
     #[arg(long, value_name = "KEY")]
     pub(crate) from: Option<OsString>,
@@ -419,12 +447,6 @@ pub(crate) struct ScanArgs {
     /// What keys begin with
     #[arg(long)]
     pub(crate) prefix: Option<OsString>,
-    /// Stop after so many
-    #[arg(long, value_name = "N")]
-    pub(crate) limit: Option<usize>,
-    /// Leave the values out, and unread
-    #[arg(long)]
-    pub(crate) keys_only: bool,
 }
 
 /// What can be done with checkpoints.
@@ -466,65 +488,6 @@ pub(crate) struct BenchArgs {
     pub(crate) writers: u64,
 }
 
-/// A store's name; unlike keys and values, it has to be text.
-fn text() -> impl TypedValueParser<Value = String> {
-    OsStringValueParser::new().try_map(|name| name.into_string().map_err(|_| "a store's name must be UTF-8"))
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|cause| format!("{cause} (such as 90s, 15min, 7days)"))
-}
-
-/// A time in milliseconds since the Unix epoch, written as such, or as how long before or after `now`.
-pub(crate) fn time(text: &str, now: SystemTime, is_past: bool) -> Result<u64, String> {
-    let time = match (humantime::parse_rfc3339_weak(text), humantime::parse_duration(text)) {
-        (Ok(time), _) => Some(time),
-        (_, Ok(before)) if is_past => now.checked_sub(before),
-        (_, Ok(after)) => now.checked_add(after),
-        _ => None,
-    };
-    let since_epoch = time.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    let millis = since_epoch.and_then(|time| u64::try_from(time.as_millis()).ok());
-    millis.ok_or_else(|| format!("{text:?} is not a time (such as 2026-11-21T13:00:00Z, or 7days)"))
-}
-
-/// A time to come.
-fn future(text: &str) -> Result<u64, String> {
-    time(text, SystemTime::now(), false)
-}
-
-fn ttl(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(ttl) if ttl.as_millis() == 0 => Err("shorter than a millisecond".to_owned()),
-        Ok(ttl) => Ok(ttl),
-        Err(cause) => Err(format!("{cause} (such as 90s, 15min, 7days)")),
-    }
-}
-
-/// Bytes, with a unit or without: powers of 1024 (KiB, MiB, GiB, TiB) or of 1000 (kB, MB, GB, TB).
-fn size(text: &str) -> Result<u64, String> {
-    const UNITS: [(&str, u64); 10] = [
-        ("", 1),
-        ("b", 1),
-        ("kib", 1 << 10),
-        ("mib", 1 << 20),
-        ("gib", 1 << 30),
-        ("tib", 1 << 40),
-        ("kb", 1_000),
-        ("mb", 1_000_000),
-        ("gb", 1_000_000_000),
-        ("tb", 1_000_000_000_000),
-    ];
-    let digits = text.find(|char: char| !char.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let unit = unit.trim().to_ascii_lowercase();
-    let bytes = number.parse::<u64>().ok().and_then(|number| {
-        let (_, bytes) = UNITS.iter().find(|(name, _)| *name == unit)?;
-        number.checked_mul(*bytes)
-    });
-    bytes.ok_or_else(|| "not a size (such as 64MiB, 1GiB, 500000)".to_owned())
-}
-
 /// A refusal of the arguments, in one line and a hint.
 pub(crate) fn explain(refusal: &clap::Error) -> Failure {
     let text = refusal.render().to_string();
@@ -556,29 +519,8 @@ mod tests {
     }
 
     #[test]
-    fn sizes_have_units() {
-        for (text, bytes) in [("0", 0), ("64MiB", 64 << 20), ("64 mib", 64 << 20), ("3GB", 3_000_000_000), ("7b", 7)] {
-            assert_eq!(size(text), Ok(bytes), "{text}");
-        }
-        for text in ["", "MiB", "-1", "1.5GiB", "1 XiB", "99999999999999999999", "99999999999TiB"] {
-            assert!(size(text).is_err(), "{text}");
-        }
+    fn memory_is_given_with_a_unit() {
         let args = Args::try_parse_from(["halite", "stats", "--memory", "64MiB"]).unwrap();
         assert_eq!(args.memory, Some(64 << 20));
-    }
-
-    #[test]
-    fn times_are_given_as_such_or_from_now() {
-        let now = UNIX_EPOCH + Duration::from_secs(1_000_000);
-        assert_eq!(time("2026-11-21T13:00:00Z", now, true), Ok(1_795_266_000_000));
-        assert_eq!(time("2026-11-21 13:00:00", now, true), Ok(1_795_266_000_000));
-        assert_eq!((time("15min", now, true), time("15min", now, false)), (Ok(999_100_000), Ok(1_000_900_000)));
-        assert!(time("monday", now, true).is_err() && time("100years", now, true).is_err());
-    }
-
-    #[test]
-    fn lifetimes_are_checked() {
-        assert_eq!(ttl("1h 30min"), Ok(Duration::from_secs(5400)));
-        assert!(ttl("0s").is_err() && ttl("soon").is_err() && ttl("-1s").is_err() && ttl("").is_err());
     }
 }

@@ -47,7 +47,19 @@ pub struct Checkpoint {
     pub anchor: Anchor,
 }
 
-/// How a checkpoint is to be kept.
+/// How a [checkpoint](crate::Db::checkpoint_with) is to be kept.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> halite::Result<()> {
+/// use halite::CheckpointOptions;
+/// let db = halite::Db::open("mem:").await?;
+/// let until = CheckpointOptions { hold_until: Some(4_102_444_800_000) }; // the year 2100
+/// let held = db.checkpoint_with("books of 2026", until).await?;
+/// assert_eq!(held.hold_until, until.hold_until);
+/// # db.close().await
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CheckpointOptions {
     /// Until when nobody can delete it, in milliseconds of engine time since the Unix epoch; at any time if `None`, the

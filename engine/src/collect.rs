@@ -15,6 +15,17 @@ use halite_backends::Backend;
 use std::collections::{HashMap, HashSet};
 
 /// A file that nothing names.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> halite::Result<()> {
+/// let db = halite::Db::open("mem:").await?;
+/// for halite::Superfluous { file, bytes, why, .. } in db.collectable().await? {
+///     println!("{file}: {bytes} bytes, {why:?}");
+/// }
+/// # db.close().await
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Superfluous {
@@ -27,6 +38,17 @@ pub struct Superfluous {
 }
 
 /// Why a file is needed no more.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> halite::Result<()> {
+/// let db = halite::Db::open("mem:").await?;
+/// let collected = db.collect().await?;
+/// // Of a database that was never killed nothing is left over.
+/// assert!(collected.iter().all(|file| file.why != halite::Why::Leftover));
+/// # db.close().await
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Why {

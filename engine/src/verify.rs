@@ -9,7 +9,7 @@ use crate::format::digest::Digest;
 use crate::format::manifest::{Manifest, Past, SegmentMeta};
 use crate::format::names::Name;
 use crate::publish::{self, Publisher};
-use crate::segment::{Files, Findings, Segment, what_of};
+use crate::segment::{Files, Findings, MISSING, Segment, what_of};
 use crate::version::Version;
 use crate::{Error, ErrorKind, Result};
 use bytes::Bytes;
@@ -286,12 +286,15 @@ pub(crate) async fn verify(
     }
     for (number, meta) in past {
         let segment = Segment::new(store.files, &meta);
-        let so_far = (verification.report.clone(), segment.path().to_string());
-        verification.digest(&segment).await?;
-        let is_bad = verification.report.damage.len() > so_far.0.damage.len();
+        let so_far = verification.report.clone();
+        match verification.digest(&segment).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => verification.damage(segment.path(), 0, MISSING),
+            outcome => outcome?,
+        }
+        let is_bad = verification.report.damage.len() > so_far.damage.len();
         // It may have been let go of meanwhile.
         if is_bad && !is_kept(&store.newest().await?, number) {
-            verification.report = so_far.0;
+            verification.report = so_far;
         }
     }
     Ok(verification.report)

@@ -10,7 +10,7 @@ use halite::{CopyReport, Db, Durability, ErrorKind, Options, ReadOnly, WriteOpti
 use halite_tests::history::{State, compare};
 use halite_tests::random::Random;
 use halite_tests::scratch::Folder;
-use halite_tests::world::{process, read_all, small_options, soundness};
+use halite_tests::world::{Store, World, process, read_all, small_options, soundness};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -529,4 +529,40 @@ fn their_futures_can_be_sent() {
         sendable(Db::restore(Arc::new(backups), None, Arc::new(Memory::new()))).await.unwrap();
         db.close().await.unwrap();
     });
+}
+
+/// A copy that shares nothing goes from any storage to any, beside a writer.
+#[test]
+fn a_store_moves_from_anywhere_to_anywhere() {
+    for from in [true, false] {
+        for to in [true, false] {
+            let mut world = World::new(Store::memory(from), small_options(), 3);
+            process(async {
+                let db = world.open().await.unwrap();
+                for n in 0..150_u16 {
+                    db.put(halite_tests::ops::key(n % 40), format!("{n}")).await.unwrap();
+                }
+                db.compact().await.unwrap();
+                let expected = read_all(&db).await.unwrap();
+                let of_reader = Arc::new(if to { Memory::new() } else { Memory::create_only() });
+                let reader = world.open_read_only().await.unwrap();
+                let report = reader.copy_to(of_reader.clone()).await.unwrap();
+                assert_eq!((report.segments_shared, report.bytes_shared), (0, 0));
+                assert!(report.segments_copied > 0, "{report:?}");
+                let again = reader.copy_to(of_reader.clone()).await.unwrap_err();
+                assert_eq!(again.kind(), ErrorKind::AlreadyExists);
+                let of_writer = Arc::new(if to { Memory::new() } else { Memory::create_only() });
+                assert_eq!(db.copy_to(of_writer.clone()).await.unwrap().segments_shared, 0);
+                for copy in [of_reader, of_writer] {
+                    let copy = Db::builder(copy).options(small_options()).open().await.unwrap();
+                    assert_eq!(read_all(&copy).await.unwrap(), expected);
+                    soundness(&copy).await.unwrap();
+                    copy.put("its own", "way").await.unwrap();
+                    copy.close().await.unwrap();
+                }
+                assert_eq!(read_all(&db).await.unwrap(), expected);
+                db.close().await.unwrap();
+            });
+        }
+    }
 }

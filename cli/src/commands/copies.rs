@@ -95,6 +95,14 @@ pub(super) async fn restore(
     said(&report, out)
 }
 
+/// Copies a store from anywhere to anywhere.
+pub(super) async fn copy(from: &str, at: Reading<'_>, to: &str, settings: Settings, out: &mut Out) -> Result<Exit> {
+    let reader = store::open_read_only(from, at, settings).await?;
+    let copied = reader.copy_to(place(to)?).await;
+    reader.close().await;
+    said(&copied?, out)
+}
+
 /// Says what a copy came to.
 pub(super) fn said(report: &CopyReport, out: &mut Out) -> Result<Exit> {
     let document = json!({

@@ -36,6 +36,9 @@ pub(crate) async fn run(args: Args, out: &mut Out) -> Result<Exit> {
         (Command::Restore { from, name }, None) => {
             return copies::restore(from, name.as_deref(), uri, args.settings(), out).await;
         }
+        (Command::Copy { from, to }, reading) => {
+            return copies::copy(from, reading.unwrap_or(Reading::Newest), to, args.settings(), out).await;
+        }
         (Command::Data(DataCommand::Backup { target, name, delete: true, .. }), _) => {
             return copies::delete_backup(target, name, out).await;
         }
@@ -59,9 +62,13 @@ pub(crate) async fn run(args: Args, out: &mut Out) -> Result<Exit> {
     let done = match &args.command {
         Command::Data(command) => data(&db, command, out).await,
         Command::Load { file, lines } => transfer::load(&db, file, *lines, out).await,
-        Command::Dump => transfer::dump(db.scan(..), out).await,
+        Command::Dump(args) => transfer::dump(db.scan(records::range(args)), out).await,
         Command::Shell => shell::run(&db, out).await,
-        Command::Bench(_) | Command::Repair { .. } | Command::Inspect { .. } | Command::Restore { .. } => {
+        Command::Bench(_)
+        | Command::Repair { .. }
+        | Command::Inspect { .. }
+        | Command::Restore { .. }
+        | Command::Copy { .. } => {
             unreachable!("they open their stores themselves")
         }
     };

@@ -9,10 +9,11 @@ use halite::{CheckpointOptions, ReadOnly};
 
 /// Whether `command` only asks, so that nobody need be kept from writing.
 pub(super) fn suffices(command: &Command) -> bool {
-    use DataCommand::{Backup, Checkpoint, Clone, Cost, Exists, Get, List, Scan, Stats, Tree, Verify};
+    use DataCommand::{Backup, Checkpoint, Clone, Collect, Cost, Exists, Get, List, Scan, Stats, Tree, Verify};
     match command {
-        Command::Dump => true,
+        Command::Dump(_) => true,
         Command::Data(Checkpoint { command }) => matches!(command, CheckpointCommand::List),
+        Command::Data(Collect { dry_run }) => *dry_run,
         Command::Data(command) => matches!(
             command,
             Get { .. }
@@ -34,7 +35,7 @@ pub(super) fn suffices(command: &Command) -> bool {
 pub(super) async fn run(reader: &ReadOnly, command: &Command, out: &mut Out) -> Result<Exit> {
     match command {
         Command::Data(command) => data(reader, command, out).await,
-        Command::Dump => transfer::dump(reader.scan(..), out).await,
+        Command::Dump(args) => transfer::dump(reader.scan(range(args)), out).await,
         _ => Err(writes()),
     }
 }
@@ -49,7 +50,7 @@ pub(super) async fn data(reader: &ReadOnly, command: &DataCommand, out: &mut Out
             show_all(if *keys { scan.keys_only() } else { scan }, *keys, out).await
         }
         DataCommand::Scan(args) => {
-            let scan = reader.scan(range(args)).limit(args.limit.unwrap_or(usize::MAX));
+            let scan = reader.scan(range(&args.range)).limit(args.limit.unwrap_or(usize::MAX));
             let scan = if args.rev { scan.rev() } else { scan };
             show_all(if args.keys_only { scan.keys_only() } else { scan }, args.keys_only, out).await
         }

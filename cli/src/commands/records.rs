@@ -1,6 +1,6 @@
 //! The commands on records: put, get, delete, delete-range, exists, list, scan, clear.
 
-use crate::args::ScanArgs;
+use crate::args::{RangeArgs, ScanArgs};
 use crate::failure::{Exit, Failure, Result, say};
 use crate::output::Out;
 use crate::record::Record;
@@ -134,13 +134,13 @@ pub(super) async fn list(
 }
 
 pub(super) async fn scan(db: &Db, args: &ScanArgs, out: &mut Out) -> Result<Exit> {
-    let scan = db.scan(range(args));
+    let scan = db.scan(range(&args.range));
     let scan = if args.rev { scan.rev() } else { scan };
     records(scan, args.limit, args.keys_only, out).await
 }
 
 /// The keys that meet all that was said.
-pub(super) fn range(args: &ScanArgs) -> KeyRange {
+pub(super) fn range(args: &RangeArgs) -> KeyRange {
     let [prefix, from] = [&args.prefix, &args.from].map(|key| key.as_deref().map_or(&[][..], bytes));
     let of_prefix = KeyRange::prefix(prefix);
     let end = match (&of_prefix.end, args.to.as_deref().map(bytes)) {

@@ -37,7 +37,7 @@ pub(crate) async fn data(db: &Db, transaction: &Transaction, command: &DataComma
             show_all(if *keys { scan.keys_only() } else { scan }, *keys, out).await
         }
         DataCommand::Scan(args) => {
-            let scan = transaction.scan(range(args)).limit(args.limit.unwrap_or(usize::MAX));
+            let scan = transaction.scan(range(&args.range)).limit(args.limit.unwrap_or(usize::MAX));
             let scan = if args.rev { scan.rev() } else { scan };
             show_all(if args.keys_only { scan.keys_only() } else { scan }, args.keys_only, out).await
         }

@@ -163,7 +163,7 @@ fn the_shell_keeps_and_copies_too() {
 #[test]
 fn the_past_is_kept_and_held() {
     let place = Place::new();
-    place.ok(&["--retention", "7days", "put", "a", "1"]);
+    place.ok(&["--retention", "1min", "--retention-step", "10ms", "put", "a", "1"]);
     let between = humantime::format_rfc3339_millis(std::time::SystemTime::now()).to_string();
     std::thread::sleep(std::time::Duration::from_millis(20));
     // Told once, it keeps to it.
@@ -201,4 +201,19 @@ fn what_nothing_names_can_be_listed_and_deleted() {
     assert!(place.fails(2, &["--read-only", "collect"]).contains("opened to read only"));
     place.ok(&["collect"]);
     assert!(!stray.exists());
+}
+
+#[test]
+fn a_store_is_copied_from_one_place_to_another() {
+    let place = with_records(&[("a", "1"), ("b", "2")]);
+    place.ok(&["checkpoint", "create", "then"]);
+    place.ok(&["put", "a", "new"]);
+    let said = place.ok(&["copy", "halite-data", "other"]);
+    assert!(said.contains("copied and verified: 2 segments") && !said.contains("shared"), "{said}");
+    assert_eq!(place.ok(&["--store", "other", "list"]), "a new\nb 2\n");
+    place.ok(&["copy", "halite-data", "file:third", "--at", "then"]);
+    assert_eq!(place.ok(&["--store", "third", "list"]), "a 1\nb 2\n");
+    assert!(place.fails(2, &["copy", "halite-data", "other"]).contains("is not empty"));
+    assert!(place.fails(4, &["copy", "nowhere", "fourth"]).contains("no store at nowhere"));
+    assert!(!place.path().join("fourth").exists());
 }

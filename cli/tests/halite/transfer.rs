@@ -1,6 +1,6 @@
 //! `load` and `dump`: there and back, bad lines, interruption, readers that leave.
 
-use super::{Place, documents, outcome};
+use super::{Place, documents, outcome, with_records};
 use serde_json::json;
 use std::io::{BufRead, BufReader, Write};
 use std::process::Command;
@@ -118,4 +118,16 @@ fn a_reader_may_leave() {
         assert_eq!((left.code, left.err.as_str()), (Some(0), ""), "{command}");
     }
     assert_eq!(place.run(&["verify"]).code, Some(0));
+}
+
+#[test]
+fn a_range_is_dumped_alone() {
+    let place = with_records(&[("a", "1"), ("b/1", "2"), ("b/2", "3"), ("c", "4")]);
+    let keys = |args: &[&str]| {
+        let lines = place.ok(&[&["dump"], args].concat());
+        documents(&lines).iter().map(|line| line["key"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(keys(&["--prefix", "b/"]), ["b/1", "b/2"]);
+    assert_eq!(keys(&["--from", "b/2"]), ["b/2", "c"]);
+    assert_eq!(keys(&["--to", "b/2", "--read-only"]), ["a", "b/1"]);
 }

@@ -44,6 +44,11 @@ impl Db {
         self.home.run(self.as_async().clone_to(target))
     }
 
+    /// As [`clone_to`](Db::clone_to), sharing nothing: see [`halite::Db::copy_to`](crate::Db::copy_to).
+    pub fn copy_to(&self, target: Arc<dyn Backend>) -> Result<CopyReport> {
+        self.home.run(self.as_async().copy_to(target))
+    }
+
     /// Adds what the database holds to the backups in `target`: see [`halite::Db::backup`](crate::Db::backup).
     pub fn backup(&self, target: Arc<dyn Backend>, name: impl AsRef<str>) -> Result<CopyReport> {
         self.home.run(self.as_async().backup(target, name))

@@ -180,6 +180,11 @@ impl ReadOnly {
         self.home.run(self.reader.clone_to(target))
     }
 
+    /// As [`clone_to`](ReadOnly::clone_to), sharing nothing: see [`halite::ReadOnly::copy_to`](crate::ReadOnly::copy_to).
+    pub fn copy_to(&self, target: Arc<dyn Backend>) -> Result<CopyReport> {
+        self.home.run(self.reader.copy_to(target))
+    }
+
     /// Adds what this reader shows to the backups in `target`: see [`halite::ReadOnly::backup`](crate::ReadOnly::backup).
     pub fn backup(&self, target: Arc<dyn Backend>, name: impl AsRef<str>) -> Result<CopyReport> {
         self.home.run(self.reader.backup(target, name))

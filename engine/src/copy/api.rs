@@ -42,6 +42,19 @@ impl Db {
         clone(&source, target, true).await
     }
 
+    /// As [`clone_to`](Db::clone_to), but nothing is shared, whatever the storage: so the copy lives on where the
+    /// database is lost. From any backend to any: so a store moves.
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Cancel safety
+    /// As there.
+    pub async fn copy_to(&self, target: Arc<dyn Backend>) -> Result<CopyReport> {
+        let source = self.source().await?;
+        clone(&source, target, false).await
+    }
+
     /// Adds what the database holds, all that was acknowledged before this call included, to the backups in `target`, by
     /// that name (1 to 255 bytes of UTF-8). An empty target becomes a store of backups of this database: it can be opened
     /// read-only, at any of them ([`Builder::open_at`](crate::Builder::open_at)), but not for writing.
@@ -153,10 +166,26 @@ impl ReadOnly {
     /// # Cancel safety
     /// As there.
     pub async fn clone_to(&self, target: Arc<dyn Backend>) -> Result<CopyReport> {
+        self.clone_with(target, true).await
+    }
+
+    /// Makes the empty `target` a database of its own that holds what this reader shows, and shares nothing: see
+    /// [`Db::copy_to`].
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Cancel safety
+    /// As there.
+    pub async fn copy_to(&self, target: Arc<dyn Backend>) -> Result<CopyReport> {
+        self.clone_with(target, false).await
+    }
+
+    async fn clone_with(&self, target: Arc<dyn Backend>, share: bool) -> Result<CopyReport> {
         loop {
             let outcome = {
                 let (source, _held) = self.source().await?;
-                clone(&source, target.clone(), !source.is_backup()).await
+                clone(&source, target.clone(), share && !source.is_backup()).await
             };
             match outcome {
                 Err(error) if self.was_overtaken(&error).await? => {}

@@ -212,8 +212,8 @@ impl ReadOnly {
     /// was something new; a checkpoint, or the past, never has.
     ///
     /// # Errors
-    /// `NotFound` where the store, or the checkpoint, is not there any more; `Gone` where the past is not; `Corruption`; `InUse` where the database
-    /// changes faster than it can be read; `Io`; `Closed`. What was shown before is shown still.
+    /// `NotFound` where the store, or the checkpoint, is not there any more; `Gone` where the past is not; `Corruption`;
+    /// `InUse` where the database changes faster than it can be read; `Io`; `Closed`. What was shown before is shown still.
     ///
     /// # Cancel safety
     /// Dropped, it has happened or not.

@@ -10,7 +10,7 @@ use crate::turn::{PIECE, Turn};
 use crate::verify::Beat;
 use bytes::Bytes;
 use futures::future::join;
-use halite_backends::{Appender, Backend, ErrorKind, Path, Result, Uploader};
+use halite_backends::{Appender, Backend, Path, Result, Uploader};
 
 /// Up to so many bytes are hashed before they are written: it takes microseconds at most. More are hashed while they are
 /// being written.
@@ -119,14 +119,11 @@ impl Segment {
     /// The digest of the segment's file as the storage has it now, read in parts. `beat` hears of each.
     ///
     /// # Errors
-    /// `Corruption` where the file is missing, or has another length than the manifest says.
+    /// `Corruption` where the file has another length than the manifest says, or is missing; `NotFound` where a reader may have
+    /// been overtaken by whoever has merged it.
     pub(crate) async fn digest(&self, beat: &mut Beat<'_>) -> crate::Result<Digest> {
-        let object = match self.files.backend.open(self.path()).await {
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                return Err(self.corrupt(Damage::new(0, "a segment that the manifest names is missing")));
-            }
-            opened => opened?,
-        };
+        let opened = self.files.backend.open(self.path()).await;
+        let object = opened.map_err(|error| self.if_missing(error.into()))?;
         let len = self.meta.len;
         if object.len() != len {
             return Err(self.corrupt(Damage::mismatch(object.len().min(len), "length of the file", len, object.len())));

@@ -51,7 +51,7 @@ pub(crate) use files::Files;
 pub(crate) use hashed::{LogFile, Upload};
 pub(crate) use log::LogReader;
 pub(crate) use lookup::{FilterInHand, Lookup};
-pub(crate) use reader::{MappedRecord, OwnedRecord, Segment};
+pub(crate) use reader::{MISSING, MappedRecord, OwnedRecord, Segment};
 pub(crate) use room::TailRoom;
 pub(crate) use sorted::SortedWriter;
 pub(crate) use tail::{DenseEntry, Tail, TailBuilder};

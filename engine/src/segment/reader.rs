@@ -29,6 +29,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use tokio::sync::{Notify, OnceCell};
 
+/// What is said of a segment whose file is not there.
+pub(crate) const MISSING: &str = "a segment that the manifest names is missing";
+
 /// A sealed segment. It is read without a lock, by any number of readers.
 #[derive(Debug)]
 pub(crate) struct Segment {
@@ -101,9 +104,7 @@ impl Segment {
     /// What it means that its file is not there: damage, unless the writer may have merged it since.
     pub(super) fn if_missing(&self, error: Error) -> Error {
         match error.kind() {
-            ErrorKind::NotFound if !self.files.may_vanish => {
-                Error::corruption(&self.path, 0, "a segment that the manifest names is missing")
-            }
+            ErrorKind::NotFound if !self.files.may_vanish => self.corrupt(Damage::new(0, MISSING)),
             _ => error,
         }
     }

@@ -1,0 +1,95 @@
+//! Values of arguments: names, lengths of time, moments, and sizes.
+
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// A store's name; unlike keys and values, it has to be text.
+pub(super) fn text() -> impl TypedValueParser<Value = String> {
+    OsStringValueParser::new().try_map(|name| name.into_string().map_err(|_| "a store's name must be UTF-8"))
+}
+
+/// A length of time, of none too.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|cause| format!("{cause} (such as 90s, 15min, 7days)"))
+}
+
+/// A time in milliseconds since the Unix epoch, written as such, or as how long before or after `now`.
+pub(crate) fn time(text: &str, now: SystemTime, is_past: bool) -> Result<u64, String> {
+    let time = match (humantime::parse_rfc3339_weak(text), humantime::parse_duration(text)) {
+        (Ok(time), _) => Some(time),
+        (_, Ok(before)) if is_past => now.checked_sub(before),
+        (_, Ok(after)) => now.checked_add(after),
+        _ => None,
+    };
+    let since_epoch = time.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let millis = since_epoch.and_then(|time| u64::try_from(time.as_millis()).ok());
+    millis.ok_or_else(|| format!("{text:?} is not a time (such as 2026-11-21T13:00:00Z, or 7days)"))
+}
+
+/// A time to come.
+pub(super) fn future(text: &str) -> Result<u64, String> {
+    time(text, SystemTime::now(), false)
+}
+
+/// A length of time, a millisecond at least.
+pub(super) fn ttl(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(ttl) if ttl.as_millis() == 0 => Err("shorter than a millisecond".to_owned()),
+        Ok(ttl) => Ok(ttl),
+        Err(cause) => Err(format!("{cause} (such as 90s, 15min, 7days)")),
+    }
+}
+
+/// Bytes, with a unit or without: powers of 1024 (KiB, MiB, GiB, TiB) or of 1000 (kB, MB, GB, TB).
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    const UNITS: [(&str, u64); 10] = [
+        ("", 1),
+        ("b", 1),
+        ("kib", 1 << 10),
+        ("mib", 1 << 20),
+        ("gib", 1 << 30),
+        ("tib", 1 << 40),
+        ("kb", 1_000),
+        ("mb", 1_000_000),
+        ("gb", 1_000_000_000),
+        ("tb", 1_000_000_000_000),
+    ];
+    let digits = text.find(|char: char| !char.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit = unit.trim().to_ascii_lowercase();
+    let bytes = number.parse::<u64>().ok().and_then(|number| {
+        let (_, bytes) = UNITS.iter().find(|(name, _)| *name == unit)?;
+        number.checked_mul(*bytes)
+    });
+    bytes.ok_or_else(|| "not a size (such as 64MiB, 1GiB, 500000)".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_units() {
+        for (text, bytes) in [("0", 0), ("64MiB", 64 << 20), ("64 mib", 64 << 20), ("3GB", 3_000_000_000), ("7b", 7)] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "MiB", "-1", "1.5GiB", "1 XiB", "99999999999999999999", "99999999999TiB"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn times_are_given_as_such_or_from_now() {
+        let now = UNIX_EPOCH + Duration::from_secs(1_000_000);
+        assert_eq!(time("2026-11-21T13:00:00Z", now, true), Ok(1_795_266_000_000));
+        assert_eq!(time("2026-11-21 13:00:00", now, true), Ok(1_795_266_000_000));
+        assert_eq!((time("15min", now, true), time("15min", now, false)), (Ok(999_100_000), Ok(1_000_900_000)));
+        assert!(time("monday", now, true).is_err() && time("100years", now, true).is_err());
+    }
+
+    #[test]
+    fn lifetimes_are_checked() {
+        assert_eq!(ttl("1h 30min"), Ok(Duration::from_secs(5400)));
+        assert!(ttl("0s").is_err() && ttl("soon").is_err() && ttl("-1s").is_err() && ttl("").is_err());
+    }
+}
