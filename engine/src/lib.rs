@@ -48,6 +48,7 @@ mod hash;
 pub mod inspect;
 mod keydir;
 mod lifetime;
+mod listing;
 mod memtable;
 mod meters;
 mod options;

@@ -9,12 +9,12 @@
 use crate::clock::EngineClock;
 use crate::format::manifest::{LogState, Manifest};
 use crate::format::names::{self, Name};
+use crate::listing::Listing;
 use crate::planted::{Bug, planted};
 use crate::protocol::Reign;
 use crate::random::Random;
 use crate::{Error, ErrorKind, Result, protocol};
 use bytes::Bytes;
-use futures::TryStreamExt;
 use halite_backends::{self as backends, Backend, Path};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -244,14 +244,7 @@ pub(crate) async fn create_named(backend: &dyn Backend, path: &Path, bytes: Byte
 
 /// The numbers of the manifests that are there, in no particular order.
 pub(crate) async fn list(backend: &dyn Backend) -> Result<Vec<u64>> {
-    let mut numbers = Vec::new();
-    let mut listed = backend.list(names::MANIFESTS);
-    while let Some(meta) = listed.try_next().await? {
-        if let Some(Name::Manifest(number)) = Name::parse(meta.path.as_str()) {
-            numbers.push(number);
-        }
-    }
-    Ok(numbers)
+    Ok(Listing::of(backend, names::MANIFESTS).await?.manifests)
 }
 
 /// How often a manifest that vanished while it was looked at is looked for again.
@@ -259,14 +252,25 @@ const LOOKS: u32 = 32;
 
 /// The newest manifest, or `None` where there is no store.
 pub(crate) async fn newest(backend: &dyn Backend) -> Result<Option<Manifest>> {
+    Ok(newest_in(backend, names::MANIFESTS).await?.0)
+}
+
+/// The same, and all that is there.
+pub(crate) async fn newest_of_all(backend: &dyn Backend) -> Result<(Option<Manifest>, Listing)> {
+    newest_in(backend, "").await
+}
+
+/// The newest manifest, and what was listed of `folder`, in which the manifests are, before it was read.
+async fn newest_in(backend: &dyn Backend, folder: &str) -> Result<(Option<Manifest>, Listing)> {
     for _ in 0..LOOKS {
-        let Some(number) = list(backend).await?.into_iter().max() else {
-            return Ok(None);
+        let listing = Listing::of(backend, folder).await?;
+        let Some(&number) = listing.manifests.iter().max() else {
+            return Ok((None, listing));
         };
         match read(backend, number).await {
             // A writer at work has published the next one and deleted this one in between.
             Err(error) if error.kind() == ErrorKind::NotFound => {}
-            outcome => return outcome.map(Some),
+            outcome => return Ok((Some(outcome?), listing)),
         }
     }
     Err(Error::new(ErrorKind::InUse, "a writer publishes faster than its manifests can be read"))

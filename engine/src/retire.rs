@@ -16,9 +16,9 @@
 use crate::core::Core;
 use crate::format::manifest::Manifest;
 use crate::format::names::{self, Name, SegmentId};
+use crate::listing::Listing;
 use crate::planted::{Bug, planted};
 use crate::segment::Segment;
-use futures::TryStreamExt;
 use halite_backends::{Backend, Path};
 use parking_lot::Mutex;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -164,24 +164,19 @@ pub(crate) async fn collect_at_opening(backend: &dyn Backend, manifest: &Manifes
 }
 
 /// Deletes the segments of earlier epochs that `manifest`, this epoch's first, does not know: outputs of merges and
-/// recoveries that were never published. In the background, as it lists all segments; what it misses the next opening
-/// finds.
-pub(crate) async fn collect_leftovers(core: Arc<Core>, manifest: Manifest) {
+/// recoveries that were never published. `there` are those that were found before the claim; what has come since the next
+/// opening finds.
+pub(crate) async fn collect_leftovers(core: Arc<Core>, manifest: Manifest, mut there: Vec<SegmentId>) {
     let retired = manifest.retired.iter().filter_map(|retired| Name::parse(&retired.name));
     let known: HashSet<Name> = manifest.segments().map(|meta| Name::Segment(meta.id)).chain(retired).collect();
-    let mut listed = core.backend.list(names::SEGMENTS);
-    loop {
-        let meta = match listed.try_next().await {
-            Ok(Some(meta)) => meta,
-            Ok(None) => return,
-            Err(error) => return tracing::warn!(%error, "leftovers could not be looked for"),
-        };
-        if let Some(Name::Segment(id)) = Name::parse(meta.path.as_str())
-            && (id.epoch < manifest.epoch || planted(Bug::OpenFilesCollected))
-            && !known.contains(&Name::Segment(id))
-        {
-            remove(&*core.backend, meta.path.as_str()).await;
-        }
+    if planted(Bug::OpenFilesCollected)
+        && let Ok(now) = Listing::of(&*core.backend, names::SEGMENTS).await
+    {
+        there = now.segments;
+    }
+    there.retain(|id| id.epoch < manifest.epoch || planted(Bug::OpenFilesCollected));
+    for name in there.into_iter().map(Name::Segment).filter(|name| !known.contains(name)) {
+        remove(&*core.backend, &name.to_string()).await;
     }
 }
 

@@ -16,15 +16,19 @@ use crate::format::header::{HEADER_LEN, Layout, Predecessor};
 use crate::format::manifest::{LogState, Manifest};
 use crate::format::names::{FragmentId, Name, SegmentId, log_folder};
 use crate::format::tail::{Batch, Proof, Replay, Step, Verdict};
+use crate::listing::Listing;
 use crate::memtable::{Memtable, Placed};
 use crate::publish::read_all;
 use crate::recovery::{files, fragments};
 use crate::turn::Turn;
-use crate::{Error, ErrorKind, Result, Seq, hash};
+use crate::{Error, Result, Seq, hash};
 use bytes::Bytes;
-use futures::TryStreamExt;
+use futures::stream::{self, StreamExt, TryStreamExt};
 use halite_backends::Path;
 use std::sync::Arc;
+
+/// Fragments that are looked for one by one before all are listed.
+const PROBES: u32 = 4;
 
 /// Looked at first for something new: frames do not begin with so many zeros.
 const PEEK_LEN: u64 = 4 << 10;
@@ -38,6 +42,8 @@ pub(super) struct Tail {
     /// Its unsealed segments, oldest first.
     segments: Vec<Unsealed>,
     next_fragment: u64,
+    /// Its fragments were listed, so that what has come since is little.
+    is_listed: bool,
     /// Whether there are fragments, once that has been looked at.
     in_fragments: Option<bool>,
 }
@@ -151,30 +157,62 @@ impl Tail {
         Ok(None)
     }
 
+    /// Takes in the fragments that have come. Mostly few have, and each is asked for by its name, the cheapest request
+    /// there is; where they are many, or nothing is known yet, a list tells, and they are read at once.
     async fn follow_fragments(&mut self, inner: &Inner, manifest: &Manifest) -> Result<()> {
+        let backend = &*inner.backend;
+        let mut probes = if self.is_listed { PROBES } else { 0 };
         loop {
-            let id = FragmentId { epoch: self.epoch, nonce: self.nonce, number: self.next_fragment };
-            let path = Name::Fragment(id).path();
-            let bytes = match read_all(&*inner.backend, &path).await {
-                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-                read => read?,
+            let next = self.next_fragment;
+            let known = if probes > 0 {
+                next..next + 1
+            } else {
+                let folder = log_folder(self.epoch, self.nonce);
+                let there = Listing::of(backend, &folder).await?.log(self.epoch, self.nonce);
+                self.is_listed = true;
+                fragments::without_a_gap(&there, next)
             };
-            let (fragment, payload) = fragments::decode(&path, &bytes).await?;
-            if (fragment.database, fragment.id) != (manifest.database, id) {
-                return Err(Error::corruption(
-                    &path,
-                    0,
-                    format!("this is fragment {:?} of another place", fragment.id),
-                ));
+            let (epoch, nonce) = (self.epoch, self.nonce);
+            let read = async |number| {
+                let id = FragmentId { epoch, nonce, number };
+                Ok::<_, Error>((id, fragments::read_if_there(backend, id).await?))
+            };
+            let mut read = stream::iter(known).map(read).buffered(fragments::READS_AT_ONCE);
+            while let Some((id, bytes)) = read.try_next().await? {
+                let Some(bytes) = bytes else { return Ok(()) };
+                if !self.follow_fragment(inner, manifest, id, &bytes).await? {
+                    return Ok(());
+                }
             }
-            inner.clock.saw(fragment.time);
-            let FragmentKind::Data(slice) = fragment.kind else { return Ok(()) };
-            let segment = self.join(&path, &slice, payload.len() as u64, manifest.hash_seed)?;
-            // An earlier call may have been given up half-way.
-            let rest = payload.slice((segment.next - slice.first_offset) as usize..);
-            segment.take_in(inner, rest, STREAM_END).await?;
-            self.next_fragment += 1;
+            if probes == 0 {
+                return Ok(());
+            }
+            probes -= 1;
         }
+    }
+
+    /// Takes in the next fragment, `id`. False if it is a fence.
+    async fn follow_fragment(
+        &mut self,
+        inner: &Inner,
+        manifest: &Manifest,
+        id: FragmentId,
+        bytes: &Bytes,
+    ) -> Result<bool> {
+        let path = Name::Fragment(id).path();
+        let (fragment, payload) = fragments::decode(&path, bytes).await?;
+        if (fragment.database, fragment.id) != (manifest.database, id) {
+            let what = format!("this is fragment {:?} of another place", fragment.id);
+            return Err(Error::corruption(&path, 0, what));
+        }
+        inner.clock.saw(fragment.time);
+        let FragmentKind::Data(slice) = fragment.kind else { return Ok(false) };
+        let segment = self.join(&path, &slice, payload.len() as u64, manifest.hash_seed)?;
+        // An earlier call may have been given up half-way.
+        let rest = payload.slice((segment.next - slice.first_offset) as usize..);
+        segment.take_in(inner, rest, STREAM_END).await?;
+        self.next_fragment += 1;
+        Ok(true)
     }
 
     /// The segment of a slice of `len` bytes: the last one, or a new one that follows it.

@@ -7,7 +7,8 @@ use super::Setup;
 use crate::clock::EngineClock;
 use crate::format::digest::Digest;
 use crate::format::manifest::{Log, LogState, Manifest, Proof, Purpose, Retention};
-use crate::format::names::{self, Name};
+use crate::format::names::{self, Name, SegmentId};
+use crate::listing::Listing;
 use crate::planted::{Bug, planted};
 use crate::random::Random;
 use crate::{Error, ErrorKind, Result, publish};
@@ -20,17 +21,24 @@ use std::time::Duration;
 /// Creates that race when a store is proved.
 const RACERS: usize = 16;
 
-/// Creates the claim and returns it.
+/// Creates the claim and returns it, with what was there before it.
 ///
 /// A writer at work may publish a manifest between the look at the newest and the claim: then the claim is made anew,
 /// on top of that. Another claim in between means that somebody else opens the store right now.
-pub(super) async fn claim(setup: &Setup, clock: &EngineClock) -> Result<Manifest> {
+pub(super) async fn claim(setup: &Setup, clock: &EngineClock) -> Result<(Manifest, Listing)> {
     let mut seen = None;
     loop {
-        let base = match publish::newest(&*setup.backend).await? {
+        let (newest, there) = publish::newest_of_all(&*setup.backend).await?;
+        let base = match newest {
             Some(newest) => {
                 check_purpose(&newest, setup)?;
-                none_is_missing(setup, &newest).await?;
+                if let Err(missing) = none_is_missing(setup, &newest, &there.segments) {
+                    // Unless it has come since: then its writer was at work while the names were listed.
+                    if publish::list(&*setup.backend).await?.into_iter().max() > Some(newest.number) {
+                        continue;
+                    }
+                    return Err(missing);
+                }
                 newest
             }
             None => first(setup, clock).await?,
@@ -41,7 +49,7 @@ pub(super) async fn claim(setup: &Setup, clock: &EngineClock) -> Result<Manifest
             Ok(listed) => {
                 tracing::debug!(manifest = claim.number, epoch = claim.epoch, "claimed");
                 publish::forget_older(&*setup.backend, listed, &claim).await;
-                return Ok(claim);
+                return Ok((claim, there));
             }
             Err(error) if error.kind() == ErrorKind::Fenced && seen.is_none_or(|seen| seen == epoch) => {
                 seen = Some(epoch)
@@ -155,32 +163,30 @@ fn missing(backend: &dyn Backend, empty: Result<()>) -> Error {
 /// Two things show it. A segment of a later epoch: each epoch begins with its manifest. And segments of the epoch of a
 /// claim that was not followed, where the log it was to replay is gone: that is deleted only behind the next manifest.
 /// (Where names are not durable, a power cut can leave the same.)
-async fn none_is_missing(setup: &Setup, newest: &Manifest) -> Result<()> {
+fn none_is_missing(setup: &Setup, newest: &Manifest, segments: &[SegmentId]) -> Result<()> {
     let capabilities = setup.backend.capabilities();
     if !capabilities.durable_names {
         return Ok(());
     }
     let log = &newest.log;
     let (mut replayed, mut replayable) = (None, false);
-    let mut listed = setup.backend.list(names::SEGMENTS);
-    while let Some(meta) = listed.try_next().await? {
-        let Some(Name::Segment(id)) = Name::parse(meta.path.as_str()) else { continue };
+    for &id in segments {
         if id.epoch > newest.epoch {
-            return Err(manifest_missing(newest, &meta.path));
+            return Err(manifest_missing(newest, id));
         }
         replayable |= (id.epoch, id.nonce) == (log.epoch, log.nonce) && id.number >= log.first_segment;
         if (id.epoch, id.nonce) == (newest.epoch, newest.nonce) && log.epoch < newest.epoch {
-            replayed = Some(meta.path);
+            replayed = Some(id);
         }
     }
     match replayed {
-        Some(path) if capabilities.append && !replayable => Err(manifest_missing(newest, &path)),
+        Some(id) if capabilities.append && !replayable => Err(manifest_missing(newest, id)),
         _ => Ok(()),
     }
 }
 
-fn manifest_missing(newest: &Manifest, later: &Path) -> Error {
-    let name = Name::Manifest(newest.number).path();
+fn manifest_missing(newest: &Manifest, later: SegmentId) -> Error {
+    let (later, name) = (Name::Segment(later), Name::Manifest(newest.number));
     Error::corruption(names::MANIFESTS, 0, format!("a manifest is missing: {later} is newer than the newest, {name}"))
 }
 

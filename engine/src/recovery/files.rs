@@ -5,19 +5,31 @@ use crate::format::Fault;
 use crate::format::header::{HEADER_LEN, Header, Layout};
 use crate::format::manifest::Manifest;
 use crate::format::names::{self, Name, SegmentId};
+use crate::listing::Listing;
 use crate::planted::{Bug, planted};
 use crate::publish::read_all;
 use crate::{Error, Result};
 use bytes::Bytes;
-use futures::TryStreamExt;
 use halite_backends::Backend;
 use std::collections::HashSet;
 
-/// Reads the unsealed segments of the log in order, and adds their names to `retired`.
-pub(super) async fn read(backend: &dyn Backend, claim: &Manifest, retired: &mut Vec<String>) -> Result<Vec<Unsealed>> {
+/// Reads the unsealed segments of the log in order, and adds their names to `retired`. `there` is what was there before the
+/// claim.
+pub(super) async fn read(
+    backend: &dyn Backend,
+    claim: &Manifest,
+    there: &Listing,
+    retired: &mut Vec<String>,
+) -> Result<Vec<Unsealed>> {
     let mut unsealed: Vec<Unsealed> = Vec::new();
     let mut unborn = None;
-    for id in candidates(backend, claim).await? {
+    let ids = if backend.capabilities().append {
+        // The old writer may have begun another one before it met the claim.
+        candidates(backend, claim).await?
+    } else {
+        unsealed_of(&there.segments, claim)
+    };
+    for id in ids {
         let path = Name::Segment(id).path();
         let bytes = read_all(backend, &path).await?;
         match header(id, claim, &bytes) {
@@ -40,23 +52,21 @@ pub(super) async fn read(backend: &dyn Backend, claim: &Manifest, retired: &mut 
     Ok(unsealed)
 }
 
-/// The segments that this log may have written and the manifest does not name, in order of their numbers.
+/// The segments that are there now, that this log may have written, and that the manifest does not name, in order of their
+/// numbers.
 pub(crate) async fn candidates(backend: &dyn Backend, claim: &Manifest) -> Result<Vec<SegmentId>> {
+    Ok(unsealed_of(&Listing::of(backend, names::SEGMENTS).await?.segments, claim))
+}
+
+/// Those of `segments` that the log of `claim` may have written and the manifest does not name, in order of their numbers.
+fn unsealed_of(segments: &[SegmentId], claim: &Manifest) -> Vec<SegmentId> {
     let log = &claim.log;
-    let named: HashSet<_> = claim.runs.iter().flat_map(|run| &run.segments).map(|meta| meta.id).collect();
-    let mut ids = Vec::new();
-    let mut listed = backend.list(names::SEGMENTS);
-    while let Some(meta) = listed.try_next().await? {
-        if let Some(Name::Segment(id)) = Name::parse(meta.path.as_str())
-            && (id.epoch, id.nonce) == (log.epoch, log.nonce)
-            && id.number >= log.first_segment
-            && !named.contains(&id)
-        {
-            ids.push(id);
-        }
-    }
+    let named: HashSet<_> = claim.segments().map(|meta| meta.id).collect();
+    let is_of_log = |id: &&SegmentId| (id.epoch, id.nonce) == (log.epoch, log.nonce) && id.number >= log.first_segment;
+    let of_log = segments.iter().filter(is_of_log).filter(|id| !named.contains(id));
+    let mut ids: Vec<SegmentId> = of_log.copied().collect();
     ids.sort_unstable();
-    Ok(ids)
+    ids
 }
 
 pub(crate) fn header(id: SegmentId, claim: &Manifest, bytes: &Bytes) -> Result<Header, Fault> {

@@ -3,6 +3,9 @@
 //! Fragments of an epoch are one dense sequence. The first absent name is the only one that the old writer can use next,
 //! so a fence created there ends its log for ever: what lies before the fence is the log, nothing after it counts. If
 //! the old writer is quicker its fragment is read too, and the fence goes one further.
+//!
+//! What was listed before the claim is read at once, a few at a time, for each read may take its time. That is no more
+//! than a hint where the end is: the fence decides.
 
 use super::replay::Unsealed;
 use crate::clock::EngineClock;
@@ -11,39 +14,51 @@ use crate::format::fragment::{Fragment, FragmentKind, Slice, UncheckedFragment};
 use crate::format::frame::{self, Frame};
 use crate::format::header::{HEADER_LEN, Header, Layout};
 use crate::format::manifest::Manifest;
-use crate::format::names::{FragmentId, Name, SegmentId, log_folder};
+use crate::format::names::{FragmentId, Name, SegmentId};
+use crate::listing::Listing;
 use crate::planted::{Bug, planted};
 use crate::publish::{create_named, read_all};
 use crate::random::Random;
 use crate::turn::{self, Turn};
 use crate::{Error, ErrorKind, Result};
 use bytes::Bytes;
-use futures::TryStreamExt;
+use futures::stream::{self, StreamExt, TryStreamExt};
 use halite_backends::{self as backends, Backend, Path};
+use std::ops::Range;
+
+/// Fragments that are read at once.
+pub(crate) const READS_AT_ONCE: usize = 16;
 
 /// Reads the fragments of the log that `claim` points to, fences it, and adds the names of what was read to `retired`.
+/// `there` is what was there before the claim.
 pub(super) async fn read(
     backend: &dyn Backend,
     claim: &Manifest,
+    there: &Listing,
     random: &Random,
     clock: &EngineClock,
     retired: &mut Vec<String>,
 ) -> Result<Vec<Unsealed>> {
     let log = &claim.log;
-    if backend.capabilities().append {
+    let there = there.log(log.epoch, log.nonce);
+    if backend.capabilities().append && there.is_empty() {
         // A log that grows has no fragments, unless the store was copied from where it could not grow.
-        let mut listed = backend.list(&log_folder(log.epoch, log.nonce));
-        if listed.try_next().await?.is_none() {
-            return Ok(Vec::new());
-        }
+        return Ok(Vec::new());
     }
     let mut segments: Vec<Slices> = Vec::new();
     let mut end = log.first_fragment;
+    let known = without_a_gap(&there, log.first_fragment);
+    let known = stream::iter(known).map(|number| read_if_there(backend, fragment(claim, number)));
+    let mut known = known.buffered(READS_AT_ONCE);
     for number in log.first_fragment.. {
         end = number;
-        let id = FragmentId { epoch: log.epoch, nonce: log.nonce, number };
+        let id = fragment(claim, number);
         let path = Name::Fragment(id).path();
-        let Some(bytes) = read_or_fence(backend, &path, id, claim, random, clock).await? else { break };
+        let mut read = known.try_next().await?.flatten();
+        if read.is_none() {
+            read = fence_or_read(backend, &path, id, claim, random, clock).await?;
+        }
+        let Some(bytes) = read else { break };
         let (fragment, payload) = decode(&path, &bytes).await?;
         if (fragment.database, fragment.id) != (claim.database, id) && !planted(Bug::AnyFileAccepted) {
             return Err(Error::corruption(&path, 0, format!("this is fragment {:?} of another place", fragment.id)));
@@ -55,12 +70,32 @@ pub(super) async fn read(
         }
         retired.push(path.as_str().to_owned());
     }
-    check_nothing_is_missing(backend, claim, end, segments.last()).await?;
+    check_nothing_is_missing(backend, claim, &there, end, segments.last()).await?;
     let mut whole = Vec::with_capacity(segments.len());
     for segment in segments {
         whole.push(segment.join().await);
     }
     Ok(whole)
+}
+
+/// Fragment `number` of the log that `claim` points to.
+fn fragment(claim: &Manifest, number: u64) -> FragmentId {
+    FragmentId { epoch: claim.log.epoch, nonce: claim.log.nonce, number }
+}
+
+/// Those of `numbers`, which are in order, that follow each other from `first` on.
+pub(crate) fn without_a_gap(numbers: &[u64], first: u64) -> Range<u64> {
+    let from = numbers.partition_point(|&number| number < first);
+    let count = numbers[from..].iter().zip(first..).take_while(|(number, expected)| *number == expected).count();
+    first..first + count as u64
+}
+
+/// The bytes of a fragment or fence, if it is there.
+pub(crate) async fn read_if_there(backend: &dyn Backend, id: FragmentId) -> Result<Option<Bytes>> {
+    match read_all(backend, &Name::Fragment(id).path()).await {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        outcome => outcome.map(Some),
+    }
 }
 
 /// A segment, and the slices of its log in order.
@@ -104,25 +139,18 @@ pub(crate) async fn decode(path: &Path, bytes: &Bytes) -> Result<(Fragment, Byte
 }
 
 /// Refuses a log that goes on behind its end, fragment number `end`, if what stands there proves that what is absent was
-/// durable once: its mark says so, or it begins a segment, which is done when all before it is durable.
+/// durable once: its mark says so, or it begins a segment, which is done when all before it is durable. `there` are the
+/// numbers of all that were found, in order.
 async fn check_nothing_is_missing(
     backend: &dyn Backend,
     claim: &Manifest,
+    there: &[u64],
     end: u64,
     last: Option<&Slices>,
 ) -> Result<()> {
     let log = &claim.log;
-    let mut beyond: Option<FragmentId> = None;
-    let mut listed = backend.list(&log_folder(log.epoch, log.nonce));
-    while let Some(meta) = listed.try_next().await? {
-        if let Some(Name::Fragment(id)) = Name::parse(meta.path.as_str())
-            && id.number > end
-            && beyond.is_none_or(|nearest| id.number < nearest.number)
-        {
-            beyond = Some(id);
-        }
-    }
-    let Some(id) = beyond else { return Ok(()) };
+    let Some(&beyond) = there.iter().find(|&&number| number > end) else { return Ok(()) };
+    let id = fragment(claim, beyond);
     let path = Name::Fragment(id).path();
     let bytes = read_all(backend, &path).await?;
     let (fragment, payload) = decode(&path, &bytes).await?;
@@ -143,8 +171,8 @@ async fn check_nothing_is_missing(
     Err(Error::corruption(missing, 0, format!("the fragment is missing or a fence, but {path} was written after it")))
 }
 
-/// The bytes of the fragment at `path`, or `None` where there was none and now there is our fence.
-async fn read_or_fence(
+/// `None` where there was nothing at `path` and now there is our fence; else the bytes of what is there.
+async fn fence_or_read(
     backend: &dyn Backend,
     path: &Path,
     id: FragmentId,
@@ -152,10 +180,8 @@ async fn read_or_fence(
     random: &Random,
     clock: &EngineClock,
 ) -> Result<Option<Bytes>> {
-    match read_all(backend, path).await {
-        Err(error) if error.kind() == ErrorKind::NotFound && planted(Bug::NoFence) => return Ok(None),
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
-        outcome => return outcome.map(Some),
+    if planted(Bug::NoFence) {
+        return read_if_there(backend, id).await;
     }
     let (write_nonce, time) = (random.next(), clock.trusted());
     let fence = Fragment { database: claim.database, id, write_nonce, time, kind: FragmentKind::Fence }.encode(&[]);

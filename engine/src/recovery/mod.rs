@@ -19,6 +19,7 @@ use crate::cover::{self, Cover};
 use crate::dead::{self, Counts};
 use crate::format::header::{Header, Layout, Predecessor};
 use crate::format::manifest::{LogState, Manifest, RunMeta, SegmentMeta};
+use crate::format::names::SegmentId;
 use crate::keydir::Keydir;
 use crate::memtable::Memtable;
 use crate::planted::{Bug, planted};
@@ -71,7 +72,7 @@ pub(crate) async fn open(mut setup: Setup) -> Result<Arc<Core>> {
     }
     let clock = Arc::new(EngineClock::new(setup.clock.clone(), setup.options.max_forward_jump));
     clock.saw(setup.seen);
-    let claimed = claim::claim(&setup, &clock).await?;
+    let (claimed, there) = claim::claim(&setup, &clock).await?;
     setup.backend.tidy().await?;
     let epoch =
         Epoch { database: claimed.database, hash_seed: claimed.hash_seed, epoch: claimed.epoch, nonce: claimed.nonce };
@@ -81,6 +82,7 @@ pub(crate) async fn open(mut setup: Setup) -> Result<Arc<Core>> {
     let replayer = Replayer {
         backend: &*setup.backend,
         claim: &claimed,
+        there: &there,
         epoch: &epoch,
         numbers: &numbers,
         clock: &clock,
@@ -110,7 +112,7 @@ pub(crate) async fn open(mut setup: Setup) -> Result<Arc<Core>> {
         .await?;
     let retiring = Retiring::default();
     retire::collect_at_opening(&*setup.backend, &manifest, &retiring).await;
-    assemble(setup, tasks, clock, epoch, numbers, publisher, retiring, manifest, replayed).await
+    assemble(setup, tasks, clock, epoch, numbers, publisher, retiring, manifest, replayed, there.segments).await
 }
 
 /// Opens the store of `core` anew, in the same process.
@@ -144,6 +146,7 @@ async fn assemble(
     retiring: Retiring,
     manifest: Manifest,
     replayed: replay::Replayed,
+    there: Vec<SegmentId>,
 ) -> Result<Arc<Core>> {
     let budget = Budget::of(setup.memory, &setup.options);
     let files = Arc::new(Files::new(setup.backend.clone(), epoch.database, epoch.hash_seed, 0));
@@ -210,7 +213,7 @@ async fn assemble(
         let step = Duration::from_millis(manifest.retention.step);
         core.spawn("moments", timers::moments(core.clone(), step));
     }
-    core.spawn("collector", retire::collect_leftovers(core.clone(), manifest));
+    core.spawn("collector", retire::collect_leftovers(core.clone(), manifest, there));
     core.spawn("residency", residency::run(core.clone()));
     core.spawn("dead counter", count_dead(core.clone(), replayed_runs.len(), replayed_cover));
     core.residency.look();

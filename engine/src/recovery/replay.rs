@@ -16,6 +16,7 @@ use crate::format::mark::END_LEN;
 use crate::format::names::{Name, SegmentId};
 use crate::format::tail::{Proof, Replay, Step, Tail, Verdict};
 use crate::hash;
+use crate::listing::Listing;
 use crate::memtable::{Memtable, Placed};
 use crate::planted::{Bug, planted};
 use crate::random::Random;
@@ -80,6 +81,8 @@ pub(super) const WAITING_MAX: usize = 2;
 pub(super) struct Replayer<'a> {
     pub(super) backend: &'a dyn Backend,
     pub(super) claim: &'a Manifest,
+    /// What was there before the claim.
+    pub(super) there: &'a Listing,
     pub(super) epoch: &'a Epoch,
     pub(super) numbers: &'a Numbers,
     pub(super) clock: &'a EngineClock,
@@ -100,9 +103,9 @@ impl Replayer<'_> {
         if log.state == LogState::ClosedCleanly {
             return Ok(replayed);
         }
-        let mut unsealed = files::read(self.backend, self.claim, &mut replayed.retired).await?;
-        unsealed
-            .extend(fragments::read(self.backend, self.claim, self.random, self.clock, &mut replayed.retired).await?);
+        let (backend, retired) = (self.backend, &mut replayed.retired);
+        let mut unsealed = files::read(backend, self.claim, self.there, retired).await?;
+        unsealed.extend(fragments::read(backend, self.claim, self.there, self.random, self.clock, retired).await?);
         let mut made = Vec::new();
         for segment in &unsealed {
             let id = self.epoch.segment(self.numbers.next());
