@@ -43,17 +43,25 @@ pub struct Capabilities {
     pub durable_names: bool,
     /// Objects that are open stay readable when their names are deleted. Default of [`Capabilities::new`]: true.
     pub open_objects_stay: bool,
+    /// Each request takes its time, however little it asks for, and many may be under way at once: so what will be needed
+    /// is asked for early, and much of it at a time. Default of [`Capabilities::new`]: false.
+    pub remote: bool,
 }
 
 impl Capabilities {
     /// Capabilities with the given answers.
     pub fn new(append: bool, lock: bool, durable_names: bool) -> Capabilities {
-        Capabilities { append, lock, durable_names, open_objects_stay: true }
+        Capabilities { append, lock, durable_names, open_objects_stay: true, remote: false }
     }
 
     /// These, where an open object is gone with its name.
     pub fn without_objects_that_stay(self) -> Capabilities {
         Capabilities { open_objects_stay: false, ..self }
+    }
+
+    /// These, of a store that is far away.
+    pub fn of_a_remote_store(self) -> Capabilities {
+        Capabilities { remote: true, ..self }
     }
 }
 

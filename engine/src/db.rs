@@ -206,6 +206,27 @@ impl Db {
         Ok(get::get(&self.core, key.as_ref()).await?.map(|newest| newest.value))
     }
 
+    /// The values of `keys`, in their order, all as of one moment: what [`get`](Db::get) would give for each. Where they have to
+    /// be read, and each read takes its time, many are under way at once.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> halite::Result<()> {
+    /// let db = halite::Db::open("mem:").await?;
+    /// db.put("a", "1").await?;
+    /// let values = db.get_many(&["a", "b"]).await?;
+    /// assert_eq!(values, [Some("1".into()), None]);
+    /// # db.close().await
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`get`](Db::get), of any of them.
+    pub async fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Bytes>>> {
+        self.core.check_open()?;
+        get::get_many(&self.core, &self.core.view(), keys).await
+    }
+
     /// The entry of `key`: its value, sequence number and expiry. Otherwise as [`get`](Db::get).
     pub async fn get_entry(&self, key: impl AsRef<[u8]>) -> Result<Option<Entry>> {
         let key = key.as_ref();

@@ -12,10 +12,13 @@ use crate::keydir::Slot;
 use crate::planted::{Bug, planted};
 use crate::scan::Entry;
 use crate::segment::{Lookup, OwnedRecord, Segment};
+use crate::turn::Turn;
 use crate::value::Value;
 use crate::version::{Paged, Version, View};
 use crate::{Result, Seq};
 use bytes::Bytes;
+use futures::stream::{self, StreamExt, TryStreamExt};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// The newest record of a key: a put that has not expired, or what hides everything older.
@@ -112,6 +115,56 @@ pub(crate) async fn get_at(core: &Core, view: &View, key: &[u8]) -> Result<Optio
 pub(crate) async fn find_at(core: &Core, view: &View, key: &[u8]) -> Result<Option<Newest<Value>>> {
     core.check_open()?;
     Ok(stored_at(core, view, key).await?.and_then(|newest| newest.live(|| view.now)))
+}
+
+/// Keys, or segments, that are read at once.
+pub(crate) const READS_AT_ONCE: usize = 32;
+
+/// What each of `keys` held at the moment of `view`. What is at hand is taken first; the rest is read at once.
+pub(crate) async fn get_many<K: AsRef<[u8]>>(core: &Core, view: &View, keys: &[K]) -> Result<Vec<Option<Bytes>>> {
+    core.check_open()?;
+    let mut found: Vec<Option<Newest<Value>>> = Vec::with_capacity(keys.len());
+    let (mut unread, mut turn) = (Vec::new(), Turn::default());
+    for (index, key) in keys.iter().map(K::as_ref).enumerate() {
+        let hash = hash::hash(core.epoch.hash_seed, key);
+        let looked = look(core, &view.version, view.at, hash, key)?;
+        unread.extend(matches!(looked, Look::NeedsRead).then_some((index, hash)));
+        found.push(match looked {
+            Look::Found(newest) => Some(newest),
+            Look::Absent | Look::NeedsRead => None,
+        });
+        turn.take(key.len()).await;
+    }
+    prepare(&view.version, unread.iter().map(|&(index, _)| keys[index].as_ref())).await;
+    let read = async |(index, hash): (usize, u64)| {
+        let key: &[u8] = keys[index].as_ref();
+        read(core, &view.version, view.at, hash, key).await.map(|newest| (index, newest))
+    };
+    let mut reads = stream::iter(unread).map(read).buffer_unordered(READS_AT_ONCE);
+    while let Some((index, newest)) = reads.try_next().await? {
+        found[index] = newest;
+    }
+    drop(reads);
+    let mut values = Vec::with_capacity(found.len());
+    for newest in found {
+        values.push(match newest.and_then(|newest| newest.live(|| view.now)) {
+            Some(newest) => Some(newest.read().await?.value),
+            None => None,
+        });
+    }
+    Ok(values)
+}
+
+/// Reads filter and fences of the segments that may hold one of `keys` and are not resident, before many ask for them at
+/// the same time. What cannot be read whoever asks for it will be told.
+pub(crate) async fn prepare<'a>(version: &Version, keys: impl Iterator<Item = &'a [u8]>) {
+    let (mut known, mut segments) = (HashSet::new(), Vec::new());
+    for key in keys {
+        let holding = version.paged().iter().filter_map(|run| run.holding(key));
+        segments.extend(holding.filter(|segment| known.insert(segment.serial())).cloned());
+    }
+    let prepare = async |segment: Arc<Segment>| drop(segment.prepare().await);
+    stream::iter(segments).map(prepare).buffer_unordered(READS_AT_ONCE).collect::<()>().await;
 }
 
 /// The newest record of `key` at the moment of `view`, be it a tombstone or expired.

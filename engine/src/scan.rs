@@ -10,7 +10,7 @@
 //! 3. A poll does not compute longer than about a millisecond: it lets other tasks have their turn.
 
 use crate::cover::{Cover, Hidden};
-use crate::cursor::{Merge, Move, Need, Source, twice};
+use crate::cursor::{self, Merge, Move, Need, Source, twice};
 use crate::format::block::Facts;
 use crate::format::frame::Kind;
 use crate::planted::{Bug, planted};
@@ -104,7 +104,7 @@ enum State {
 /// What a load has brought.
 enum Loaded {
     /// Bytes that sources needed.
-    Needs(Vec<(usize, Bytes)>),
+    Needs(Vec<cursor::Loaded>),
     /// The current record.
     Record(OwnedRecord),
     /// The current entry.

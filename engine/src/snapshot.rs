@@ -45,6 +45,14 @@ impl Snapshot {
         Ok(get::get_at(self.db.core(), &self.view, key.as_ref()).await?.map(|newest| newest.value))
     }
 
+    /// The values of `keys` at this moment, in their order: see [`Db::get_many`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Bytes>>> {
+        get::get_many(self.db.core(), &self.view, keys).await
+    }
+
     /// The entry of `key` at this moment: its value, sequence number and expiry. Errors as [`Db::get`].
     pub async fn get_entry(&self, key: impl AsRef<[u8]>) -> Result<Option<Entry>> {
         let key = key.as_ref();

@@ -35,7 +35,6 @@ impl Tasks {
     }
 
     /// Runs `task` in the background; `on_panic` hears of a panic in it.
-    // The engine's one spawn.
     #[allow(clippy::disallowed_methods)]
     pub(crate) fn spawn<F, P>(&self, name: &'static str, task: F, on_panic: P) -> JoinHandle<()>
     where
@@ -47,6 +46,30 @@ impl Tasks {
                 on_panic(panicked);
             }
         })
+    }
+}
+
+/// Work that goes on whether or not it is waited for, until it is done or this is dropped.
+#[derive(Debug)]
+pub(crate) struct Beside<T>(JoinHandle<T>);
+
+impl<T: Send + 'static> Beside<T> {
+    /// Begins `work` on the runtime that this is called in.
+    // With that of `Tasks`, all that the engine spawns.
+    #[allow(clippy::disallowed_methods)]
+    pub(crate) fn new(work: impl Future<Output = T> + Send + 'static) -> Beside<T> {
+        Beside(tokio::spawn(work))
+    }
+
+    /// Waits for it; `None` where it has panicked, or its runtime ends. Not to be called again once it has returned.
+    pub(crate) async fn join(&mut self) -> Option<T> {
+        (&mut self.0).await.ok()
+    }
+}
+
+impl<T> Drop for Beside<T> {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

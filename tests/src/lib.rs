@@ -11,7 +11,7 @@
 //! - [`simulation`]: whole runs from seeds, each a [`case`] with a [`setup`], counted in [`figures`], and reduced by
 //!   [`shrink`] where they fail.
 //! - [`elle`]: judges histories of transactions that ran at the same time.
-//! - [`waiting`]: stores of the real world, for tests in virtual time.
+//! - [`waiting`]: stores of the real world, for tests in virtual time; [`far`]: any store, at a distance.
 //! - [`random`], [`clock`], [`scratch`], [`format`](mod@format): tools.
 // A harness reports by panicking: its callers are tests.
 #![allow(clippy::missing_panics_doc)]
@@ -20,6 +20,7 @@ pub mod case;
 pub mod clock;
 pub mod elle;
 pub mod examine;
+pub mod far;
 pub mod figures;
 pub mod format;
 pub mod fuzz;

@@ -4,9 +4,11 @@
 #![allow(clippy::unwrap_used)]
 
 use futures::future::join_all;
+use futures::{FutureExt, TryStreamExt};
 use halite::backends::opendal::{Operator, services};
 use halite::backends::{Backend, Objects, ObjectsOptions, Purpose, RequestKind, Traffic};
 use halite::{Db, Durability, Options, Prices, ReadOnly, WriteOptions};
+use halite_tests::far::Far;
 use halite_tests::world::process;
 use std::sync::Arc;
 use std::time::Duration;
@@ -198,5 +200,144 @@ fn a_point_read_is_one_request_where_the_index_is_known() {
         let cost = Prices::default().estimate(&db.stats());
         assert!(cost.requests > 0.0 && cost.kept_a_month > 0.0, "{cost:?}");
         db.close().await.unwrap();
+    });
+}
+
+const RECORDS: u64 = 4000;
+const VALUE_LEN: usize = 2000;
+
+/// A store of 8 MB in a run of a few segments.
+fn merged(bucket: &Bucket) {
+    process(async {
+        let options = Options { segment_bytes_max: 3 << 20, ..options() };
+        let db = Db::builder(bucket.handle()).options(options).open().await.unwrap();
+        let deferred = WriteOptions { durability: Durability::Deferred, ..WriteOptions::default() };
+        for n in 0..RECORDS {
+            db.put_with(format!("{n:06}"), [n as u8; VALUE_LEN], deferred).await.unwrap();
+        }
+        db.compact().await.unwrap();
+        assert_eq!(db.stats().runs, 1);
+        assert!(db.stats().segments > 2);
+        db.close().await.unwrap();
+    });
+}
+
+fn read(traffic: &Traffic) -> (u64, u64) {
+    (traffic.count(RequestKind::Get), traffic.bytes(RequestKind::Get))
+}
+
+/// What a scan asks for beyond what it needs is no more than that again; and what it needs comes in large parts, the next on
+/// its way while one is used.
+#[test]
+fn a_scan_reads_ahead_in_few_requests() {
+    let bucket = Bucket::new();
+    merged(&bucket);
+    const LATENCY: Duration = Duration::from_millis(100);
+    let reader = async || {
+        let far = Far::new(bucket.handle(), LATENCY);
+        let reader = Db::builder(Arc::new(far.clone())).options(options()).open_read_only().await.unwrap();
+        (reader, far)
+    };
+    process(async {
+        let (reader, far) = reader().await;
+        let (before, begun) = (read(&far.traffic()), tokio::time::Instant::now());
+        let mut scan = reader.scan(..);
+        let mut count = 0;
+        while let Some(entry) = scan.try_next().await.unwrap() {
+            assert_eq!(entry.key, format!("{count:06}"));
+            assert_eq!(entry.value, [count as u8; VALUE_LEN][..]);
+            count += 1;
+        }
+        assert_eq!(count, RECORDS);
+        let (requests, bytes) = (read(&far.traffic()).0 - before.0, read(&far.traffic()).1 - before.1);
+        let segments = reader.stats().unwrap().segments;
+        assert!(requests <= 12 + 4 * segments, "{requests} requests, {segments} segments");
+        assert!(bytes <= RECORDS * (VALUE_LEN as u64 + 40), "nothing is read twice: {bytes}");
+        // Virtual time: most of what is asked for is on its way before it is needed.
+        let waited = begun.elapsed().as_millis() / LATENCY.as_millis();
+        assert!(waited <= 8 + 2 * u128::from(segments), "{waited} latencies");
+
+        let before = read(&far.traffic()).1;
+        let some: Vec<_> = reader.scan("001000"..).limit(50).try_collect().await.unwrap();
+        assert_eq!((some.len(), &some[0].key[..]), (50, &b"001000"[..]));
+        let bytes = read(&far.traffic()).1 - before;
+        assert!(bytes <= 4 * 50 * VALUE_LEN as u64, "{bytes}");
+    });
+    process(async {
+        // Backward, and of keys alone, it finds the same.
+        let (reader, far) = reader().await;
+        let mut keys: Vec<_> = reader.scan(..).rev().try_collect().await.unwrap();
+        keys.reverse();
+        let keys: Vec<_> = keys.into_iter().map(|entry| entry.key).collect();
+        let only: Vec<_> = reader.scan(..).keys_only().map_ok(|entry| entry.key).try_collect().await.unwrap();
+        assert_eq!((keys.len() as u64, &keys), (RECORDS, &only));
+        // Given up in the middle, it leaves nothing under way.
+        let mut scan = reader.scan(..);
+        for _ in 0..500 {
+            scan.try_next().await.unwrap();
+        }
+        drop(scan);
+        settle().await;
+        let before = far.traffic();
+        settle().await;
+        assert_eq!(far.traffic(), before);
+    });
+}
+
+#[test]
+fn many_keys_are_read_at_once() {
+    let bucket = Bucket::new();
+    merged(&bucket);
+    process(async {
+        const LATENCY: Duration = Duration::from_millis(100);
+        let far = Far::new(bucket.handle(), LATENCY);
+        let reader = Db::builder(Arc::new(far.clone())).options(options()).open_read_only().await.unwrap();
+        let keys: Vec<String> = (0..RECORDS).step_by(20).map(|n| format!("{n:06}")).chain(["absent".into()]).collect();
+        let (before, begun) = (read(&far.traffic()).0, tokio::time::Instant::now());
+        // A task may do it: the future goes from thread to thread.
+        let (other, wanted) = (reader.clone(), keys.clone());
+        let values = tokio::spawn(async move { other.get_many(&wanted).await }).await.unwrap().unwrap();
+        for (n, value) in values.iter().enumerate() {
+            let expected = (n < 200).then_some([(n * 20) as u8; VALUE_LEN]);
+            assert_eq!(value.as_deref(), expected.as_ref().map(|value| &value[..]), "{}", keys[n]);
+        }
+        let segments = reader.stats().unwrap().segments;
+        let requests = read(&far.traffic()).0 - before;
+        // Header, footer, filter and fences of each segment; index block and chunk of each key.
+        assert!(requests <= 4 * segments + 2 * keys.len() as u64, "{requests}");
+        let waited = begun.elapsed().as_millis() / LATENCY.as_millis();
+        assert!(waited <= 4 + 2 * (keys.len() as u128).div_ceil(32) + 4, "{waited} latencies");
+        assert!(far.at_once() >= 32, "{}", far.at_once());
+        reader.close().await;
+    });
+    process(async {
+        let (db, _) = bucket.open().await;
+        db.put("000020", "new").await.unwrap();
+        db.delete("000040").await.unwrap();
+        let snapshot = db.snapshot();
+        db.put("000000", "newer").await.unwrap();
+        let keys = ["000040", "000020", "000000", "000020", "none"];
+        let (old, new) = (Some(vec![0; VALUE_LEN].into()), Some("new".into()));
+        assert_eq!(snapshot.get_many(&keys).await.unwrap(), [None, new.clone(), old, new.clone(), None]);
+        let now = [None, new.clone(), Some("newer".into()), new, None];
+        assert_eq!(db.get_many(&keys).await.unwrap(), now);
+        assert!(db.get_many::<&str>(&[]).await.unwrap().is_empty());
+        db.close().await.unwrap();
+    });
+}
+
+/// A read that nobody polls any more holds up no other: each may have been the first to open the segment.
+#[test]
+fn a_read_that_rests_holds_up_nobody() {
+    let bucket = Bucket::new();
+    merged(&bucket);
+    process(async {
+        let far = Far::new(bucket.handle(), Duration::from_millis(10));
+        let reader = Db::builder(Arc::new(far)).options(options()).open_read_only().await.unwrap();
+        let mut resting = std::pin::pin!(reader.get("000000"));
+        assert!((&mut resting).now_or_never().is_none());
+        let other = tokio::time::timeout(Duration::from_secs(60), reader.get("000001")).await;
+        assert!(other.expect("it does not wait for the first").unwrap().is_some());
+        assert!(resting.await.unwrap().is_some());
     });
 }

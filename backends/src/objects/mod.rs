@@ -200,7 +200,7 @@ fn error_kind(error: &opendal::Error) -> ErrorKind {
 #[async_trait]
 impl Backend for Objects {
     fn capabilities(&self) -> Capabilities {
-        Capabilities::new(false, false, true).without_objects_that_stay()
+        Capabilities::new(false, false, true).without_objects_that_stay().of_a_remote_store()
     }
 
     fn location(&self) -> String {

@@ -181,6 +181,11 @@ impl Db {
         self.home.run(self.as_async().get(key))
     }
 
+    /// The values of `keys`, in their order: see [`halite::Db::get_many`](crate::Db::get_many).
+    pub fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Bytes>>> {
+        self.home.run(self.as_async().get_many(keys))
+    }
+
     /// The entry of `key`: its value, sequence number and expiry.
     pub fn get_entry(&self, key: impl AsRef<[u8]>) -> Result<Option<Entry>> {
         self.home.run(self.as_async().get_entry(key))

@@ -103,6 +103,11 @@ impl ReadOnly {
         self.home.run(self.reader.get(key))
     }
 
+    /// The values of `keys`, in their order: see [`halite::ReadOnly::get_many`](crate::ReadOnly::get_many).
+    pub fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Bytes>>> {
+        self.home.run(self.reader.get_many(keys))
+    }
+
     /// The entry of `key`: its value, sequence number and expiry.
     pub fn get_entry(&self, key: impl AsRef<[u8]>) -> Result<Option<Entry>> {
         self.home.run(self.reader.get_entry(key))

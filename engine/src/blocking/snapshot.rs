@@ -36,6 +36,11 @@ impl Snapshot {
         self.home.run(self.snapshot.get(key))
     }
 
+    /// The values of `keys` at this moment, in their order. Errors as [`Db::get`](super::Db::get).
+    pub fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Bytes>>> {
+        self.home.run(self.snapshot.get_many(keys))
+    }
+
     /// The entry of `key` at this moment. Errors as [`Db::get`](super::Db::get).
     pub fn get_entry(&self, key: impl AsRef<[u8]>) -> Result<Option<Entry>> {
         self.home.run(self.snapshot.get_entry(key))

@@ -2,6 +2,7 @@
 //!
 //! The sources stand in a binary heap by their current records; with one source there is nothing to compare.
 
+use super::ahead::ReadAhead;
 use super::memory::MemorySource;
 use super::run::RunCursor;
 use crate::cover::Interval;
@@ -36,12 +37,29 @@ pub(crate) struct Need {
     source: usize,
     segment: Arc<Segment>,
     range: Range<u64>,
+    /// Where the segment is far away: what was read ahead of the source.
+    ahead: Option<Box<ReadAhead>>,
+}
+
+/// What a source has needed.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    source: usize,
+    bytes: Bytes,
+    ahead: Option<Box<ReadAhead>>,
 }
 
 impl Need {
     /// Fetches all of `needs` at once.
-    pub(crate) async fn load(needs: Vec<Need>) -> Result<Vec<(usize, Bytes)>> {
-        let load = async |need: Need| Ok((need.source, need.segment.read(need.range).await?));
+    pub(crate) async fn load(needs: Vec<Need>) -> Result<Vec<Loaded>> {
+        let load = async |need: Need| {
+            let Need { source, segment, range, mut ahead } = need;
+            let bytes = match &mut ahead {
+                Some(ahead) => ahead.read(&segment, range).await?,
+                None => segment.read(range).await?,
+            };
+            Ok(Loaded { source, bytes, ahead })
+        };
         futures::future::try_join_all(needs.into_iter().map(load)).await
     }
 }
@@ -77,7 +95,7 @@ impl Source {
                 Step::End => Move::End,
                 Step::Again => Move::Again,
                 Step::Need(range) => {
-                    needs.push(Need { source: index, segment: run.segment().segment().clone(), range });
+                    needs.push(Need { source: index, segment: run.segment().segment().clone(), range, ahead: None });
                     Move::Need
                 }
             }),
@@ -140,6 +158,8 @@ pub(crate) struct Merge {
     /// Whether the first of the heap must move before it is looked at.
     passed: bool,
     needs: Vec<Need>,
+    /// What is read ahead of each source, unless it is under way.
+    ahead: Vec<Option<Box<ReadAhead>>>,
 }
 
 impl Merge {
@@ -147,7 +167,7 @@ impl Merge {
     pub(crate) fn new(sources: Vec<Source>, direction: Direction) -> Merge {
         let waiting = (0..sources.len() as u32).rev().collect();
         let heap = Vec::with_capacity(sources.len());
-        Merge { sources, direction, heap, waiting, passed: false, needs: Vec::new() }
+        Merge { sources, direction, heap, waiting, passed: false, needs: Vec::new(), ahead: Vec::new() }
     }
 
     /// Whether no key comes twice: there is one source.
@@ -208,12 +228,22 @@ impl Merge {
 
     /// The bytes that the last step lacked.
     pub(crate) fn take_needs(&mut self) -> Vec<Need> {
-        std::mem::take(&mut self.needs)
+        let mut needs = std::mem::take(&mut self.needs);
+        for need in needs.iter_mut().filter(|need| need.segment.is_remote()) {
+            let sources = self.sources.len();
+            self.ahead.resize_with(sources, || None);
+            let ahead = self.ahead[need.source].take();
+            need.ahead = Some(ahead.unwrap_or_else(|| Box::new(ReadAhead::new(sources))));
+        }
+        needs
     }
 
     /// Gives what was needed.
-    pub(crate) fn supply(&mut self, loaded: Vec<(usize, Bytes)>) {
-        for (source, bytes) in loaded {
+    pub(crate) fn supply(&mut self, loaded: Vec<Loaded>) {
+        for Loaded { source, bytes, ahead } in loaded {
+            if ahead.is_some() {
+                self.ahead[source] = ahead;
+            }
             if let Source::Run(run) = &mut self.sources[source] {
                 run.segment_mut().supply(bytes);
             }

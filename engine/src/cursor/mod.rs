@@ -3,6 +3,7 @@
 //! Cursors are synchronous. A step that lacks bytes says which, and whoever drives the cursor fetches them; where all
 //! is mapped that never happens.
 
+mod ahead;
 mod memory;
 mod merge;
 mod merged;
@@ -11,5 +12,5 @@ mod run;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use merge::{Merge, Move, Need, Source};
+pub(crate) use merge::{Loaded, Merge, Move, Need, Source};
 pub(crate) use merged::{Merged, twice};

@@ -237,6 +237,18 @@ impl ReadOnly {
         Ok(self.newest(key.as_ref()).await?.map(|newest| newest.value))
     }
 
+    /// The values of `keys`, in their order, all of one version: what [`get`](ReadOnly::get) would give for each. Where they
+    /// have to be read, and each read takes its time, many are under way at once. Errors as there.
+    pub async fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Bytes>>> {
+        loop {
+            let (state, view) = self.view()?;
+            match lookup::get_many(&state.manifest, &view, keys).await {
+                Err(error) if self.was_overtaken(&error).await? => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
     /// The entry of `key`: its value, sequence number and expiry. Errors as [`get`](ReadOnly::get).
     pub async fn get_entry(&self, key: impl AsRef<[u8]>) -> Result<Option<Entry>> {
         let key = key.as_ref();

@@ -245,7 +245,7 @@ impl SegmentCursor {
             // Whoever reads it opens it.
             return Ok(Some(Step::Need(0..0)));
         }
-        if *self.course.begin() == Bound::Unbounded && self.streams() {
+        if self.streams() && !self.course.is_before(&self.segment.meta.min_key) {
             self.walk(self.segment.records(), None);
             return Ok(None);
         }

@@ -12,6 +12,8 @@ pub(crate) struct Files {
     pub(super) backend: Arc<dyn Backend>,
     pub(super) database: [u8; 16],
     pub(super) hash_seed: u64,
+    /// Each read takes its time.
+    pub(super) remote: bool,
     /// Segments may be deleted by another process before they are opened.
     pub(super) may_vanish: bool,
 
@@ -38,6 +40,7 @@ impl Files {
     /// The segments of `database` on `backend`, with `cache_bytes` for what is read of them where it is not mapped.
     pub(crate) fn new(backend: Arc<dyn Backend>, database: [u8; 16], hash_seed: u64, cache_bytes: u64) -> Files {
         Files {
+            remote: backend.capabilities().remote,
             backend,
             database,
             hash_seed,

@@ -131,6 +131,12 @@ impl Segment {
         Ok(self.filter().await?.may_contain(hash))
     }
 
+    /// Reads what every lookup needs, if it is not at hand.
+    pub(crate) async fn prepare(&self) -> Result<()> {
+        self.open().await?;
+        futures::future::try_join(self.filter(), self.fences()).await.map(|_| ())
+    }
+
     /// The filter; through the cache where it is not mapped.
     async fn filter(&self) -> Result<Filter> {
         let opened = self.opened().await?;

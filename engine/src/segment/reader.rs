@@ -27,7 +27,7 @@ use halite_backends::{Path, Shared};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use tokio::sync::{Notify, OnceCell};
+use tokio::sync::Notify;
 
 /// What is said of a segment whose file is not there.
 pub(crate) const MISSING: &str = "a segment that the manifest names is missing";
@@ -45,7 +45,7 @@ pub(crate) struct Segment {
     stream: Stream,
 
     /// Set by whoever touches the segment first.
-    pub(super) opened: OnceCell<Opened>,
+    pub(super) opened: OnceLock<Opened>,
 
     /// An estimate that only chooses merges.
     dead_bytes: AtomicU64,
@@ -72,7 +72,7 @@ impl Segment {
             stream: Stream { salt: meta.salt, base_seq: meta.base_seq },
             files: files.clone(),
             serial: files.serial(),
-            opened: OnceCell::new(),
+            opened: OnceLock::new(),
             dead_bytes: AtomicU64::new(meta.dead_bytes),
             released: OnceLock::new(),
             meta: meta.clone(),
@@ -88,17 +88,19 @@ impl Segment {
         self.opened().await.map(|_| ())
     }
 
+    /// Opens it, where nobody has. Those who come at once each open it, and one of them is believed: whoever waited for
+    /// another would wait for ever if that one's future is not polled any more.
     pub(super) async fn opened(&self) -> Result<&Opened> {
+        if let Some(opened) = self.opened.get() {
+            return Ok(opened);
+        }
         let Files { backend, database, hash_seed, .. } = &*self.files;
-        let open = async || {
-            let opened = Opened::open(&**backend, &self.path, &self.meta, *database, *hash_seed).await;
-            let opened = opened.map_err(|error| self.if_missing(error))?;
-            if opened.map.is_none() {
-                self.files.note_unmapped();
-            }
-            Ok(opened)
-        };
-        self.opened.get_or_try_init(open).await
+        let opened = Opened::open(&**backend, &self.path, &self.meta, *database, *hash_seed).await;
+        let opened = opened.map_err(|error| self.if_missing(error))?;
+        if opened.map.is_none() {
+            self.files.note_unmapped();
+        }
+        Ok(self.opened.get_or_init(|| opened))
     }
 
     /// What it means that its file is not there: damage, unless the writer may have merged it since.
@@ -113,6 +115,11 @@ impl Segment {
     #[inline]
     pub(super) fn if_opened(&self) -> Option<&Opened> {
         self.opened.get()
+    }
+
+    /// Whether each read takes its time, however little it asks for.
+    pub(crate) fn is_remote(&self) -> bool {
+        self.files.remote
     }
 
     /// Tells it from all other segments of this opening.
@@ -174,7 +181,7 @@ impl Segment {
     /// Whether the file has been opened: only then is there a [`footer`](Segment::footer).
     #[inline]
     pub(super) fn is_open(&self) -> bool {
-        self.opened.initialized()
+        self.opened.get().is_some()
     }
 
     /// The footer.
@@ -185,9 +192,14 @@ impl Segment {
         &self.opened.get().expect("the segment was opened before").footer
     }
 
-    /// Where records stand in the file.
-    pub(super) fn records(&self) -> Range<u64> {
+    /// Where records stand in the file, once it is open.
+    pub(crate) fn records(&self) -> Range<u64> {
         HEADER_LEN as u64..self.footer().records_end()
+    }
+
+    /// Where index blocks do.
+    pub(crate) fn index_range(&self) -> Range<u64> {
+        self.footer().index.clone()
     }
 
     /// Whether records stand in key order.

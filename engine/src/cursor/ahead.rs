@@ -1,0 +1,183 @@
+//! Reading ahead: where each request takes its time, what a walk over a segment will need next is on its way before it is
+//! asked for, and comes in requests that grow with the walk.
+//!
+//! A walk goes over records, or over index blocks, or from one to the other and back: each of the two has a *lane*. What
+//! goes on in its lane where it was before is read ahead of, by as much as it has walked so far: what is read in vain is
+//! never more than what was wanted. A leap begins anew.
+//!
+//! # Concurrency
+//! A read ahead is a task: it comes to its end although nobody polls the walk, so that a walk that rests holds no request
+//! back from others. Dropped, the walk takes its tasks with it.
+
+use crate::segment::Segment;
+use crate::tasks::Beside;
+use crate::{Error, ErrorKind, Result};
+use bytes::{Bytes, BytesMut};
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Bytes that all sources of one walk may have read ahead, together.
+const AHEAD_OF_ALL_MAX: u64 = 32 << 20;
+/// One of them, at most,
+const AHEAD_MAX: u64 = 4 << 20;
+/// and however many there are.
+const AHEAD_MIN: u64 = 256 << 10;
+
+/// What is read ahead of one source.
+#[derive(Debug)]
+pub(super) struct ReadAhead {
+    records: Lane,
+    index: Lane,
+}
+
+/// A part of a segment that is walked from its beginning to its end.
+#[derive(Debug)]
+struct Lane {
+    segment: Option<Arc<Segment>>,
+    /// What was asked for, in order, each piece beginning where the one before ends.
+    pieces: VecDeque<Piece>,
+    /// Where the first of them begins, and where the last ends.
+    at: u64,
+    end: u64,
+    /// Up to where bytes were wanted, and how many since the last leap.
+    wanted: u64,
+    walked: u64,
+    ahead_max: u64,
+}
+
+#[derive(Debug)]
+struct Piece {
+    len: u64,
+    read: Read,
+}
+
+#[derive(Debug)]
+enum Read {
+    Here(Bytes),
+    Coming(Beside<Result<Bytes>>),
+}
+
+impl ReadAhead {
+    /// For one of so many sources.
+    pub(super) fn new(sources: usize) -> ReadAhead {
+        let ahead_max = (AHEAD_OF_ALL_MAX / sources.max(1) as u64).clamp(AHEAD_MIN, AHEAD_MAX);
+        ReadAhead { records: Lane::new(ahead_max), index: Lane::new(ahead_max) }
+    }
+
+    /// Reads `range` of `segment`, and begins to read what follows it.
+    pub(super) async fn read(&mut self, segment: &Arc<Segment>, range: Range<u64>) -> Result<Bytes> {
+        segment.open().await?;
+        if range.is_empty() {
+            return Ok(Bytes::new());
+        }
+        let records = segment.records();
+        let (lane, part) = if range.start < records.end {
+            (&mut self.records, records)
+        } else {
+            (&mut self.index, segment.index_range())
+        };
+        lane.read(segment, range, part).await
+    }
+}
+
+impl Lane {
+    fn new(ahead_max: u64) -> Lane {
+        Lane { segment: None, pieces: VecDeque::new(), at: 0, end: 0, wanted: 0, walked: 0, ahead_max }
+    }
+
+    async fn read(&mut self, segment: &Arc<Segment>, range: Range<u64>, part: Range<u64>) -> Result<Bytes> {
+        let goes_on = self.goes_on(segment, &range, &part);
+        if !goes_on {
+            self.walked = 0;
+        }
+        self.let_go_before(segment, range.start);
+        self.walked += range.end.saturating_sub(self.wanted.max(range.start));
+        self.wanted = range.end;
+        let ahead = if goes_on { self.walked.min(self.ahead_max) } else { 0 };
+        let until = (range.end + ahead).min(part.end).max(range.end);
+        // Half of what may be ahead is asked for at a time, so that it is under way while the other half is used.
+        if self.end < range.end || until.saturating_sub(self.end) > ahead / 2 {
+            self.request(until);
+        }
+        self.collect(range).await
+    }
+
+    /// Whether what is wanted goes on where the walk was: in what was asked for, or behind it; or where the next segment
+    /// begins.
+    fn goes_on(&self, segment: &Arc<Segment>, range: &Range<u64>, part: &Range<u64>) -> bool {
+        match &self.segment {
+            Some(before) if before.serial() == segment.serial() => (self.at..=self.end).contains(&range.start),
+            Some(_) => range.start == part.start,
+            None => false,
+        }
+    }
+
+    /// Forgets what lies before `at`, and all of what is not of `segment` or lies behind a gap.
+    fn let_go_before(&mut self, segment: &Arc<Segment>, at: u64) {
+        let is_same = self.segment.as_ref().is_some_and(|before| before.serial() == segment.serial());
+        if !is_same || !(self.at..=self.end).contains(&at) {
+            self.segment = Some(segment.clone());
+            self.pieces.clear();
+            (self.at, self.end, self.wanted) = (at, at, at);
+        }
+        while let Some(first) = self.pieces.front().filter(|first| self.at + first.len <= at) {
+            self.at += first.len;
+            self.pieces.pop_front();
+        }
+    }
+
+    /// Asks for what lies between the last piece and `until`.
+    fn request(&mut self, until: u64) {
+        let Some(segment) = self.segment.clone() else { return };
+        let range = self.end..until;
+        let len = until - self.end;
+        let read = Read::Coming(Beside::new(async move { segment.read(range).await }));
+        self.pieces.push_back(Piece { len, read });
+        self.end = until;
+    }
+
+    /// The bytes of `range`, all of which was asked for.
+    async fn collect(&mut self, range: Range<u64>) -> Result<Bytes> {
+        let mut at = self.at;
+        let mut parts: Vec<Bytes> = Vec::new();
+        for piece in &mut self.pieces {
+            let (start, end) = (at, at + piece.len);
+            at = end;
+            if start >= range.end {
+                break;
+            }
+            let bytes = piece.here().await?;
+            let from = range.start.max(start) - start;
+            let to = range.end.min(end) - start;
+            parts.push(bytes.slice(from as usize..to as usize));
+        }
+        Ok(match <[Bytes; 1]>::try_from(parts) {
+            Ok([one]) => one,
+            Err(parts) => {
+                let mut whole = BytesMut::with_capacity((range.end - range.start) as usize);
+                parts.iter().for_each(|part| whole.extend_from_slice(part));
+                whole.freeze()
+            }
+        })
+    }
+}
+
+impl Piece {
+    async fn here(&mut self) -> Result<Bytes> {
+        if let Read::Coming(read) = &mut self.read {
+            let bytes = read.join().await.ok_or_else(lost)??;
+            self.read = Read::Here(bytes);
+        }
+        match &self.read {
+            Read::Here(bytes) => Ok(bytes.clone()),
+            Read::Coming(_) => Err(lost()),
+        }
+    }
+}
+
+/// The runtime ends.
+#[cold]
+fn lost() -> Error {
+    Error::new(ErrorKind::Closed, "the runtime ended while a segment was being read")
+}
