@@ -3,8 +3,21 @@
 use crate::{Error, ErrorKind, Path, Result};
 use std::ops::Range;
 
-/// The length of `range` in memory, if it lies within an object of `len` bytes.
-pub(crate) fn checked_len(path: &Path, range: &Range<u64>, len: u64) -> Result<usize> {
+/// The length of `range` in memory, if it lies within an object of `len` bytes: what each [`Object::read`](crate::Object::read)
+/// asks first.
+///
+/// ```
+/// use halite_backends::{ErrorKind, Path, checked_len};
+/// let path = Path::new("segments/1")?;
+/// assert_eq!(checked_len(&path, &(3..5), 10)?, 2);
+/// assert_eq!(checked_len(&path, &(3..11), 10).unwrap_err().kind(), ErrorKind::UnexpectedEof);
+/// # Ok::<(), halite_backends::Error>(())
+/// ```
+///
+/// # Errors
+/// `InvalidInput` where the range ends before it begins, or memory cannot hold it; `UnexpectedEof` where the object ends
+/// before the range does.
+pub fn checked_len(path: &Path, range: &Range<u64>, len: u64) -> Result<usize> {
     let Range { start, end } = *range;
     let refuse = |kind, what| {
         let message = format!("{what} range={start}..{end} len={len}");

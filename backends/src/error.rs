@@ -91,6 +91,21 @@ impl Error {
         self.0.kind
     }
 
+    /// Why it failed, in words: without the call and the name.
+    ///
+    /// ```
+    /// use halite_backends::{Error, ErrorKind};
+    /// assert_eq!(Error::new(ErrorKind::NoSpace, "append", "segments/1", "the disk is full").reason(), "the disk is full");
+    /// ```
+    pub fn reason(&self) -> String {
+        let Inner { kind, message, source, .. } = &*self.0;
+        match (message.is_empty(), source) {
+            (false, _) => message.clone(),
+            (true, Some(source)) => source.to_string(),
+            (true, None) => format!("{kind:?}"),
+        }
+    }
+
     /// The name the call was about; the store itself where it was about no single name.
     pub fn path(&self) -> &str {
         &self.0.path

@@ -23,6 +23,7 @@ mod traffic;
 mod uri;
 
 pub use backend::{Appender, Backend, Capabilities, Lock, Meta, Object, Shared, Uploader};
+pub use bounds::checked_len;
 pub use error::{Error, ErrorKind, Result};
 pub use local::Local;
 pub use machine::machine_memory;

@@ -10,6 +10,7 @@
 //! - [`scenario`]: short stories, each played with a crash or an error at every one of its I/O steps.
 //! - [`simulation`]: whole runs from seeds, each a [`case`] with a [`setup`], counted in [`figures`], and reduced by
 //!   [`shrink`] where they fail.
+//! - [`suites`]: those that run under WASI too.
 //! - [`elle`]: judges histories of transactions that ran at the same time.
 //! - [`waiting`]: stores of the real world, for tests in virtual time; [`far`]: any store, at a distance.
 //! - [`random`], [`clock`], [`scratch`], [`format`](mod@format): tools.
@@ -34,6 +35,7 @@ pub mod scratch;
 pub mod setup;
 pub mod shrink;
 pub mod simulation;
+pub mod suites;
 pub mod text;
 pub mod trouble;
 pub mod waiting;

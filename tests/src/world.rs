@@ -5,7 +5,6 @@ use crate::figures::Figures;
 use crate::history::{History, Loss, State};
 use crate::kept::Kept;
 use crate::random::mix;
-use crate::waiting::Waiting;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use halite::backends::{Backend, Memory, Simulated, SimulatedOptions};
@@ -25,8 +24,9 @@ pub enum Store {
     Memory(Memory),
     /// The simulator.
     Simulated(Simulated),
-    /// A store of the real world. A kill loses nothing that was written, and it has no power cuts.
-    Real(Waiting),
+    /// A store of the real world, whose every call is done when it returns: [`Waiting`](crate::waiting::Waiting), or one that
+    /// blocks. A kill loses nothing that was written, and it has no power cuts.
+    Real(Arc<dyn Backend>),
 }
 
 impl Store {
@@ -45,7 +45,7 @@ impl Store {
         match self {
             Store::Memory(memory) => Arc::new(memory.clone()),
             Store::Simulated(simulated) => Arc::new(simulated.clone()),
-            Store::Real(real) => Arc::new(real.clone()),
+            Store::Real(real) => real.clone(),
         }
     }
 

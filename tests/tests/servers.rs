@@ -5,11 +5,9 @@
 
 use halite::backends::{Backend, open_uri};
 use halite::{Db, ErrorKind};
-use halite_tests::ops::plain_workload;
-use halite_tests::play::{Policy, play};
-use halite_tests::random::{Random, mix};
+use halite_tests::suites;
 use halite_tests::waiting::Waiting;
-use halite_tests::world::{Store, World, assert_sound, read_all, small_options};
+use halite_tests::world::{Store, assert_sound, read_all, small_options};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -38,9 +36,7 @@ fn model(server: &str, seeds: std::ops::Range<u64>) {
     let runtime = threads();
     for seed in seeds {
         let store = Waiting::new(place(server)(), runtime.handle().clone());
-        let mut world = World::new(Store::Real(store), small_options(), seed);
-        let ops = plain_workload(&mut Random::new(mix(seed, 2)), 80);
-        play(&mut world, &ops, Policy::Strict).unwrap_or_else(|wrong| panic!("{server} seed {seed}: {wrong}"));
+        suites::model(Store::Real(Arc::new(store)), seed, 80);
     }
 }
 

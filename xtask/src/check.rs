@@ -5,7 +5,7 @@ use crate::{layers, links, public, servers, tidy};
 
 pub(crate) const WASI: &str = "wasm32-wasip1";
 /// What components are built for.
-const WASI_COMPONENTS: &str = "wasm32-wasip2";
+pub(crate) const WASI_COMPONENTS: &str = "wasm32-wasip2";
 
 /// All gates.
 pub(crate) fn check() -> Result {
@@ -40,7 +40,7 @@ pub(crate) fn wasm() -> Result {
     cargo(&[&["clippy", "--target", WASI][..], &crates, &["--", "-D", "warnings"]].concat()).run()?;
     cargo(&[&["build", "--target", WASI][..], &crates].concat()).run()?;
     target(WASI_COMPONENTS)?;
-    let crates = ["-p", "halite-guest", "-p", "halite-components"];
+    let crates = ["-p", "halite-guest", "-p", "halite-lent", "-p", "halite-components"];
     cargo(&[&["clippy", "--target", WASI_COMPONENTS][..], &crates, &["--", "-D", "warnings"]].concat()).run()
 }
 

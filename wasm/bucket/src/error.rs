@@ -17,6 +17,8 @@ pub enum Error {
     QuotaExceeded,
     /// What a transaction rests on was changed by another. Nothing has changed; run it again.
     Conflict,
+    /// The guest holds as many handles as it may: it has to drop some. Nothing has changed.
+    TooManyHandles,
     /// What was asked makes no sense; this says why. Nothing has changed.
     Invalid(String),
     /// The database failed; this says how.
@@ -40,6 +42,7 @@ impl std::fmt::Display for Error {
             Error::AccessDenied => "access denied",
             Error::QuotaExceeded => "quota exceeded",
             Error::Conflict => "conflict with another commit",
+            Error::TooManyHandles => "too many handles",
             Error::Invalid(why) | Error::Other(why) => why,
         })
     }

@@ -7,7 +7,7 @@
 //! - [`Buckets`]: what one guest may open, by the names it knows.
 //! - [`Quota`]: how much a bucket may hold.
 //! - [`Scan`], [`Snapshot`], [`Transaction`], [`Cas`]: as the database has them, within a bucket.
-//! - [`Cursors`], [`Bucket::list_keys`]: listing keys page by page, as text.
+//! - [`Cursors`], [`Cursor`], [`Bucket::list_keys`]: listing keys page by page, as text.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
@@ -20,13 +20,16 @@ mod pages;
 mod quota;
 #[cfg(test)]
 mod tests;
+mod text;
 mod views;
+mod words;
 
 pub use bucket::{Bucket, Write};
 pub use buckets::Buckets;
 pub use cas::{Cas, Swap};
 pub use error::{Error, Result};
+pub use halite::Ttl;
 pub use keys::Keys;
-pub use pages::{Cursors, Page};
+pub use pages::{Cursor, Cursors, Page};
 pub use quota::{Quota, Usage};
 pub use views::{Record, Scan, Snapshot, Transaction};

@@ -100,7 +100,49 @@ struct Known {
     last: u64,
 }
 
+/// A cursor as an interface has it: the text itself, or a number that stands for it.
+pub trait Cursor: Sized {
+    /// What the guest is given for `text`.
+    fn given(text: String, cursors: &Cursors) -> Self;
+
+    /// The text of what it was given.
+    ///
+    /// # Errors
+    /// `Invalid` where that is not known, or not any more.
+    fn text(self, cursors: &Cursors) -> Result<String>;
+}
+
+impl Cursor for String {
+    fn given(text: String, _cursors: &Cursors) -> String {
+        text
+    }
+
+    fn text(self, _cursors: &Cursors) -> Result<String> {
+        Ok(self)
+    }
+}
+
+impl Cursor for u64 {
+    fn given(text: String, cursors: &Cursors) -> u64 {
+        cursors.number(text)
+    }
+
+    fn text(self, cursors: &Cursors) -> Result<String> {
+        cursors.cursor(self)
+    }
+}
+
 impl Cursors {
+    /// [`Bucket::list_keys`], for an interface with such cursors.
+    ///
+    /// # Errors
+    /// As there, and for a cursor that is not known.
+    pub async fn list_keys<C: Cursor>(&self, bucket: &Bucket, cursor: Option<C>) -> Result<(Vec<String>, Option<C>)> {
+        let cursor = cursor.map(|cursor| cursor.text(self)).transpose()?;
+        let page = bucket.list_keys(cursor.as_deref()).await?;
+        Ok((page.keys, page.cursor.map(|text| C::given(text, self))))
+    }
+
     /// A number for `cursor`.
     pub fn number(&self, cursor: String) -> u64 {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -12,8 +12,7 @@
 //! What a call has answered is durable. An instance that just ends was never closed: the next one recovers the store.
 #![cfg(target_family = "wasm")]
 
-mod draft;
-mod draft2;
+mod keyvalue;
 mod maintenance;
 mod opened;
 mod store;

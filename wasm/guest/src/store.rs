@@ -3,10 +3,8 @@
 use crate::Component;
 use crate::opened::{block_on, opened, write};
 use bindings::exports::halite::store::store as wit;
-use halite::Ttl;
-use halite_bucket::{Bucket, Keys, Scan, Snapshot, Transaction, Write};
+use halite_bucket::{Bucket, Scan, Snapshot, Transaction, Write};
 use std::cell::RefCell;
-use std::time::Duration;
 use wit::Error;
 
 pub(crate) mod bindings {
@@ -17,55 +15,7 @@ pub(crate) mod bindings {
     export!(Component);
 }
 
-impl From<halite_bucket::Error> for Error {
-    fn from(error: halite_bucket::Error) -> Error {
-        match error {
-            halite_bucket::Error::NoSuchBucket => Error::NoSuchBucket,
-            halite_bucket::Error::AccessDenied => Error::AccessDenied,
-            halite_bucket::Error::QuotaExceeded => Error::QuotaExceeded,
-            halite_bucket::Error::Conflict => Error::Conflict,
-            halite_bucket::Error::Invalid(why) => Error::Invalid(why),
-            other => Error::Other(other.to_string()),
-        }
-    }
-}
-
-impl From<wit::Keys> for Keys {
-    fn from(keys: wit::Keys) -> Keys {
-        match keys {
-            wit::Keys::All => Keys::All,
-            wit::Keys::Prefix(prefix) => Keys::Prefix(prefix),
-            wit::Keys::Range((start, end)) => Keys::Range(start, end),
-        }
-    }
-}
-
-impl From<wit::Write> for Write {
-    fn from(write: wit::Write) -> Write {
-        match write {
-            wit::Write::Put(wit::Put { key, value, lifetime }) => Write::Put { key, value, ttl: ttl(lifetime) },
-            wit::Write::Delete(key) => Write::Delete(key),
-            wit::Write::DeleteKeys(keys) => Write::DeleteKeys(keys.into()),
-        }
-    }
-}
-
-impl From<halite_bucket::Record> for wit::Record {
-    fn from(record: halite_bucket::Record) -> wit::Record {
-        wit::Record { key: record.key.into(), value: record.value.into(), expires_at: record.expires_at }
-    }
-}
-
-fn ttl(lifetime: wit::Lifetime) -> Option<Duration> {
-    match lifetime {
-        wit::Lifetime::ForEver => None,
-        wit::Lifetime::Milliseconds(millis) => Some(Duration::from_millis(millis)),
-    }
-}
-
-fn is(order: wit::Order) -> (bool, bool) {
-    (order.contains(wit::Order::REVERSE), order.contains(wit::Order::KEYS_ONLY))
-}
+halite_bucket::store_words!(wit);
 
 fn scanned(scan: Scan) -> wit::Scan {
     wit::Scan::new(RefCell::new(scan))
@@ -96,11 +46,7 @@ impl wit::GuestBucket for Bucket {
     }
 
     fn get_lifetime(&self, key: Vec<u8>) -> Result<Option<wit::Lifetime>, Error> {
-        Ok(block_on(self.ttl(&key))?.map(|ttl| match ttl {
-            Ttl::Forever => wit::Lifetime::ForEver,
-            // An expiry is a number of milliseconds, so what is left of it is one too.
-            Ttl::Remaining(left) => wit::Lifetime::Milliseconds(left.as_millis().try_into().unwrap_or(u64::MAX)),
-        }))
+        Ok(block_on(self.ttl(&key))?.map(lifetime))
     }
 
     fn put(&self, key: Vec<u8>, value: Vec<u8>, lifetime: wit::Lifetime) -> Result<(), Error> {
@@ -132,7 +78,7 @@ impl wit::GuestBucket for Bucket {
     }
 
     fn scan(&self, keys: wit::Keys, order: wit::Order) -> Result<wit::Scan, Error> {
-        let (reverse, keys_only) = is(order);
+        let (reverse, keys_only) = self::order(order);
         Ok(scanned(self.scan(&keys.into(), reverse, keys_only)))
     }
 
@@ -148,8 +94,7 @@ impl wit::GuestBucket for Bucket {
 
 impl wit::GuestScan for RefCell<Scan> {
     fn next(&self, max: u32) -> Result<Vec<wit::Record>, Error> {
-        let records = block_on(self.borrow_mut().next(max as usize))?;
-        Ok(records.into_iter().map(wit::Record::from).collect())
+        Ok(records(block_on(self.borrow_mut().next(max as usize))?))
     }
 }
 
@@ -159,7 +104,7 @@ impl wit::GuestSnapshot for Snapshot {
     }
 
     fn scan(&self, keys: wit::Keys, order: wit::Order) -> Result<wit::Scan, Error> {
-        let (reverse, keys_only) = is(order);
+        let (reverse, keys_only) = self::order(order);
         Ok(scanned(self.scan(&keys.into(), reverse, keys_only)))
     }
 }
@@ -170,7 +115,7 @@ impl wit::GuestTransaction for RefCell<Transaction> {
     }
 
     fn scan(&self, keys: wit::Keys, order: wit::Order) -> Result<wit::Scan, Error> {
-        let (reverse, keys_only) = is(order);
+        let (reverse, keys_only) = self::order(order);
         Ok(scanned(self.borrow().scan(&keys.into(), reverse, keys_only)))
     }
 

@@ -17,11 +17,13 @@
 #![forbid(unsafe_op_in_unsafe_fn)]
 #![deny(missing_docs)]
 
+mod bounded;
 mod limits;
 pub mod plugin;
 mod program;
 mod run;
 
+pub use bounded::Bounded;
 pub use halite_bucket as bucket;
 pub use limits::Limits;
 pub use program::{Metering, Program};

@@ -15,11 +15,14 @@ pub struct Limits {
     pub time: Option<Duration>,
     /// What it may print, in bytes, on each of its two outputs; it is stopped at more. Default: 64 MiB.
     pub output_bytes: usize,
+    /// What it may hold of its host at once: files, buckets, scans, snapshots, transactions. (Of the latter each may hold
+    /// 64 MiB of the host's memory.) Default: 10 000.
+    pub handles: usize,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { memory_bytes: None, fuel: None, time: None, output_bytes: 64 << 20 }
+        Limits { memory_bytes: None, fuel: None, time: None, output_bytes: 64 << 20, handles: 10_000 }
     }
 }
 

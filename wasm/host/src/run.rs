@@ -169,7 +169,8 @@ impl<'a> Run<'a> {
         self
     }
 
-    /// Buckets, through the interfaces of the [plugin], if it is a component; without them, it must not ask for any.
+    /// Buckets and storage, through the interfaces of the [plugin], if it is a component; without them, it must not ask for
+    /// any.
     #[must_use]
     pub fn guest(mut self, guest: Guest) -> Run<'a> {
         self.guest = Some(guest);
@@ -205,7 +206,8 @@ impl<'a> Run<'a> {
         let context = context.stdout(self.out.0.clone()).stderr(self.err.0.clone()).build_p1();
         let plugged = self.guest.is_some();
         let guest = self.guest.unwrap_or_else(|| Guest::new(halite_bucket::Buckets::new()));
-        let state = State { context, memory: Memory::new(self.limits.memory_bytes), guest };
+        let mut state = State { context, memory: Memory::new(self.limits.memory_bytes), guest };
+        state.context.ctx().table.set_max_capacity(self.limits.handles);
         let mut store = Store::new(&self.program.engine, state);
         store.limiter(|state| &mut state.memory);
         let fuel = match (self.program.metering.fuel, self.limits.fuel) {

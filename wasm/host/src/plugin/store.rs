@@ -1,10 +1,8 @@
 //! `halite:store` over buckets.
 
-use super::View;
+use super::{View, answer, value};
 use bindings::halite::store::store as wit;
-use halite::Ttl;
-use halite_bucket::{Bucket, Keys, Scan, Snapshot, Transaction, Write};
-use std::time::Duration;
+use halite_bucket::{Bucket, Scan, Snapshot, Transaction, Write};
 use wasmtime::Result;
 use wasmtime::component::Resource;
 
@@ -27,71 +25,12 @@ pub(super) mod bindings {
 /// What the guest gets, and, outside of that, what ends it: a handle that it does not have.
 type Answer<T> = Result<Result<T, wit::Error>>;
 
-impl From<halite_bucket::Error> for wit::Error {
-    fn from(error: halite_bucket::Error) -> wit::Error {
-        use halite_bucket::Error;
-        match error {
-            Error::NoSuchBucket => wit::Error::NoSuchBucket,
-            Error::AccessDenied => wit::Error::AccessDenied,
-            Error::QuotaExceeded => wit::Error::QuotaExceeded,
-            Error::Conflict => wit::Error::Conflict,
-            Error::Invalid(why) => wit::Error::Invalid(why),
-            other => wit::Error::Other(other.to_string()),
-        }
-    }
-}
-
-impl From<wit::Keys> for Keys {
-    fn from(keys: wit::Keys) -> Keys {
-        match keys {
-            wit::Keys::All => Keys::All,
-            wit::Keys::Prefix(prefix) => Keys::Prefix(prefix),
-            wit::Keys::Range((start, end)) => Keys::Range(start, end),
-        }
-    }
-}
-
-impl From<wit::Write> for Write {
-    fn from(write: wit::Write) -> Write {
-        match write {
-            wit::Write::Put(wit::Put { key, value, lifetime }) => Write::Put { key, value, ttl: ttl(lifetime) },
-            wit::Write::Delete(key) => Write::Delete(key),
-            wit::Write::DeleteKeys(keys) => Write::DeleteKeys(keys.into()),
-        }
-    }
-}
-
-impl From<halite_bucket::Record> for wit::Record {
-    fn from(record: halite_bucket::Record) -> wit::Record {
-        wit::Record { key: record.key.into(), value: record.value.into(), expires_at: record.expires_at }
-    }
-}
-
-fn ttl(lifetime: wit::Lifetime) -> Option<Duration> {
-    match lifetime {
-        wit::Lifetime::ForEver => None,
-        wit::Lifetime::Milliseconds(millis) => Some(Duration::from_millis(millis)),
-    }
-}
-
-fn answer<T>(done: halite_bucket::Result<T>) -> Answer<T> {
-    Ok(done.map_err(wit::Error::from))
-}
-
-fn value(found: halite_bucket::Result<Option<bytes::Bytes>>) -> Answer<Option<Vec<u8>>> {
-    answer(found.map(|found| found.map(Vec::from)))
-}
-
-fn is(order: wit::Order) -> (bool, bool) {
-    (order.contains(wit::Order::REVERSE), order.contains(wit::Order::KEYS_ONLY))
-}
+halite_bucket::store_words!(wit);
 
 impl wit::Host for View<'_> {
     async fn open(&mut self, name: String) -> Answer<Resource<Bucket>> {
-        match self.guest.buckets.open(&name) {
-            Ok(bucket) => Ok(Ok(self.table.push(bucket)?)),
-            Err(error) => Ok(Err(error.into())),
-        }
+        let bucket = self.guest.buckets.open(&name);
+        self.give(bucket)
     }
 }
 
@@ -109,11 +48,6 @@ impl wit::HostBucket for View<'_> {
     }
 
     async fn get_lifetime(&mut self, bucket: Resource<Bucket>, key: Vec<u8>) -> Answer<Option<wit::Lifetime>> {
-        let lifetime = |ttl| match ttl {
-            Ttl::Forever => wit::Lifetime::ForEver,
-            // An expiry is a number of milliseconds, so what is left of it is one too.
-            Ttl::Remaining(left) => wit::Lifetime::Milliseconds(left.as_millis().try_into().unwrap_or(u64::MAX)),
-        };
         answer(self.table.get(&bucket)?.ttl(&key).await.map(|found| found.map(lifetime)))
     }
 
@@ -152,19 +86,19 @@ impl wit::HostBucket for View<'_> {
     }
 
     async fn scan(&mut self, bucket: Resource<Bucket>, keys: wit::Keys, order: wit::Order) -> Answer<Resource<Scan>> {
-        let (reverse, keys_only) = is(order);
+        let (reverse, keys_only) = self::order(order);
         let scan = self.table.get(&bucket)?.scan(&keys.into(), reverse, keys_only);
-        Ok(Ok(self.table.push(scan)?))
+        self.give(Ok(scan))
     }
 
     async fn snapshot(&mut self, bucket: Resource<Bucket>) -> Answer<Resource<Snapshot>> {
         let snapshot = self.table.get(&bucket)?.snapshot();
-        Ok(Ok(self.table.push(snapshot)?))
+        self.give(Ok(snapshot))
     }
 
     async fn begin(&mut self, bucket: Resource<Bucket>, isolation: wit::Isolation) -> Answer<Resource<Transaction>> {
         let transaction = self.table.get(&bucket)?.begin(isolation == wit::Isolation::Serializable);
-        Ok(Ok(self.table.push(transaction)?))
+        self.give(Ok(transaction))
     }
 
     async fn drop(&mut self, bucket: Resource<Bucket>) -> Result<()> {
@@ -175,8 +109,7 @@ impl wit::HostBucket for View<'_> {
 
 impl wit::HostScan for View<'_> {
     async fn next(&mut self, scan: Resource<Scan>, max: u32) -> Answer<Vec<wit::Record>> {
-        let next = self.table.get_mut(&scan)?.next(max as usize).await;
-        answer(next.map(|records| records.into_iter().map(wit::Record::from).collect()))
+        answer(self.table.get_mut(&scan)?.next(max as usize).await.map(records))
     }
 
     async fn drop(&mut self, scan: Resource<Scan>) -> Result<()> {
@@ -191,9 +124,9 @@ impl wit::HostSnapshot for View<'_> {
     }
 
     async fn scan(&mut self, it: Resource<Snapshot>, keys: wit::Keys, order: wit::Order) -> Answer<Resource<Scan>> {
-        let (reverse, keys_only) = is(order);
+        let (reverse, keys_only) = self::order(order);
         let scan = self.table.get(&it)?.scan(&keys.into(), reverse, keys_only);
-        Ok(Ok(self.table.push(scan)?))
+        self.give(Ok(scan))
     }
 
     async fn drop(&mut self, snapshot: Resource<Snapshot>) -> Result<()> {
@@ -208,9 +141,9 @@ impl wit::HostTransaction for View<'_> {
     }
 
     async fn scan(&mut self, it: Resource<Transaction>, keys: wit::Keys, order: wit::Order) -> Answer<Resource<Scan>> {
-        let (reverse, keys_only) = is(order);
+        let (reverse, keys_only) = self::order(order);
         let scan = self.table.get(&it)?.scan(&keys.into(), reverse, keys_only);
-        Ok(Ok(self.table.push(scan)?))
+        self.give(Ok(scan))
     }
 
     async fn put(

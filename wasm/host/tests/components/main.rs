@@ -3,9 +3,13 @@
 //! The conformance test is one program, run in both places.
 #![allow(clippy::unwrap_used)]
 
-#[path = "../../examples/plugins.rs"]
+#[path = "../../examples/counter/both_ways.rs"]
+mod counter;
+mod lent;
+#[path = "../../examples/plugins/system.rs"]
 mod plugins;
 
+use futures::StreamExt;
 use halite::Db;
 use halite_tests::scratch::{Folder, cargo_build, install};
 use halite_wasmtime::bucket::{Bucket, Buckets, Quota};
@@ -13,8 +17,6 @@ use halite_wasmtime::plugin::Guest;
 use halite_wasmtime::{Access, End, Limits, Metering, Outcome, Program, Run};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use wasm_compose::composer::ComponentComposer;
-use wasm_compose::config::Config;
 
 const TARGET: &str = "wasm32-wasip2";
 const METERING: Metering = Metering { fuel: true, time: true };
@@ -44,9 +46,7 @@ fn conformance() -> &'static Program {
 
 /// The same, composed with Halite's component, which takes the plugin's place.
 fn composed(name: &str) -> Program {
-    let config = Config { definitions: vec![built().join("halite-guest.wasm")], ..Config::default() };
-    let binary = ComponentComposer::new(&built().join(name), &config).compose().unwrap();
-    Program::compile(&binary, METERING).unwrap()
+    counter::composed(&built().join(name), &built().join("halite-guest.wasm"), METERING).unwrap()
 }
 
 fn block_on<F: Future>(future: F) -> F::Output {
@@ -113,6 +113,15 @@ fn rights_and_quotas_hold() {
 }
 
 #[test]
+fn handles_are_limited() {
+    block_on(async {
+        let db = Db::open("mem:").await.unwrap();
+        let run = Run::new(conformance()).args(["component", "handles"]).guest(Guest::new(two_buckets(&db)));
+        assert_done(&run.limits(Limits { handles: 40, ..Limits::default() }).finish().await.unwrap());
+    });
+}
+
+#[test]
 fn the_component_keeps_the_promises_under_plain_wasmtime() {
     let folder = Folder::new("component");
     let program = composed("conformance.wasm");
@@ -126,6 +135,20 @@ fn the_component_keeps_the_promises_under_plain_wasmtime() {
         assert_done(&plugged(conformance(), &[], Buckets::new().with_others(&db, "")).await);
         db.close().await.unwrap();
         assert_done(&in_folder(&program, &["again"], folder.path()).await);
+    });
+}
+
+#[test]
+fn a_component_is_looked_after() {
+    let folder = Folder::new("component-maintained");
+    let program = composed("maintained.wasm");
+    block_on(async {
+        assert_done(&in_folder(&program, &["leave"], folder.path()).await);
+        let outcome = in_folder(&program, &[], folder.path()).await;
+        assert_done(&outcome);
+        assert_eq!(outcome.out, "closed\n");
+        let db = Db::open(folder.path().to_str().unwrap()).await.unwrap();
+        assert_eq!(db.prefix("").keys_only().count().await, 20);
     });
 }
 
@@ -175,6 +198,20 @@ fn many_instances_share_one_engine() {
         // What is not linked cannot be asked for.
         let unplugged = Run::new(&program).finish().await.unwrap_err();
         assert!(format!("{unplugged:?}").contains("wasi:keyvalue"), "{unplugged:?}");
+    });
+}
+
+#[test]
+fn the_example_counts_both_ways() {
+    let (plugged, composed) = (component("counter.wasm"), composed("counter.wasm"));
+    let folder = Folder::new("component-counter");
+    block_on(async {
+        let db = Db::open("mem:").await.unwrap();
+        for round in 1..=2 {
+            let line = format!("{round}\n");
+            assert_eq!(counter::plugged(&plugged, &db).await.unwrap().out, line);
+            assert_eq!(counter::in_folder(&composed, folder.path()).await.unwrap().out, line);
+        }
     });
 }
 

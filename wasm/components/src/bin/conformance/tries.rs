@@ -10,6 +10,7 @@ use own::{Bucket, Error, Isolation, Keys, Lifetime, Order, Put, Write};
 pub(crate) fn all(what: Option<&str>) {
     let tries: &[(&str, fn())] = match what {
         Some("rights") => &[("rights", rights), ("quotas", quotas), ("expired things leave the quota", expired)],
+        Some("handles") => &[("handles", handles)],
         Some("again") => &[("what was written before", again)],
         _ => &[
             ("reads and writes", reads_and_writes),
@@ -340,10 +341,37 @@ fn nonsense() {
     assert!(matches!(text.set(&long, b""), Err(new::store::Error::Other(_))));
     assert!(matches!(text.get(&long), Ok(None) | Err(new::store::Error::Other(_))));
     assert!(text.list_keys(None).unwrap().keys.is_empty(), "nothing of it was written");
+    // A transaction does not become larger than its host allows.
+    let (large, transaction) = (vec![0; 4 << 20], bucket.begin(Isolation::Snapshot).unwrap());
+    let refused = (0..20).find_map(|_| transaction.put(b"a", &large, Lifetime::ForEver).err());
+    assert!(matches!(refused, Some(Error::Invalid(_))), "{refused:?}");
     let long = "x".repeat(300);
     assert!(matches!(new::store::open(&long), Err(new::store::Error::NoSuchStore)));
     assert!(matches!(old::store::open(&long), Err(old::store::Error::NoSuchStore)));
     assert!(matches!(own::open(&long), Err(Error::NoSuchBucket)));
+}
+
+/// Of so many handles that these are too many, and some are to be had again once others are let go of.
+fn handles() {
+    let (bucket, text) = (own::open("default").unwrap(), new::store::open("default").unwrap());
+    let mut held = Vec::new();
+    let refused = loop {
+        match bucket.snapshot() {
+            Ok(snapshot) => held.push(snapshot),
+            Err(error) => break error,
+        }
+        assert!(held.len() < 10_000, "there is no limit");
+    };
+    let too_many = |why: &str| why.contains("too many handles");
+    assert!(matches!(&refused, Error::Other(why) if too_many(why)), "{refused:?}");
+    assert!(matches!(bucket.begin(Isolation::Snapshot), Err(Error::Other(why)) if too_many(&why)));
+    assert!(matches!(new::store::open("default"), Err(new::store::Error::Other(why)) if too_many(&why)));
+    assert!(matches!(Cas::new(&text, "a"), Err(new::store::Error::Other(why)) if too_many(&why)));
+    // What takes none goes on.
+    put(&bucket, b"a", b"1");
+    held.truncate(held.len() / 2);
+    own::Transaction::commit(bucket.begin(Isolation::Serializable).unwrap()).unwrap();
+    bucket.delete(b"a").unwrap();
 }
 
 fn leave() {
