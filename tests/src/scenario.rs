@@ -52,10 +52,15 @@ impl Scenario {
 
     /// Crashes at each I/O step, and examines [`IMAGES`] of what is left each time. Returns how many that were.
     pub fn crash_everywhere(&self, append: bool) -> u64 {
+        self.crash_at_every(1, append, IMAGES)
+    }
+
+    /// Crashes at every so-manieth I/O step, and examines so many images of what is left each time. Returns how many that were.
+    pub fn crash_at_every(&self, stride: usize, append: bool, images: u64) -> u64 {
         let base = self.prepare(append);
-        let states = (0..self.steps(&base)).map(|step| {
+        let states = (0..self.steps(&base)).step_by(stride).map(|step| {
             let world = crashed(&base, &self.body, step);
-            check_images(&world, IMAGES, &format!("append={append} crash at step {step}"))
+            check_images(&world, images, &format!("append={append} crash at step {step}"))
         });
         states.sum()
     }

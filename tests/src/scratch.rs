@@ -1,7 +1,7 @@
-//! Folders that vanish after a test, and programs of this workspace built for one.
+//! Folders that vanish after a test, programs of this workspace built for one, and whether their calls can be traced.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// An empty folder, removed with all in it when dropped.
@@ -66,4 +66,23 @@ pub fn cargo_build(args: &[&str], file: &str) -> PathBuf {
         |path: &&Path| path.is_absolute() && path.file_name().is_some_and(|name| name == file) && path.is_file();
     let made = text.split('"').map(Path::new).find(is_it);
     made.unwrap_or_else(|| panic!("cargo build {args:?} made no {file}")).to_owned()
+}
+
+/// Whether `strace` works here; says why if not.
+///
+/// # Panics
+/// Where they cannot, and that is not allowed.
+pub fn can_trace() -> bool {
+    let works = Command::new("strace").args(["-f", "-o", "/dev/null", "true"]).stderr(Stdio::null()).status();
+    if works.is_ok_and(|status| status.success()) {
+        return true;
+    }
+    let allowed =
+        std::env::var("HALITE_ALLOW_MISSING").is_ok_and(|names| names.split(',').any(|name| name == "strace"));
+    assert!(
+        allowed,
+        "strace does not work here: install it (on Debian `apt-get install strace`), or set HALITE_ALLOW_MISSING=strace"
+    );
+    println!("skipped, as HALITE_ALLOW_MISSING says: no system call was looked at");
+    false
 }

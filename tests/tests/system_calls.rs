@@ -9,7 +9,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
-use halite_tests::scratch::{Folder, cargo_build};
+use halite_tests::scratch::{Folder, can_trace, cargo_build};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -17,25 +17,6 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 const COMMITS: usize = 60;
-
-/// Whether calls can be traced here; says why if not.
-///
-/// # Panics
-/// Where they cannot, and that is not allowed.
-fn can_trace() -> bool {
-    let works = Command::new("strace").args(["-f", "-o", "/dev/null", "true"]).stderr(Stdio::null()).status();
-    if works.is_ok_and(|status| status.success()) {
-        return true;
-    }
-    let allowed =
-        std::env::var("HALITE_ALLOW_MISSING").is_ok_and(|names| names.split(',').any(|name| name == "strace"));
-    assert!(
-        allowed,
-        "strace does not work here: install it (on Debian `apt-get install strace`), or set HALITE_ALLOW_MISSING=strace"
-    );
-    println!("skipped, as HALITE_ALLOW_MISSING says: no system call was looked at");
-    false
-}
 
 fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();

@@ -70,6 +70,9 @@ enum Chore {
         /// How many records
         #[arg(long, default_value_t = 1_000_000)]
         n: u64,
+        /// Natively and under WASI side by side, against what is asked of the guest
+        #[arg(long)]
+        wasm: bool,
     },
 }
 
@@ -87,7 +90,8 @@ fn main() -> ExitCode {
             true => Ok(()),
             false => Err("a test against real servers failed".to_owned()),
         }),
-        Chore::Bench { n } => bench(n),
+        Chore::Bench { n, wasm: true } => wasm::bench(n),
+        Chore::Bench { n, wasm: false } => bench(n),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -5,6 +5,7 @@ use crate::run::{Result, cargo, heading, program};
 
 pub(crate) fn test() -> Result {
     check::check()?;
+    crate::wasm::command()?;
     heading("tests: unit, integration, documentation, and the engine under WASI");
     strace();
     let mut total = Count::default();

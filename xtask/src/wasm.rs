@@ -2,6 +2,7 @@
 
 use crate::check::{self, WASI};
 use crate::run::{Result, cargo, heading, root};
+use std::path::PathBuf;
 
 /// The largest `halite.wasm`, in bytes.
 const COMMAND_BYTES_MAX: u64 = 2 << 20;
@@ -13,8 +14,8 @@ pub(crate) fn wasm() -> Result {
     cargo(&["test", "-p", "halite-wasmtime"]).run()
 }
 
-/// Makes `halite.wasm` as it is handed out.
-fn command() -> Result {
+/// Makes `halite.wasm` as it is handed out, and sees to its size.
+pub(crate) fn command() -> Result<PathBuf> {
     heading("halite.wasm");
     cargo(&["build", "-p", "halite-cli", "--target", WASI, "--profile", "wasm"]).run()?;
     let path = root().join("target").join(WASI).join("wasm/halite.wasm");
@@ -23,5 +24,20 @@ fn command() -> Result {
     if len > COMMAND_BYTES_MAX {
         return Err(format!("halite.wasm has {len} bytes, more than {COMMAND_BYTES_MAX}"));
     }
-    Ok(())
+    Ok(path)
+}
+
+/// Measures the command and a component against the native program, all of them as they are handed out.
+pub(crate) fn bench(records: u64) -> Result {
+    let command = command()?;
+    heading("the native program, the components, and who runs them");
+    cargo(&["build", "--release", "-p", "halite-cli", "--bin", "halite"]).run()?;
+    let components = ["-p", "halite-components", "--bin", "speed", "--target", check::WASI_COMPONENTS];
+    cargo(&[&["build", "--release"][..], &components].concat()).run()?;
+    let target = root().join("target");
+    let native = target.join("release/halite");
+    let components = target.join(check::WASI_COMPONENTS).join("release");
+    let figures = ["run", "--release", "-p", "halite-wasmtime", "--example", "figures", "--"];
+    let paths = [native, command, components].map(|path| path.display().to_string());
+    paths.iter().fold(cargo(&figures), |figures, path| figures.arg(path)).arg(&records.to_string()).run()
 }

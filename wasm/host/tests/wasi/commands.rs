@@ -130,6 +130,12 @@ fn unnumbered(text: &str) -> String {
 }
 
 #[test]
+fn the_example_counts_visits_on_both_sides() {
+    let place = Place::new("wasi-in-turn");
+    assert_eq!(block_on(super::in_turn::run(super::program(), place.0.path())).unwrap(), ["1", "2", "3"]);
+}
+
+#[test]
 fn each_side_reads_what_the_other_wrote() {
     let place = Place::new("wasi-exchange");
     let big = "0123456789abcdef".repeat(20_000);
@@ -152,6 +158,8 @@ fn each_side_reads_what_the_other_wrote() {
         (0..3000).map(|n| format!("{{\"key\": \"wasi:{n:04}\", \"value\": \"value {n}\"}}\n")).collect();
     assert_eq!(place.feed(&["load", "-"], &lines).end, End::Exit(0));
     place.ok(&["delete", "native:007"]);
+    // Whoever comes next has nothing to recover.
+    assert!(place.ok(&["inspect", "manifest"]).contains("closed cleanly"));
     block_on(async {
         let db = place.open().await;
         assert_eq!(db.get("native:007").await.unwrap(), None);

@@ -7,8 +7,12 @@
 
 mod commands;
 mod cross;
+#[path = "../../examples/in_turn/visits.rs"]
+mod in_turn;
 mod kills;
 mod readme;
+mod suites;
+mod system_calls;
 mod writers;
 
 use halite_tests::scratch::{Folder, cargo_build, install};
@@ -21,11 +25,19 @@ const TARGET: &str = "wasm32-wasip1";
 /// `halite.wasm`, built and compiled once for all tests of the process.
 fn program() -> &'static Program {
     static PROGRAM: OnceLock<Program> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
+    PROGRAM.get_or_init(|| Program::load(built("halite.wasm"), Metering { fuel: true, time: true }).unwrap())
+}
+
+/// One of the programs for WASI, which are built together: so they share the engine.
+fn built(name: &str) -> PathBuf {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    let folder = FOLDER.get_or_init(|| {
         install(TARGET);
-        let built = cargo_build(&["-p", "halite-cli", "--target", TARGET, "--profile", "guest"], "halite.wasm");
-        Program::load(built, Metering { fuel: true, time: true }).unwrap()
-    })
+        let programs = ["-p", "halite-cli", "-p", "halite-tests", "--bin", "halite", "--bin", "suites"];
+        let args = [&programs[..], &["--target", TARGET, "--profile", "guest"]].concat();
+        cargo_build(&args, "halite.wasm").parent().unwrap().to_owned()
+    });
+    folder.join(name)
 }
 
 fn block_on<F: Future>(future: F) -> F::Output {
