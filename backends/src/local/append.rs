@@ -6,6 +6,7 @@
 //! 3. `reserve` fails before a byte is written.
 //! 4. Space set aside is given back when the appender goes, unless the process is killed.
 
+use super::early::Early;
 use super::fill::Fill;
 use super::pacing::Place;
 use super::store::Store;
@@ -36,6 +37,7 @@ pub(crate) struct LocalAppender {
     /// A call failed or was given up: guarantee 2.
     broken: bool,
     fill: Fill,
+    early: Early,
 }
 
 impl LocalAppender {
@@ -44,8 +46,9 @@ impl LocalAppender {
         let fail = |error| Error::io("append", &path, error);
         let file = store.create_visible(&path).map_err(fail)?;
         let second = File::options().write(true).open(store.file(&path)).map_err(fail)?;
-        let (file, fill) = (Arc::new(file), Fill::new(Arc::new(second)));
-        Ok(LocalAppender { store, path, file, len: 0, unsynced: 0, reserved: 0, broken: false, fill })
+        let (file, second) = (Arc::new(file), Arc::new(second));
+        let (fill, early) = (Fill::new(second.clone()), Early::new(second));
+        Ok(LocalAppender { store, path, file, len: 0, unsynced: 0, reserved: 0, broken: false, fill, early })
     }
 
     fn fail(&self, op: &'static str, error: io::Error) -> Error {
@@ -154,6 +157,7 @@ impl Appender for LocalAppender {
         self.len = end;
         self.unsynced = if sync { 0 } else { self.unsynced + bytes };
         self.fill.after_append(end, bytes, sync);
+        self.early.after_append(end, sync);
         Ok(())
     }
 

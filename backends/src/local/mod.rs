@@ -26,6 +26,7 @@
 
 mod append;
 mod blocking;
+mod early;
 mod fill;
 mod lock;
 mod object;

@@ -147,8 +147,9 @@ struct File {
     durable: u64,
 }
 
-/// Bytes that may be written before they are synced, whoever asks: so that the end of a segment never has long to sync.
-const UNSYNCED_MAX: u64 = 16 << 20;
+/// Bytes that may be written before they are synced, whoever asks: so that the end of a segment never has long to sync. (A
+/// backend that goes ahead with that by itself has little left to do then.)
+const UNSYNCED_MAX: u64 = 32 << 20;
 
 impl Growing {
     /// The file of `draft`, made if it does not exist yet. Its header is durable before any frame is written, so that a
