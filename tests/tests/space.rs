@@ -262,3 +262,49 @@ fn after_every_key_was_overwritten_four_times_compact_leaves_little_more_than_wh
 async fn bytes_of_segments(store: &Store) -> u64 {
     store.backend().list("segments").try_fold(0, |sum, file| async move { Ok(sum + file.len) }).await.unwrap()
 }
+
+/// What was written for each byte of keys and values that was put, while keys were overwritten at random: the log, what
+/// seals add, and merges of what is half dead. Space is not limited otherwise here, which costs writes.
+async fn write_amplification(store: Store) -> f64 {
+    const KEYS: u64 = 6000;
+    let options = Options { space_amplification: 100.0, segment_bytes_max: 64 << 10, ..options() };
+    let mut world = World::new(store, options, 7);
+    let db = world.open().await.unwrap();
+    let mut random = Random::new(1);
+    let value = |random: &mut Random| -> Vec<u8> { (0..150).map(|_| random.below(256) as u8).collect() };
+    let mut begin = None;
+    for number in 0..6 * KEYS {
+        if number == 2 * KEYS {
+            begin = Some(db.stats());
+        }
+        let key = if number < KEYS { number } else { random.below(KEYS) };
+        db.put(format!("key {key:020}"), value(&mut random)).await.unwrap();
+        if number % 100 == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+    settle().await;
+    let (begin, end) = (begin.unwrap(), db.stats());
+    let written = |stats: &halite::Stats| {
+        stats.log_bytes_written + stats.seal_bytes_written + stats.merge_bytes_written - stats.unwritten_bytes
+    };
+    let amplification = (written(&end) - written(&begin)) as f64 / (end.committed_bytes - begin.committed_bytes) as f64;
+    println!(
+        "{amplification:.2} with {} merges, space {:.2}",
+        end.merges - begin.merges,
+        end.space_amplification().unwrap()
+    );
+    assert!(end.merges > begin.merges + 10, "it is at work: {end:?}");
+    assert_sound(&db).await;
+    amplification
+}
+
+#[test]
+fn what_uniform_overwrites_cost_in_writes() {
+    process(async {
+        let growing = write_amplification(Store::memory(true)).await;
+        assert!((1.2..=2.5).contains(&growing), "{growing}");
+        let fragments = write_amplification(Store::memory(false)).await;
+        assert!((2.0..=3.5).contains(&fragments), "{fragments}");
+    });
+}

@@ -110,3 +110,23 @@ async fn a_log_that_cannot_be_replayed_leaves_no_copy_of_its_beginning() {
     assert_eq!(failed.kind(), ErrorKind::Corruption, "{failed}");
     assert_eq!(&segments(&backend).await, std::slice::from_ref(log));
 }
+
+#[tokio::test]
+async fn what_was_written_anew_is_no_history() {
+    let backend = Arc::new(Memory::create_only());
+    let db = open(&backend).await;
+    for number in 0..10 {
+        db.put("key", format!("value {number}")).await.unwrap();
+    }
+    drop(db);
+    let db = open(&backend).await;
+    assert_eq!((waiting(&db), runs(&db), db.stats().history_from), (0, 1, 11));
+    let gone = db.watch("", 10).try_next().await.unwrap_err();
+    assert_eq!(gone.kind(), ErrorKind::Gone, "{gone}");
+    let seq = db.snapshot().seq() + 1;
+    db.put("key", "later").await.unwrap();
+    assert_eq!(db.watch("", 11).try_next().await.unwrap().unwrap().seq, seq);
+    drop(db);
+    // The manifest says so, too.
+    assert_eq!(open(&backend).await.stats().history_from, seq + 1);
+}
