@@ -4,8 +4,7 @@ use super::{Brought, CopyReport, Source, closed_log, refused, transfer};
 use crate::core::Epoch;
 use crate::cover::{self, Cover};
 use crate::format::Damage;
-use crate::format::digest::Digest;
-use crate::format::manifest::{Manifest, Purpose, Retention, SegmentMeta};
+use crate::format::manifest::{Manifest, Purpose, SegmentMeta};
 use crate::format::names::{self, Name, SegmentId};
 use crate::memtable::Memtable;
 use crate::random::Random;
@@ -277,22 +276,10 @@ async fn begin(backend: &dyn Backend, source: &Source, purpose: Purpose) -> Resu
         epoch,
         nonce,
         write_nonce: source.random.next(),
-        database,
-        hash_seed,
-        created,
         engine_time: source.time,
         log: closed_log(&source.manifest, epoch, 0),
-        runs: Vec::new(),
-        range_tombstones: Vec::new(),
-        history_from: 1,
-        retired: Vec::new(),
-        checkpoints: Vec::new(),
-        kept_claims: Vec::new(),
-        proof: Some(proof),
         purpose,
-        previous: Digest::NONE,
-        past: Vec::new(),
-        retention: Retention::default(),
+        ..Manifest::nothing(database, hash_seed, created, proof)
     };
     publish::create(backend, &manifest).await.map_err(|error| under_way(backend, error))?;
     Ok(manifest)

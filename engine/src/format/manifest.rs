@@ -264,6 +264,41 @@ pub(crate) struct Proof {
 }
 
 impl Manifest {
+    /// What the first manifest of a new store is made from: it holds nothing, and has no number yet.
+    pub(crate) fn nothing(database: [u8; 16], hash_seed: u64, created: u64, proof: Proof) -> Manifest {
+        Manifest {
+            number: 0,
+            epoch: 0,
+            nonce: 0,
+            write_nonce: 0,
+            database,
+            hash_seed,
+            created,
+            engine_time: 0,
+            log: Log {
+                state: LogState::ClosedCleanly,
+                epoch: 0,
+                nonce: 0,
+                first_segment: 1,
+                first_fragment: 0,
+                last_sealed_seq: 0,
+                next_segment: 1,
+                next_seq: 1,
+            },
+            runs: Vec::new(),
+            range_tombstones: Vec::new(),
+            history_from: 1,
+            retired: Vec::new(),
+            checkpoints: Vec::new(),
+            kept_claims: Vec::new(),
+            proof: Some(proof),
+            purpose: Purpose::Database,
+            previous: Digest::NONE,
+            past: Vec::new(),
+            retention: Retention::default(),
+        }
+    }
+
     /// All segments of its runs.
     pub(crate) fn segments(&self) -> impl Iterator<Item = &SegmentMeta> {
         self.runs.iter().flat_map(|run| &run.segments)

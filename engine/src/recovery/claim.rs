@@ -5,8 +5,7 @@
 
 use super::Setup;
 use crate::clock::EngineClock;
-use crate::format::digest::Digest;
-use crate::format::manifest::{Log, LogState, Manifest, Proof, Purpose, Retention};
+use crate::format::manifest::{Manifest, Proof, Purpose, Retention};
 use crate::format::names::{self, Name, SegmentId};
 use crate::listing::Listing;
 use crate::planted::{Bug, planted};
@@ -103,37 +102,7 @@ async fn first(setup: &Setup, clock: &EngineClock) -> Result<Manifest> {
     let mut database = [0; 16];
     database[..8].copy_from_slice(&setup.random.next().to_le_bytes());
     database[8..].copy_from_slice(&setup.random.next().to_le_bytes());
-    Ok(Manifest {
-        number: 0,
-        epoch: 0,
-        nonce: 0,
-        write_nonce: 0,
-        database,
-        hash_seed: setup.random.next(),
-        created: clock.trusted(),
-        engine_time: 0,
-        log: Log {
-            state: LogState::ClosedCleanly,
-            epoch: 0,
-            nonce: 0,
-            first_segment: 1,
-            first_fragment: 0,
-            last_sealed_seq: 0,
-            next_segment: 1,
-            next_seq: 1,
-        },
-        runs: Vec::new(),
-        range_tombstones: Vec::new(),
-        history_from: 1,
-        retired: Vec::new(),
-        checkpoints: Vec::new(),
-        kept_claims: Vec::new(),
-        proof: Some(proof),
-        purpose: Purpose::Database,
-        previous: Digest::NONE,
-        past: Vec::new(),
-        retention: Retention::default(),
-    })
+    Ok(Manifest::nothing(database, setup.random.next(), clock.trusted(), proof))
 }
 
 /// Refuses to make a store where something else is, or where none is to be made, without leaving a trace there.
