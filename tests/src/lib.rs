@@ -12,7 +12,8 @@
 //!   [`shrink`] where they fail.
 //! - [`suites`]: those that run under WASI too.
 //! - [`elle`]: judges histories of transactions that ran at the same time.
-//! - [`waiting`]: stores of the real world, for tests in virtual time; [`far`]: any store, at a distance.
+//! - [`waiting`]: stores of the real world, for tests in virtual time; [`far`]: any store, at a distance; `proxy`: the
+//!   way to a real server, on which requests go wrong.
 //! - [`random`], [`clock`], [`scratch`], [`format`](mod@format): tools.
 // A harness reports by panicking: its callers are tests.
 #![allow(clippy::missing_panics_doc)]
@@ -29,6 +30,8 @@ pub mod history;
 pub mod kept;
 pub mod ops;
 pub mod play;
+#[cfg(feature = "servers")]
+pub mod proxy;
 pub mod random;
 pub mod scenario;
 pub mod scratch;

@@ -4,11 +4,13 @@
 #![allow(clippy::unwrap_used)]
 
 use halite::backends::{Backend, open_uri};
-use halite::{Db, ErrorKind};
+use halite::{Db, ErrorKind, WriteBatch};
+use halite_tests::proxy::Proxy;
+use halite_tests::random::{Random, mix};
 use halite_tests::suites;
 use halite_tests::waiting::Waiting;
 use halite_tests::world::{Store, assert_sound, read_all, small_options};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::runtime::Runtime;
@@ -16,13 +18,18 @@ use tokio::runtime::Runtime;
 /// The variables that say where servers are, and how those conditions are kept.
 const SERVERS: [&str; 2] = ["HALITE_S3", "HALITE_AZBLOB"];
 
-/// A new place in the bucket that the variable `name` says.
-fn place(name: &str) -> impl Fn() -> Arc<dyn Backend> {
+/// A new place in the bucket that the variable `name` says, as a URI.
+fn new_place(name: &str) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let uri = std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run `cargo xtask servers`"));
     let (bucket, options) = uri.split_once('?').unwrap();
     let run = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
-    let uri = format!("{bucket}/{run}-{}?{options}", NEXT.fetch_add(1, Ordering::Relaxed));
+    format!("{bucket}/{run}-{}?{options}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// The same, to be opened.
+fn place(name: &str) -> impl Fn() -> Arc<dyn Backend> {
+    let uri = new_place(name);
     move || open_uri(&uri, true).unwrap()
 }
 
@@ -93,6 +100,165 @@ fn two_writers_never_lose_what_was_acknowledged() {
             for (key, value) in &acknowledged {
                 assert_eq!(there.get(key).map(|value| &value[..]), Some(&value[..]), "{server}: {key:?}");
             }
+            assert_sound(&db).await;
+            db.close().await.unwrap();
+        });
+    }
+}
+
+/// What a key may hold: what was acknowledged last, and whatever came after that and may or may not have happened.
+type Possible = BTreeMap<String, BTreeSet<Option<String>>>;
+
+/// A writer on a bad network.
+struct Sufferer {
+    place: Box<dyn Fn() -> Arc<dyn Backend>>,
+    random: Random,
+    possible: Possible,
+    acknowledged: u32,
+}
+
+impl Sufferer {
+    /// Opens the store, however often that takes. What is there must be possible, and is what is there from now on: it was
+    /// read from a log that has been fenced.
+    async fn open(&mut self) -> Db {
+        for _ in 0..50 {
+            let opened = Db::builder((self.place)()).options(small_options()).open().await;
+            let read = match &opened {
+                Ok(db) => read_all(db).await,
+                Err(error) => Err(error.clone()),
+            };
+            match (opened, read) {
+                (Ok(db), Ok(there)) => {
+                    self.judge(there);
+                    return db;
+                }
+                (_, Err(error)) => self.expect(&error, "opening"),
+                (Err(_), Ok(_)) => unreachable!("nothing was read from it"),
+            }
+        }
+        panic!("the store cannot be opened");
+    }
+
+    fn judge(&mut self, there: BTreeMap<Vec<u8>, bytes::Bytes>) {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        let there: BTreeMap<_, _> = there.iter().map(|(key, value)| (text(key), text(value))).collect();
+        assert!(there.keys().all(|key| self.possible.contains_key(key)), "nobody has put that: {there:?}");
+        for (key, possible) in &mut self.possible {
+            let found = there.get(key).cloned();
+            assert!(possible.contains(&found), "{key} holds {found:?}, and should {possible:?}");
+            *possible = BTreeSet::from([found]);
+        }
+    }
+
+    /// A network that fails explains no damage.
+    fn expect(&self, error: &halite::Error, when: &str) {
+        let is_expected =
+            matches!(error.kind(), ErrorKind::Io | ErrorKind::Unknown | ErrorKind::Poisoned | ErrorKind::Fenced);
+        assert!(is_expected, "{when}: {error:?}");
+    }
+
+    /// Puts a value under a key and its twin, or deletes both. False where the store has to be opened anew.
+    async fn write(&mut self, db: &Db, number: u32) -> bool {
+        let key = format!("{:02}", self.random.below(16));
+        let twin = format!("{key} twin");
+        let value = (!self.random.chance(20)).then(|| format!("{number} {}", "v".repeat(300)));
+        let mut batch = WriteBatch::new();
+        for key in [&key, &twin] {
+            batch = match &value {
+                Some(value) => batch.put(key, value),
+                None => batch.delete(key),
+            };
+        }
+        let outcome = db.write(batch).await;
+        for key in [key, twin] {
+            let possible = self.possible.entry(key).or_insert_with(|| BTreeSet::from([None]));
+            match &outcome {
+                Ok(()) => *possible = BTreeSet::from([value.clone()]),
+                Err(error) if error.kind() == ErrorKind::Unknown => drop(possible.insert(value.clone())),
+                // It did not happen.
+                Err(_) => {}
+            }
+        }
+        match outcome {
+            Ok(()) => self.acknowledged += 1,
+            Err(error) => {
+                self.expect(&error, "writing");
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Reads a key and its twin at one moment: batches are whole, and what was acknowledged shows.
+    async fn read(&mut self, db: &Db) {
+        let key = format!("{:02}", self.random.below(16));
+        let keys = [key.clone(), format!("{key} twin")];
+        match db.get_many(&keys).await {
+            Ok(found) => {
+                assert_eq!(found[0], found[1], "{key}: half a batch");
+                let found = found[0].as_deref().map(|value| String::from_utf8(value.to_vec()).unwrap());
+                let nothing = BTreeSet::from([None]);
+                let possible = self.possible.get(&key).unwrap_or(&nothing);
+                assert!(possible.contains(&found), "{key} holds {found:?}, and should {possible:?}");
+            }
+            Err(error) => self.expect(&error, "reading"),
+        }
+    }
+
+    /// So many writes, with reads, seals, merges, closes and abandoned databases in between.
+    async fn suffer(&mut self, writes: u32) {
+        let mut db = self.open().await;
+        for number in 0..writes {
+            let mut goes_on = self.write(&db, number).await;
+            self.read(&db).await;
+            let tidied = match self.random.below(12) {
+                0 => db.checkpoint(format!("{number}")).await.map(drop),
+                1 => db.compact().await.map(drop),
+                2 => {
+                    goes_on = false;
+                    db.close().await
+                }
+                // It is not told that it has been overtaken: its own requests must tell it.
+                3 => {
+                    goes_on = false;
+                    std::mem::forget(db.clone());
+                    Ok(())
+                }
+                _ => Ok(()),
+            };
+            if let Err(error) = tidied {
+                self.expect(&error, "tidying");
+                goes_on = false;
+            }
+            if !goes_on {
+                db = self.open().await;
+            }
+        }
+        let _ = db.close().await;
+    }
+}
+
+/// On the way to a server requests are lost, come late, are carried out twice, or not answered, or answered in part; the
+/// server fails and is busy. What was acknowledged is there all the same, batches are whole, and what was read from a log
+/// once it was fenced stays.
+#[test]
+fn nothing_is_lost_on_a_bad_network() {
+    for (seed, server) in SERVERS.into_iter().enumerate() {
+        threads().block_on(async {
+            let uri = new_place(server);
+            let (before, rest) = uri.split_once("127.0.0.1:").unwrap();
+            let digits = rest.find(|char: char| !char.is_ascii_digit()).unwrap_or(rest.len());
+            let proxy = Proxy::start(rest[..digits].parse().unwrap(), seed as u64, 8).await.unwrap();
+            let through = format!("{before}127.0.0.1:{}{}", proxy.port(), &rest[digits..]);
+            let place = Box::new(move || open_uri(&through, true).unwrap());
+            let random = Random::new(mix(seed as u64, 3));
+            let mut sufferer = Sufferer { place, random, possible: Possible::new(), acknowledged: 0 };
+            sufferer.suffer(40).await;
+            proxy.calm().await;
+            let happened = proxy.happened();
+            assert!(happened.iter().all(|(_, count)| *count > 0), "{server}: {happened:?}");
+            assert!(sufferer.acknowledged > 10, "{server}: hardly anything was written: {happened:?}");
+            let db = sufferer.open().await;
             assert_sound(&db).await;
             db.close().await.unwrap();
         });
