@@ -6,6 +6,7 @@
 
 pub mod backend;
 mod bounds;
+mod cached;
 pub mod conformance;
 mod error;
 mod local;
@@ -24,6 +25,7 @@ mod uri;
 
 pub use backend::{Appender, Backend, Capabilities, Lock, Meta, Object, Shared, Uploader};
 pub use bounds::checked_len;
+pub use cached::{CacheStats, Cached};
 pub use error::{Error, ErrorKind, Result};
 pub use local::Local;
 pub use machine::machine_memory;

@@ -6,9 +6,10 @@
 use futures::future::join_all;
 use futures::{FutureExt, TryStreamExt};
 use halite::backends::opendal::{Operator, services};
-use halite::backends::{Backend, Objects, ObjectsOptions, Purpose, RequestKind, Traffic};
+use halite::backends::{Backend, Cached, Objects, ObjectsOptions, Purpose, RequestKind, Traffic};
 use halite::{Db, Durability, Options, Prices, ReadOnly, WriteOptions};
 use halite_tests::far::Far;
+use halite_tests::scratch::Folder;
 use halite_tests::world::process;
 use std::sync::Arc;
 use std::time::Duration;
@@ -340,4 +341,31 @@ fn a_read_that_rests_holds_up_nobody() {
         assert!(other.expect("it does not wait for the first").unwrap().is_some());
         assert!(resting.await.unwrap().is_some());
     });
+}
+
+#[test]
+fn a_warm_cache_on_a_local_disk_asks_the_store_for_nothing() {
+    let bucket = Bucket::new();
+    merged(&bucket);
+    let folder = Folder::new("cache");
+    // The requests of a process that reads here and there, and the blocks that it found.
+    let read_some = || {
+        process(async {
+            let handle = bucket.handle();
+            let cached = Cached::open(handle.clone(), folder.path(), 64 << 20).await.unwrap();
+            let reader = Db::builder(Arc::new(cached.clone())).options(options()).open_read_only().await.unwrap();
+            let before = read(&handle.traffic()).0;
+            for n in (0..RECORDS).step_by(5) {
+                let value = reader.get(format!("{n:06}")).await.unwrap();
+                assert_eq!(value.as_deref(), Some(&[n as u8; VALUE_LEN][..]));
+            }
+            reader.close().await;
+            (read(&handle.traffic()).0 - before, cached.cache().hits)
+        })
+    };
+    let (cold, _) = read_some();
+    assert!(cold > 50, "{cold}");
+    // A disk that does not keep up has not kept all at once.
+    let warm = (0..20).map(|_| read_some()).find(|(requests, _)| *requests == 0);
+    assert!(warm.is_some_and(|(_, hits)| hits > RECORDS / 5), "{warm:?}");
 }

@@ -25,7 +25,7 @@
 //! synced; [`Capabilities`] says so.
 
 mod append;
-mod blocking;
+pub(crate) mod blocking;
 mod early;
 mod fill;
 mod lock;

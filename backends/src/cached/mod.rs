@@ -1,0 +1,235 @@
+//! A bounded cache on a local disk, in front of a store that is far away.
+//!
+//! What is read of segments stays in blocks of 64 KiB, each a file of its own. A segment's name is only ever given to one
+//! sequence of bytes, so a block never becomes wrong, it only ceases to be of use. Manifests and the log are read once, and
+//! pass by; so does what is read in large pieces, as scans, merges and verifications do.
+//!
+//! # Guarantees
+//! 1. A read gives what the store holds. The file of a block says which part of which object of which store it is, and a
+//!    checksum covers all of that; what does not fit is read from the store, as what is not there is.
+//! 2. The files never take more than they may together, whatever is read, and whatever was there at the beginning.
+//! 3. A disk that fails costs speed and nothing else.
+//!
+//! # After a crash
+//! Nothing is synced. What a power cut has torn is found by its checksum when it is read.
+
+mod blocks;
+#[cfg(test)]
+mod tests;
+
+use crate::bounds::checked_len;
+use crate::{
+    Appender, Backend, Capabilities, Local, Lock, Meta, Object, Path, Result, Shared, Traffic, Uploader, in_folder,
+};
+use async_trait::async_trait;
+use blocks::{BLOCK_LEN, Blocks, Name};
+use bytes::{Bytes, BytesMut};
+use futures::stream::BoxStream;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Whose objects are kept.
+const SEGMENTS: &str = "segments";
+
+/// Longer reads go to the store: the readers that make them read on, and would drive out what others come back to.
+const READ_MAX: u64 = 4 * BLOCK_LEN;
+
+/// What a cache holds, and how it has done.
+///
+/// ```
+/// let fresh = halite_backends::CacheStats::default();
+/// assert_eq!((fresh.hits, fresh.misses), (0, 0));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CacheStats {
+    /// Blocks that were asked for and there.
+    pub hits: u64,
+    /// Blocks that had to be read from the store.
+    pub misses: u64,
+    /// Blocks whose files were not what was written to them, so that the store was asked.
+    pub damaged: u64,
+    /// Bytes that the files take.
+    pub bytes: u64,
+    /// Bytes that they may take.
+    pub bytes_max: u64,
+}
+
+/// A store whose segments are cached in a local folder. Clones are handles on the same store and cache.
+///
+/// ```
+/// # let folder = std::env::temp_dir().join(format!("halite-doc-cached-{}", std::process::id()));
+/// use halite_backends::{Backend, Cached, Memory};
+/// use std::sync::Arc;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> halite_backends::Result<()> {
+/// let far_away = Memory::create_only();
+/// let store = Cached::open(Arc::new(far_away), &folder, 1 << 30).await?;
+/// assert!(store.capabilities().remote);
+/// assert_eq!(store.cache().bytes, 0);
+/// # drop(store);
+/// # std::fs::remove_dir_all(&folder).unwrap();
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Cached {
+    store: Arc<dyn Backend>,
+    blocks: Arc<Blocks>,
+    /// Keeps other processes from the folder, where the system can.
+    _lock: Option<Arc<dyn Lock>>,
+}
+
+impl Cached {
+    /// `store`, with a cache of at most `bytes_max` bytes in `folder`, which is made if it is not there, and used by one
+    /// process at a time. What it held before is used again. It may be deleted whenever no process uses it.
+    ///
+    /// # Errors
+    /// `InUse` where another process has the cache; `PermissionDenied`, `NoSpace` or `Io` where the folder cannot be made
+    /// or read.
+    pub async fn open(store: Arc<dyn Backend>, folder: impl AsRef<std::path::Path>, bytes_max: u64) -> Result<Cached> {
+        let local = Local::open(folder.as_ref(), true)?;
+        let lock = if local.capabilities().lock { Some(Arc::from(local.lock().await?)) } else { None };
+        let blocks = Blocks::open(folder.as_ref().to_owned(), store.location(), bytes_max).await?;
+        Ok(Cached { store, blocks, _lock: lock })
+    }
+
+    /// What the cache holds, and how it has done since it was opened.
+    pub fn cache(&self) -> CacheStats {
+        self.blocks.stats()
+    }
+
+    fn cached(&self, path: &Path, object: Arc<dyn Object>) -> Arc<dyn Object> {
+        if !in_folder(path, SEGMENTS) {
+            return object;
+        }
+        let name = self.blocks.name(path);
+        Arc::new(CachedObject { path: path.clone(), name, object, blocks: self.blocks.clone() })
+    }
+}
+
+#[async_trait]
+impl Backend for Cached {
+    fn capabilities(&self) -> Capabilities {
+        // What is not in the cache is far away.
+        self.store.capabilities().of_a_remote_store()
+    }
+
+    fn location(&self) -> String {
+        self.store.location()
+    }
+
+    async fn lock(&self) -> Result<Box<dyn Lock>> {
+        self.store.lock().await
+    }
+
+    async fn create(&self, path: &Path, data: Bytes) -> Result<()> {
+        self.store.create(path, data).await
+    }
+
+    async fn adopt(&self, path: &Path, shared: &Shared) -> Result<bool> {
+        self.store.adopt(path, shared).await
+    }
+
+    async fn upload(&self, path: &Path) -> Result<Box<dyn Uploader>> {
+        self.store.upload(path).await
+    }
+
+    async fn append(&self, path: &Path) -> Result<Box<dyn Appender>> {
+        self.store.append(path).await
+    }
+
+    async fn open(&self, path: &Path) -> Result<Arc<dyn Object>> {
+        // Whoever asks how long it is may read what still grows.
+        self.store.open(path).await
+    }
+
+    async fn open_known(&self, path: &Path, len: u64) -> Result<Arc<dyn Object>> {
+        Ok(self.cached(path, self.store.open_known(path, len).await?))
+    }
+
+    async fn read_whole(&self, path: &Path) -> Result<Bytes> {
+        self.store.read_whole(path).await
+    }
+
+    async fn exists(&self, path: &Path) -> Result<bool> {
+        self.store.exists(path).await
+    }
+
+    fn list(&self, folder: &str) -> BoxStream<'_, Result<Meta>> {
+        self.store.list(folder)
+    }
+
+    async fn foreign(&self) -> Result<Option<String>> {
+        self.store.foreign().await
+    }
+
+    async fn delete(&self, path: &Path) -> Result<()> {
+        self.blocks.forget(&self.blocks.name(path)).await;
+        self.store.delete(path).await
+    }
+
+    fn traffic(&self) -> Traffic {
+        self.store.traffic()
+    }
+
+    async fn tidy(&self) -> Result<()> {
+        self.store.tidy().await
+    }
+}
+
+/// An object of which parts may be in the cache. It does not map: blocks come and go.
+#[derive(Debug)]
+struct CachedObject {
+    path: Path,
+    name: Name,
+    object: Arc<dyn Object>,
+    blocks: Arc<Blocks>,
+}
+
+impl CachedObject {
+    /// The bytes of the blocks from number `first` on, up to but without `end`, and no further than the object goes.
+    fn bytes_of(&self, first: u64, end: u64) -> Range<u64> {
+        first * BLOCK_LEN..(end * BLOCK_LEN).min(self.object.len())
+    }
+}
+
+#[async_trait]
+impl Object for CachedObject {
+    fn len(&self) -> u64 {
+        self.object.len()
+    }
+
+    async fn read(&self, range: Range<u64>) -> Result<Bytes> {
+        let len = checked_len(&self.path, &range, self.object.len())?;
+        if len == 0 || len as u64 > READ_MAX {
+            return self.object.read(range).await;
+        }
+        let (first, end) = (range.start / BLOCK_LEN, range.end.div_ceil(BLOCK_LEN));
+        // Memory of its own: whoever keeps it counts its length, and not that of blocks.
+        let mut wanted = BytesMut::with_capacity(len);
+        let mut add = |at: u64, bytes: &[u8]| {
+            let from = range.start.saturating_sub(at) as usize;
+            let to = (range.end - at).min(bytes.len() as u64) as usize;
+            wanted.extend_from_slice(&bytes[from..to]);
+        };
+        for block in first..end {
+            let place = self.bytes_of(block, block + 1);
+            match self.blocks.get(&self.name, block, place.end - place.start).await {
+                Some(bytes) => add(place.start, &bytes),
+                None => {
+                    // All that may be lacking, in one request.
+                    let rest = self.bytes_of(block, end);
+                    let bytes = self.object.read(rest.clone()).await?;
+                    add(rest.start, &bytes);
+                    for (block, start) in (block..).zip((0..bytes.len()).step_by(BLOCK_LEN as usize)) {
+                        let end = bytes.len().min(start + BLOCK_LEN as usize);
+                        self.blocks.keep(&self.name, block, bytes.slice(start..end));
+                    }
+                    break;
+                }
+            }
+        }
+        Ok(wanted.freeze())
+    }
+}
