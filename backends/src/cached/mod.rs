@@ -58,11 +58,11 @@ pub struct CacheStats {
 /// A store whose segments are cached in a local folder. Clones are handles on the same store and cache.
 ///
 /// ```
-/// # let folder = std::env::temp_dir().join(format!("halite-doc-cached-{}", std::process::id()));
 /// use halite_backends::{Backend, Cached, Memory};
 /// use std::sync::Arc;
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> halite_backends::Result<()> {
+/// # let folder = std::env::temp_dir().join(format!("halite-doc-cached-{}", std::process::id()));
 /// let far_away = Memory::create_only();
 /// let store = Cached::open(Arc::new(far_away), &folder, 1 << 30).await?;
 /// assert!(store.capabilities().remote);
