@@ -27,7 +27,7 @@ mod full_disk;
 mod leftovers;
 #[path = "liars.rs"]
 mod liars;
-#[path = "protocol.rs"]
+#[path = "protocol/main.rs"]
 mod protocol;
 #[path = "range_deletes.rs"]
 mod range_deletes;

@@ -1,30 +1,21 @@
-//! Two writers and a collector, in all orders: never two acknowledgements that do not both survive.
-//!
-//! A small model of what writers do with the storage, step by step: each step is one call of the backend, and between two
-//! steps anything else may happen, however long it takes. What they decide, the engine's own functions decide
-//! ([`halite::protocol`]). All states that can be reached are visited. In each of them a writer that opened the store now and
-//! was not disturbed would have to find every commit that was acknowledged: so no pause, however long, no answer that is
-//! lost, no request that arrives late or twice, and nothing that is deleted meanwhile takes one away.
+//! The model: what writers do with the storage, one call of the backend at a time.
 //!
 //! On fragments and on growing files. A writer opens, commits, may seal, may close, and opens once more if it was overtaken
-//! while it did; what it has retired is deleted at any later time, though others own the store by then.
-//!
-//! The canaries change one rule, and must be found.
+//! while it did; what it has retired is deleted at any later time, though others own the store by then. What writers decide,
+//! the engine's own functions decide ([`halite::protocol`]).
 
 use halite::protocol::{self, Reign};
-use std::collections::hash_map::DefaultHasher;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::hash::{Hash, Hasher};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A set of commits: one bit each.
-type Commits = u16;
+pub(super) type Commits = u16;
 
 /// Commits that each writer makes at most.
-const COMMITS: u8 = 2;
+pub(super) const COMMITS: u8 = 2;
 
 /// A rule left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Canary {
+pub(super) enum Canary {
     /// The claim on a writer that did not close is collected like any other manifest.
     ClaimsNotKept,
     /// The fence is deleted with the log that it ends.
@@ -43,15 +34,15 @@ enum Canary {
 
 /// What is explored.
 #[derive(Clone, Copy, Debug)]
-struct Plan {
-    grows: bool,
+pub(super) struct Plan {
+    pub(super) grows: bool,
     /// Commits that each writer makes.
-    commits: u8,
+    pub(super) commits: u8,
     /// Answers that may get lost, with the request done, not done, or done later.
-    lost: u8,
+    pub(super) lost: u8,
     /// Requests that may arrive a second time, later.
-    repeated: u8,
-    canary: Option<Canary>,
+    pub(super) repeated: u8,
+    pub(super) canary: Option<Canary>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -149,20 +140,20 @@ struct Writer {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct State {
+pub(super) struct State {
     store: BTreeMap<Name, Object>,
     writers: [Writer; 2],
     /// What may be deleted, at any time.
     garbage: BTreeSet<Name>,
     /// Creates that are still on their way.
     late: Vec<(Name, Object)>,
-    acknowledged: Commits,
+    pub(super) acknowledged: Commits,
     lost: u8,
     repeated: u8,
 }
 
 impl State {
-    fn first(plan: &Plan) -> State {
+    pub(super) fn first(plan: &Plan) -> State {
         let reign = Reign { number: 0, epoch: 0, log_epoch: 0, log_is_open: false, kept_claims: Vec::new() };
         let manifest = Manifest { reign, write_nonce: 0, log_of: 0, first: 0, sealed: 0 };
         let writer = |id| Writer {
@@ -194,7 +185,7 @@ impl State {
     }
 
     /// What a writer that opened now, undisturbed, would find.
-    fn recovered(&self) -> Commits {
+    pub(super) fn recovered(&self) -> Commits {
         let newest = self.manifests().into_iter().max().and_then(|number| self.store.get(&Name::Manifest(number)));
         let Some(Object::Manifest(manifest)) = newest else { return 0 };
         let mut found = manifest.sealed;
@@ -208,7 +199,7 @@ impl State {
     }
 
     /// All states that one step of anybody leads to.
-    fn next(&self, plan: &Plan, out: &mut Vec<State>) {
+    pub(super) fn next(&self, plan: &Plan, out: &mut Vec<State>) {
         for writer in 0..2 {
             self.step(plan, writer, out);
         }
@@ -513,113 +504,5 @@ impl Writer {
             // The fence stood in the way, or was made: what was read before is in the claim.
             _ => (self.first, 0),
         }
-    }
-}
-
-/// What a search came to.
-#[derive(Debug, Default)]
-struct Explored {
-    states: usize,
-    /// States in which nobody can do anything more, and those of them in which both writers had an acknowledgement.
-    ends: usize,
-    both: usize,
-    /// The states that lead to a commit that is lost.
-    violation: Option<String>,
-}
-
-fn explore(plan: Plan) -> Explored {
-    let mut explored = Explored::default();
-    let mut seen: HashSet<(u64, u64)> = HashSet::new();
-    let first = State::first(&plan);
-    seen.insert(fingerprint(&first));
-    let mut open = vec![first];
-    let mut next = Vec::new();
-    let per_writer: Commits = (1 << COMMITS) - 1;
-    while let Some(state) = open.pop() {
-        explored.states += 1;
-        let missing = state.acknowledged & !state.recovered();
-        if missing != 0 {
-            explored.violation = Some(format!("commits {missing:#b} are acknowledged and lost in {state:#?}"));
-            return explored;
-        }
-        state.next(&plan, &mut next);
-        if next.is_empty() {
-            explored.ends += 1;
-            let both = state.acknowledged & per_writer != 0 && state.acknowledged & per_writer << COMMITS != 0;
-            explored.both += usize::from(both);
-        }
-        open.extend(next.drain(..).filter(|state| seen.insert(fingerprint(state))));
-    }
-    explored
-}
-
-/// A hundred and twenty-eight bits of it: no two states share them.
-fn fingerprint(state: &State) -> (u64, u64) {
-    let hash = |seed: u8| {
-        let mut hasher = DefaultHasher::new();
-        seed.hash(&mut hasher);
-        state.hash(&mut hasher);
-        hasher.finish()
-    };
-    (hash(0), hash(1))
-}
-
-fn check(plan: Plan) {
-    let Explored { states, ends, both, violation } = explore(plan);
-    println!("counted: {states} states of {plan:?}: {ends} ends, {both} of them with commits of both acknowledged");
-    assert!(violation.is_none(), "{plan:?}: {}", violation.unwrap_or_default());
-    assert!(both > 0, "{plan:?}: both writers get on somewhere");
-}
-
-const GROWING: Plan = Plan { grows: true, commits: COMMITS, lost: 0, repeated: 0, canary: None };
-const FRAGMENTS: Plan = Plan { grows: false, ..GROWING };
-
-#[test]
-fn on_growing_files() {
-    check(GROWING);
-}
-
-#[test]
-fn on_growing_files_with_an_answer_lost() {
-    check(Plan { lost: 1, commits: 1, ..GROWING });
-}
-
-#[test]
-fn on_growing_files_with_a_request_that_comes_again() {
-    check(Plan { repeated: 1, commits: 1, ..GROWING });
-}
-
-#[test]
-fn on_fragments() {
-    check(FRAGMENTS);
-}
-
-#[test]
-fn on_fragments_with_an_answer_lost() {
-    check(Plan { lost: 1, commits: 1, ..FRAGMENTS });
-}
-
-#[test]
-fn on_fragments_with_a_request_that_comes_again() {
-    check(Plan { repeated: 1, commits: 1, ..FRAGMENTS });
-}
-
-#[test]
-fn each_rule_is_needed() {
-    use Canary::{ClaimsNotKept, DeleteFirst, FencesNotKept, NoFence, NoList, NoLook, TakenIsOwn};
-    for (store, canary) in [
-        (GROWING, ClaimsNotKept),
-        (GROWING, NoLook),
-        (GROWING, DeleteFirst),
-        (GROWING, TakenIsOwn),
-        (FRAGMENTS, FencesNotKept),
-        (FRAGMENTS, NoFence),
-        (FRAGMENTS, NoList),
-        (FRAGMENTS, DeleteFirst),
-        (FRAGMENTS, TakenIsOwn),
-    ] {
-        let plan = Plan { canary: Some(canary), ..store };
-        let explored = explore(plan);
-        assert!(explored.violation.is_some(), "{plan:?}: {} states, all right", explored.states);
     }
 }
