@@ -218,7 +218,8 @@ struct Candidate {
 }
 
 /// The next step, given all segments from the newest to the oldest, how many slots are in and how many may be. Of those
-/// that are in, `held` are of stays that only readers of older versions hold, and go when these do.
+/// that are in, `held` are of stays that only readers of older versions hold, and go when these do; others may be of stays
+/// that are over, and go soon.
 ///
 /// The newest that fit beside these should be resident. To make room, more is let go than is needed at once, so that the
 /// keydir is not swept for each single segment.
@@ -228,9 +229,13 @@ fn plan(candidates: &[Candidate], slots: u64, held: u64, slots_max: u64) -> Step
     let wanted = newest_that_fit(candidates, usable);
     let over = slots > slots_max;
     let missing = candidates.iter().zip(&wanted).position(|(candidate, &wanted)| wanted && !candidate.resident);
+    // The slots that are not of stays that are over: those are being swept. To let go of more before they are gone would be
+    // to sweep, let go and bring in the same segments in turns, for ever.
+    let lasting = held + candidates.iter().filter(|one| one.resident).map(|one| one.entries).sum::<u64>();
     match missing {
         Some(missing) if slots + candidates[missing].entries <= slots_max => return Step::Settle(missing),
-        None if !over => return Step::Nothing,
+        Some(missing) if lasting + candidates[missing].entries <= slots_max => return Step::Nothing,
+        None if !over || lasting <= slots_max => return Step::Nothing,
         _ => {}
     }
     let kept = newest_that_fit(candidates, usable - usable / 8);
@@ -363,8 +368,8 @@ mod tests {
         assert_eq!(plan(&candidates(&[(1, true)]), 1, 0, 0), Step::LetGo(vec![0]));
     }
 
-    /// Whatever the sizes, and however much readers hold meanwhile: it comes to an end, nothing is in that does not fit, and
-    /// nothing is out that does.
+    /// Whatever the sizes, however much readers hold meanwhile, and however late what is over is swept: it comes to an end,
+    /// nothing is in that does not fit, and nothing is out that does.
     #[test]
     fn it_settles() {
         let mut number = 1_u64;
@@ -377,12 +382,21 @@ mod tests {
             let mut all: Vec<Candidate> =
                 (0..dice(12)).map(|_| Candidate { entries: 1 + dice(80), resident: dice(2) == 0 }).collect();
             let used = |all: &[Candidate]| all.iter().filter(|one| one.resident).map(|one| one.entries).sum::<u64>();
+            // Slots of stays that are over, in as many sweeps.
+            let mut unswept: Vec<u64> = Vec::new();
             let mut steps = 0;
             loop {
-                match plan(&all, used(&all) + held, held, max) {
-                    Step::Nothing => break,
+                match plan(&all, used(&all) + held + unswept.iter().sum::<u64>(), held, max) {
+                    Step::Nothing if unswept.is_empty() => break,
+                    Step::Nothing => drop(unswept.remove(0)),
                     Step::Settle(index) => all[index].resident = true,
-                    Step::LetGo(going) => going.iter().for_each(|&index| all[index].resident = false),
+                    Step::LetGo(going) => going.iter().for_each(|&index| {
+                        all[index].resident = false;
+                        unswept.push(all[index].entries);
+                    }),
+                }
+                if dice(3) == 0 && !unswept.is_empty() {
+                    unswept.remove(0);
                 }
                 steps += 1;
                 assert!(steps < 60);
