@@ -108,6 +108,11 @@ impl Cache {
         self.parts.insert(key, Part::Bytes(bytes.clone()));
     }
 
+    /// Lets go of what is kept there.
+    pub(super) fn forget(&self, key: Key) {
+        self.parts.remove(&key);
+    }
+
     pub(super) fn keep_filter(&self, key: Key, filter: &Filter) {
         self.parts.insert(key, Part::Filter(filter.clone()));
     }

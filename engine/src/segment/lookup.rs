@@ -7,12 +7,12 @@ use super::cache::Key;
 use super::frames::{FrameStep, Frames};
 use super::opened::Opened;
 use super::reader::{OwnedRecord, Segment};
-use crate::Result;
 use crate::format::Damage;
 use crate::format::block::{BlockCursor, Content, Facts};
 use crate::format::fences::Fences;
 use crate::format::filter::Filter;
 use crate::value::Value;
+use crate::{ErrorKind, Result};
 use bytes::Bytes;
 use std::ops::Range;
 
@@ -112,16 +112,15 @@ impl Segment {
         }
         let fences = self.fences().await?;
         let block = fences.block(fences.find(key));
-        let bytes = self.read_kept(block.clone()).await?;
-        match self.search_block(block.start, bytes, key)? {
+        let at = block.start;
+        match self.read_kept(block, |bytes| self.search_block(at, bytes, key)).await? {
             InBlock::Nothing => Ok(None),
             InBlock::At(located) => {
                 let record = self.read_record_kept(located.offset, located.len).await?;
                 self.expect(record, &located, key).map(Some)
             }
             InBlock::Chunk(chunk) => {
-                let bytes = self.read_kept(chunk.clone()).await?;
-                self.search_chunk(chunk, bytes, key)
+                self.read_kept(chunk.clone(), |bytes| self.search_chunk(chunk.clone(), bytes, key)).await
             }
         }
     }
@@ -172,8 +171,17 @@ impl Segment {
         if end > self.opened().await?.footer.records_end() {
             return Err(self.no_record_there(offset, len));
         }
-        let bytes = self.read_kept(u64::from(offset)..end).await?;
-        self.decode(offset, len, &bytes).await
+        let range = u64::from(offset)..end;
+        if let Some(bytes) = self.kept(&range) {
+            let record = self.decode(offset, len, &bytes).await;
+            if let Some(record) = self.unless_damaged(&range, record) {
+                return record;
+            }
+        }
+        let bytes = self.read(range.clone()).await?;
+        let record = self.decode(offset, len, &bytes).await?;
+        self.keep(&range, &bytes);
+        Ok(record)
     }
 
     fn lies_outside(&self, key: &[u8]) -> bool {
@@ -184,18 +192,49 @@ impl Segment {
         Key { segment: self.serial, offset }
     }
 
-    /// Bytes of the file, through the cache. One place is always read with one length.
-    async fn read_kept(&self, range: Range<u64>) -> Result<Bytes> {
-        if let Some(bytes) = self.mapped(range.clone()) {
-            return Ok(bytes);
+    /// What `decode` makes of bytes of the file, through the cache. One place is always read with one length.
+    ///
+    /// What was read wrong once does not stay: bytes that prove damaged are not kept, and where they were, as not all of them
+    /// had been looked at, they are read again.
+    async fn read_kept<T>(&self, range: Range<u64>, decode: impl Fn(Bytes) -> Result<T>) -> Result<T> {
+        if let Some(bytes) = self.kept(&range)
+            && let Some(decoded) = self.unless_damaged(&range, decode(bytes))
+        {
+            return decoded;
         }
-        let key = self.place(range.start);
-        if let Some(bytes) = self.files.cache.bytes(key).filter(|bytes| bytes.len() as u64 == range.end - range.start) {
-            return Ok(bytes);
+        let bytes = self.read(range.clone()).await?;
+        let decoded = decode(bytes.clone())?;
+        self.keep(&range, &bytes);
+        Ok(decoded)
+    }
+
+    /// The bytes of the file at `range`, if the cache has them.
+    fn kept(&self, range: &Range<u64>) -> Option<Bytes> {
+        if self.is_mapped() {
+            return None;
         }
-        let bytes = self.read(range).await?;
-        self.files.cache.keep_bytes(key, &bytes);
-        Ok(bytes)
+        let bytes = self.files.cache.bytes(self.place(range.start))?;
+        (bytes.len() as u64 == range.end - range.start).then_some(bytes)
+    }
+
+    /// Keeps bytes that have proved right.
+    fn keep(&self, range: &Range<u64>, bytes: &Bytes) {
+        if !self.is_mapped() {
+            self.files.cache.keep_bytes(self.place(range.start), bytes);
+        }
+    }
+
+    /// What was made of bytes that were kept, unless they are damaged: then they are let go of.
+    fn unless_damaged<T>(&self, range: &Range<u64>, decoded: Result<T>) -> Option<Result<T>> {
+        let is_damaged = decoded.as_ref().is_err_and(|error| error.kind() == ErrorKind::Corruption);
+        if is_damaged {
+            self.files.cache.forget(self.place(range.start));
+        }
+        (!is_damaged).then_some(decoded)
+    }
+
+    fn is_mapped(&self) -> bool {
+        self.if_opened().is_some_and(|opened| opened.map.is_some())
     }
 
     /// Looks `key` up in the index block that stands at `at`.
