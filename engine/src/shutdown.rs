@@ -39,7 +39,10 @@ pub(crate) fn abandon(core: &Arc<Core>) {
     if core.closed.load(Ordering::Acquire) {
         return;
     }
+    // Wherever it goes: the committer needs the runtime's time and I/O, on which else it would fail.
+    let runtime = core.tasks.enter();
     core.log.want_write();
+    drop(runtime);
     if core.log.is_idle() {
         core.shut();
         return;

@@ -8,7 +8,7 @@ use futures::FutureExt;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
-use tokio::runtime::Handle;
+use tokio::runtime::{EnterGuard, Handle};
 use tokio::task::JoinHandle;
 
 /// Where tasks run.
@@ -32,6 +32,11 @@ impl Tasks {
             ));
         }
         Ok(Tasks(handle))
+    }
+
+    /// Makes the runtime the current one, where none is: for who polls what it drives.
+    pub(crate) fn enter(&self) -> EnterGuard<'_> {
+        self.0.enter()
     }
 
     /// Runs `task` in the background; `on_panic` hears of a panic in it.
