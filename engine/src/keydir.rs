@@ -22,7 +22,7 @@
 //! One lock a shard, held for a probe or an insert and never while awaiting.
 
 use crate::hash::Fingerprint;
-use parking_lot::RwLock;
+use crate::sync::RwLock;
 
 /// Number of shards.
 pub(crate) const SHARDS: usize = 256;
@@ -250,6 +250,7 @@ impl Table {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::hash;
@@ -316,6 +317,52 @@ mod tests {
             keydir.remove_segments(&|_| true, shard);
         }
         assert_eq!((keydir.len(), keydir.bytes()), (0, SHARDS * size_of::<Shard>()));
+    }
+
+    /// Two insert the same fingerprints, a segment is removed, and readers look, in many orders.
+    #[cfg(feature = "explored")]
+    #[test]
+    fn interleaved_readers_writers_and_a_sweep() {
+        use shuttle::thread::spawn;
+        use std::sync::Arc;
+
+        const KEYS: u64 = 6;
+        // All in one shard, close enough to move each other.
+        let at = Fingerprint::from_bits;
+        crate::sync::explore(3_000, move || {
+            let keydir = Arc::new(Keydir::new());
+            for number in 0..KEYS {
+                keydir.insert(at(number), slot(1, number), |_| {});
+                keydir.insert(at(number), slot(2, number), |_| {});
+            }
+            let insert = |kid| {
+                let keydir = keydir.clone();
+                spawn(move || {
+                    let mut met = Vec::new();
+                    (0..KEYS).for_each(|number| keydir.insert(at(number), slot(kid, number), |other| met.push(other)));
+                    met.into_iter().filter(|slot| slot.kid > 2).count()
+                })
+            };
+            let inserters = [insert(3), insert(4)];
+            let swept = keydir.clone();
+            let sweep = spawn(move || swept.remove_segments(&|kid| kid == 1, 0));
+            let read = keydir.clone();
+            let reader = spawn(move || {
+                for number in (0..KEYS).chain(0..KEYS) {
+                    let found: Vec<Slot> = read.candidates(at(number)).iter().collect();
+                    assert!(found.contains(&slot(2, number)), "what nobody removes is there: {found:?}");
+                    assert!(found.iter().all(|found| *found == slot(found.kid, number)), "of others: {found:?}");
+                }
+            });
+            let heard: usize = inserters.into_iter().map(|inserter| inserter.join().unwrap()).sum();
+            assert_eq!(heard, KEYS as usize, "of each pair just one hears of the other");
+            assert_eq!(sweep.join().unwrap(), KEYS as usize);
+            reader.join().unwrap();
+            for number in 0..KEYS {
+                let found = sorted(keydir.candidates(at(number)).iter().collect());
+                assert_eq!(found, [2, 3, 4].map(|kid| slot(kid, number)));
+            }
+        });
     }
 
     #[test]

@@ -68,6 +68,7 @@ mod segment;
 mod shutdown;
 mod snapshot;
 mod stats;
+mod sync;
 mod tasks;
 mod timers;
 mod touch;

@@ -103,7 +103,7 @@ fn main() -> ExitCode {
 }
 
 fn sim(seeds: Option<u64>, seed: Option<u64>, replay: Option<u64>, case: Option<String>) -> run::Program {
-    let mut command = cargo(&["run", "--quiet", "--release", "-p", "halite-tests", "--bin", "sim", "--"]);
+    let mut command = cargo(&["run", "--quiet", "-p", "halite-tests", "--bin", "sim", "--"]);
     let number = |number: Option<u64>| number.map(|number| number.to_string());
     for (name, value) in
         [("--seeds", number(seeds)), ("--seed", number(seed)), ("--replay", number(replay)), ("--case", case)]
@@ -132,6 +132,16 @@ fn miri() -> Result {
     };
     tests("halite-backends", &["memory::", "path::", "bounds::"])?;
     tests("halite", &["format::varint", "format::header", "format::frame", "format::fragment", "format::block"])
+}
+
+/// The engine's own tests of those names, built with those features.
+fn engine_with(features: &str, names: &[&str]) -> run::Program {
+    cargo(&[&["test", "-p", "halite", "--lib", "--features", features, "--"][..], names].concat())
+}
+
+/// The cores that threads share, under a scheduler that interleaves them.
+fn interleaved() -> run::Program {
+    engine_with(test::FEATURES, &["interleaved"])
 }
 
 fn planted() -> run::Program {

@@ -3,6 +3,9 @@
 use crate::check;
 use crate::run::{Result, cargo, heading, program};
 
+/// Of the engine: those that its own tests are run with again.
+pub(crate) const FEATURES: &str = "zstd,metrics,explored";
+
 pub(crate) fn test() -> Result {
     check::check()?;
     crate::wasm::command()?;
@@ -12,8 +15,8 @@ pub(crate) fn test() -> Result {
     let tests = cargo(&["test", "--workspace", "--features", crate::servers::FEATURES, "--no-fail-fast"]);
     let succeeded = tests.watch(|line| total.add(line))?;
     heading("tests: what features that are off by default bring");
-    let named = ["format::compressed", "value::", "meters::"];
-    let features = cargo(&[&["test", "-p", "halite", "--lib", "--features=zstd,metrics", "--"][..], &named].concat());
+    let named = ["format::compressed", "value::", "meters::", "interleaved"];
+    let features = crate::engine_with(FEATURES, &named);
     let succeeded = features.watch(|line| total.add(line))? && succeeded;
     heading("tests: object stores, on real servers");
     let succeeded = crate::servers::test(&mut |line| total.add(line))? && succeeded;

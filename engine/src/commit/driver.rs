@@ -9,9 +9,9 @@
 //! the holder looks at `wanted` again after it let go.
 
 use crate::planted::{Bug, planted};
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, Ordering};
 use futures::future::BoxFuture;
-use parking_lot::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 
 #[derive(Default)]
@@ -169,6 +169,42 @@ mod tests {
             }
         });
         assert_eq!(lost, 0);
+    }
+
+    /// As above, with two writers, in many orders of all that the driver does.
+    #[cfg(feature = "explored")]
+    #[test]
+    fn interleaved_drives_are_not_lost() {
+        use shuttle::thread::spawn;
+
+        crate::sync::explore(10_000, || {
+            let driver = Arc::new(Driver::default());
+            let (asked, seen) = [(); 2].map(|()| Arc::new(crate::sync::atomic::AtomicUsize::default())).into();
+            let (from, to) = (asked.clone(), seen.clone());
+            driver.start(Box::pin(std::future::poll_fn(move |_| {
+                to.store(from.load(Ordering::SeqCst), Ordering::SeqCst);
+                Poll::Pending
+            })));
+            let writers = [(); 2].map(|()| {
+                let (driver, asked) = (driver.clone(), asked.clone());
+                spawn(move || {
+                    for _ in 0..2 {
+                        asked.fetch_add(1, Ordering::SeqCst);
+                        driver.drive();
+                    }
+                })
+            });
+            let background = driver.clone();
+            let background = spawn(move || {
+                let _ = background.poll_background(&mut Context::from_waker(Waker::noop()));
+            });
+            for thread in writers.into_iter().chain([background]) {
+                thread.join().expect("no thread panics");
+            }
+            assert_eq!(seen.load(Ordering::SeqCst), 4, "what was asked for last was seen");
+            driver.stop();
+            assert!(!driver.is_running());
+        });
     }
 
     #[test]

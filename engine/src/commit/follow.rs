@@ -4,10 +4,10 @@ use super::Log;
 use super::window::Era;
 use crate::memtable::Memtable;
 use crate::planted::{Bug, planted};
+use crate::sync::atomic::Ordering;
 use crate::version::Version;
 use crate::{Result, Seq};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// A place in the window: while it is held, memtables that begin from now on are kept, as far as the window reaches.
 #[derive(Debug)]

@@ -8,9 +8,9 @@
 
 use super::work::Reached;
 use crate::planted::{Bug, planted};
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::{Durability, Error, ErrorKind, Result, Seq};
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::oneshot;
 
 /// The receiving end of an answer.

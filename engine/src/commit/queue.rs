@@ -22,12 +22,12 @@ use crate::budget::Budget;
 use crate::format::{STREAM_LEN_MAX, header, mark};
 use crate::memtable::Placed;
 use crate::segment::TailRoom;
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::versions::Versions;
 use crate::{Durability, Error, ErrorKind, Options, Result, Seq, hash};
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 const MARK_LEN: u64 = mark::MARK_LEN as u64;
 const END_LEN: u64 = mark::END_LEN as u64;

@@ -21,14 +21,14 @@ use crate::Seq;
 use crate::cover::{Cover, CoverList, Stretch};
 use crate::format::frame::{Kind, Record, Stream, decode_record_apart, decode_record_unverified, is_range_tombstone};
 use crate::planted::{Bug, planted};
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{Mutex, RwLock};
 use crate::touch;
 use crate::value::Value;
 use bytes::Bytes;
 use hashbrown::HashTable;
 use order::Order;
-use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 const SHARDS: usize = 64;
 /// No older record of the key.

@@ -256,3 +256,68 @@ fn readers_see_whole_records_while_others_come() {
         done.store(true, Ordering::Relaxed);
     });
 }
+
+/// Readers of the newest, of what was, of a range and of the order, beside one writer, in many orders.
+#[cfg(feature = "explored")]
+#[test]
+fn interleaved_readers_and_a_writer() {
+    use shuttle::thread::spawn;
+
+    const KEYS: [&[u8]; 2] = [b"a", b"b"];
+    // Which key each record is of; the third deletes a range that holds the first key.
+    const OF: [usize; 6] = [0, 1, 0, 0, 1, 0];
+    const RANGE: Seq = 3;
+    let hash = |key: &[u8]| hash::hash(3, key);
+    let newest = |key: usize, at: Seq| (1..=at).rev().find(|seq| *seq != RANGE && OF[*seq as usize - 1] == key);
+    crate::sync::explore(2_000, move || {
+        let memtable = Arc::new(Memtable::new(STREAM));
+        let written = memtable.clone();
+        let writer = spawn(move || {
+            let mut offset = 128;
+            for (seq, key) in (1..).zip(OF.map(|key| KEYS[key])) {
+                let (kind, value): (_, &[u8]) =
+                    if seq == RANGE { (Kind::RangeTombstone, b"b") } else { (Kind::Put, b"value") };
+                let record =
+                    NewRecord { seq, kind, key, value, compressed: false, expires_at: None, last_of_batch: true };
+                let mut piece = BytesMut::new();
+                record.encode(&STREAM, u64::from(offset), &mut piece);
+                let len = piece.len() as u32;
+                written.insert(piece.freeze(), offset, &[Placed { start: 0, len, hash: hash(key), seq }]);
+                offset += len;
+            }
+        });
+        let readers = [(); 2].map(|()| {
+            let memtable = memtable.clone();
+            spawn(move || {
+                for _ in 0..3 {
+                    let at = memtable.max_seq();
+                    for (number, key) in KEYS.into_iter().enumerate() {
+                        let found = memtable.get(hash(key), key, at).map(|found| found.seq);
+                        assert_eq!(found, newest(number, at), "the newest of key {number} at {at}");
+                    }
+                    assert_eq!(memtable.covered(b"a", at), if at >= RANGE { RANGE } else { 0 });
+                    let ordered = loop {
+                        if let Progress::Ready(ordered) = memtable.order(false) {
+                            break ordered;
+                        }
+                    };
+                    let mut cursor = MemtableCursor::new(
+                        memtable.clone(),
+                        &ordered,
+                        at,
+                        &Course::both_over(&KeyRange::from(..)).into_iter().next().unwrap(),
+                    );
+                    let mut walked = Vec::new();
+                    while cursor.advance(&mut usize::MAX.clone()).unwrap() {
+                        walked.push(cursor.item().record.seq);
+                    }
+                    let expected: Vec<Seq> = (0..KEYS.len()).filter_map(|key| newest(key, at)).collect();
+                    assert_eq!(walked, expected, "in key order at {at}");
+                }
+            })
+        });
+        writer.join().unwrap();
+        readers.into_iter().for_each(|reader| reader.join().unwrap());
+        assert_eq!((memtable.len(), memtable.max_seq()), (OF.len(), OF.len() as Seq));
+    });
+}

@@ -4,9 +4,9 @@ use crate::SystemClock;
 use crate::clock::Clock;
 use crate::format::frame::{Kind, NewRecord, Stream};
 use crate::memtable::Placed;
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::version::Version;
 use bytes::BytesMut;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// A log of one epoch, so far as transactions see it: memtables and a window, without anything durable.
