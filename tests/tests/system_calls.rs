@@ -1,20 +1,26 @@
-//! The `halite` program under `strace`: an audit of what it asks of the system.
+//! The `halite` program under `strace`: an audit of what it asks of the system, and calls that fail from outside.
 //!
-//! Before a commit is acknowledged, the write that carries it is durable, by itself (`RWF_DSYNC`) or by a sync of its file
-//! behind it; the file's name, and that of each manifest before it, by a sync of their folder. Each acknowledgement of a
-//! session is held against the recorded calls.
+//! 1. **Audit.** Before a commit is acknowledged, the write that carries it is durable, by itself (`RWF_DSYNC`) or by a sync
+//!    of its file behind it; the file's name, and that of each manifest before it, by a sync of their folder. Each
+//!    acknowledgement of a session is held against the recorded calls.
+//! 2. **Faults.** Calls on which the store stands fail, once in each thread or from then on, with an I/O error, for want of
+//!    space or of descriptors. However the program ends, it ends, and what it has acknowledged is there at the next opening.
 //!
 //! Where there is no `strace`, or it may not trace, the tests fail: a gate that is skipped is none. `cargo xtask test` installs
 //! it where it can; `HALITE_ALLOW_MISSING=strace` says that it is not wanted.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
+use halite::{Db, Durability};
+use halite_tests::history::{History, Loss, Value};
 use halite_tests::scratch::{Folder, can_trace, cargo_build};
+use halite_tests::world::{bytes, read_all, soundness};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 const COMMITS: usize = 60;
 
@@ -187,4 +193,79 @@ fn every_acknowledged_commit_was_synced_and_so_were_the_names_that_it_relies_on(
     }
     assert_eq!(looked_at, 3 * COMMITS);
     println!("counted: {looked_at} acknowledgements audited");
+}
+
+/// Opens what a session has left, and judges it: the first `acknowledged` of its commits must be there, in a prefix.
+fn judge(folder: &Path, acknowledged: usize, story: &str) {
+    let mut history = History::default();
+    for number in 0..COMMITS {
+        let value = Value { bytes: bytes(value(number).as_bytes()), expires_at: None };
+        let commit = history.enter(vec![(format!("k{}", number % 20).into_bytes(), Some(value))]);
+        if number < acknowledged {
+            history.acknowledge(commit, Durability::Synced);
+        }
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async {
+        let store = folder.join("store");
+        let db = Db::open(store.to_str().unwrap()).await.unwrap_or_else(|error| panic!("{story}: {error:?}"));
+        let found = read_all(&db).await.expect(story);
+        history.judge(&found, 0, Loss::Kill).unwrap_or_else(|wrong| panic!("{story}: {wrong}"));
+        soundness(&db).await.expect(story);
+        db.close().await.expect(story);
+    });
+}
+
+/// Calls, and how they fail.
+const FAULTS: &[(&str, &[&str])] = &[
+    ("openat", &["EIO", "ENOSPC", "EMFILE"]),
+    ("pread64", &["EIO"]),
+    // Not `write`: that is how threads wake each other.
+    ("pwrite64,pwritev,pwritev2", &["EIO", "ENOSPC"]),
+    ("fallocate", &["ENOSPC", "EIO"]),
+    ("ftruncate", &["EIO"]),
+    ("fsync", &["EIO"]),
+    ("fdatasync", &["EIO"]),
+    ("link,linkat", &["EIO", "ENOSPC"]),
+    ("rename,renameat,renameat2", &["EIO"]),
+    ("unlink,unlinkat", &["EIO"]),
+    ("getdents64", &["EIO"]),
+];
+
+/// Which of each thread's calls fail: that one alone, or from it on.
+const WHEN: [&str; 5] = ["1", "3", "8", "1+", "5+"];
+
+/// What a session may take, though it is over in a moment.
+const PATIENCE: Duration = Duration::from_secs(55);
+
+#[test]
+fn what_is_acknowledged_stays_whichever_call_fails() {
+    if !can_trace() {
+        return;
+    }
+    program();
+    let (mut sessions, mut struck, mut partial) = (0, 0, 0);
+    for (calls, errors) in FAULTS {
+        for (error, when) in errors.iter().flat_map(|error| WHEN.map(|when| (error, when))) {
+            let folder = Folder::new("fault");
+            // Every other one finds a store that is there already: then other calls come first.
+            if sessions % 2 == 0 {
+                judge(folder.path(), 0, "an empty store");
+            }
+            let inject = format!("inject={calls}:error={error}:when={when}");
+            let trace = folder.path().join("trace");
+            let began = Instant::now();
+            let options = ["-o", trace.to_str().unwrap(), "-e", &format!("trace={calls}"), "-e", &inject];
+            let answers = shell(folder.path(), &options);
+            assert!(began.elapsed() < PATIENCE, "{inject}: the program hangs");
+            let acknowledged = answers.iter().take_while(|answer| *answer == "OK").count();
+            judge(folder.path(), acknowledged, &format!("{inject}: {acknowledged} acknowledged"));
+            let trace = String::from_utf8_lossy(&std::fs::read(trace).unwrap()).into_owned();
+            let of_store = |line: &&str| line.ends_with("(INJECTED)") && line.contains("/store");
+            struck += trace.lines().filter(of_store).count();
+            partial += usize::from(acknowledged < COMMITS);
+            sessions += 1;
+        }
+    }
+    println!("counted: {struck} system calls about the store failed, in {sessions} sessions; {partial} ended early");
 }
