@@ -35,7 +35,7 @@ pub use objects::{Objects, ObjectsOptions};
 #[cfg(all(feature = "opendal", not(target_family = "wasm")))]
 pub use opendal;
 pub use path::Path;
-pub use simulated::{Fault, Repeat, Simulated, SimulatedOptions, Step};
+pub use simulated::{Fault, Repeat, Simulated, SimulatedOptions, Spoil, Step};
 pub use traffic::{Purpose, RequestKind, Requests, Traffic};
 pub use uri::{open_uri, shown_uri};
 

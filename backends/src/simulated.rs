@@ -24,6 +24,8 @@
 //! 7. **Zeros ahead**: `reserve` may make a file longer, by zeros synced or not. Survivable because no record begins
 //!    with zeros.
 //! 8. **Damage** ([`Simulated::flip_bit`] and its neighbours): any byte at any time. Not survivable, but to be found.
+//! 9. **Reads that come out wrong** ([`Simulated::spoil_when`]): flipped, short, misdirected or stale, once or again and
+//!    again, of files that change no more. Survivable because everything read has a checksum bound to its place.
 //!
 //! With [`SimulatedOptions::append`] false it is an object store: no growing files, and each object durable with its
 //! name in one step.
@@ -32,6 +34,7 @@ mod call;
 mod disk;
 mod inode;
 mod random;
+mod spoil;
 #[cfg(test)]
 mod tests;
 mod trace;
@@ -41,6 +44,7 @@ use bytes::Bytes;
 use disk::{Disk, Rule};
 use inode::Survives;
 use parking_lot::Mutex;
+pub use spoil::Spoil;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -228,6 +232,11 @@ impl Simulated {
         self.disk.lock().crash_at = Some(step);
     }
 
+    /// At this step (counted from 0) whoever takes it panics, once.
+    pub fn panic_at(&self, step: u64) {
+        self.disk.lock().panic_at = Some(step);
+    }
+
     /// Whether the crash has come.
     pub fn is_crashed(&self) -> bool {
         self.disk.lock().is_crashed()
@@ -237,6 +246,7 @@ impl Simulated {
     pub fn clear_faults(&self) {
         let mut disk = self.disk.lock();
         disk.rules.clear();
+        disk.spoilers.clear();
         disk.crash_at = None;
     }
 
@@ -246,6 +256,7 @@ impl Simulated {
         {
             let mut disk = self.disk.lock();
             disk.rules.clear();
+            disk.spoilers.clear();
             disk.options.capacity = None;
         }
         self.resume();
@@ -254,7 +265,9 @@ impl Simulated {
     /// Whether nothing is to go wrong, but for a crash: no errors are planned, nothing is stalled, and room is not limited.
     pub fn is_healthy(&self) -> bool {
         let disk = self.disk.lock();
-        disk.rules.iter().all(|rule| rule.is_spent()) && disk.stalls.is_empty() && disk.options.capacity.is_none()
+        let no_faults = disk.rules.iter().all(|rule| rule.is_spent());
+        let no_spoilers = disk.spoilers.iter().all(|spoiler| spoiler.left == 0);
+        no_faults && no_spoilers && disk.stalls.is_empty() && disk.options.capacity.is_none()
     }
 
     /// How many steps have failed so far as planned, or for want of space.

@@ -63,7 +63,7 @@ impl Case {
 }
 
 /// What ends every run: nothing more goes wrong, writing goes on, all that is dead is let go of.
-fn last() -> impl Iterator<Item = Op> {
+pub(crate) fn last() -> impl Iterator<Item = Op> {
     let write = Op::Write(put(9, 20), Durability::Synced);
     let checkpoints = (0..CHECKPOINTS).map(|number| Op::DeleteCheckpoint(number as u8));
     // The first may still hear of what has gone wrong before.

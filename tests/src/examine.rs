@@ -36,7 +36,8 @@ pub fn examine(world: &World, image: Store, loss: Loss) -> Result<(), String> {
     play(&mut world, &onward, Policy::Strict).map_err(|error| format!("after {loss:?}: {error}"))
 }
 
-/// Opens the store that a run has closed once more, and checks that
+/// Opens the store that a run has closed once more, after it let go of its checkpoints (they would need files that the
+/// newest version does not), and checks that
 /// 1. it shows what the history says, and `verify` finds no damage,
 /// 2. no task outlives its end, and
 /// 3. no file is there that nothing refers to.

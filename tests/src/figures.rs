@@ -38,6 +38,8 @@ pub struct Figures {
     pub watched: u64,
     /// Requests to the store that were stalled for a while.
     pub stalls: u64,
+    /// Reads that came out wrong.
+    pub spoilt: u64,
     /// Steps of the store that failed, by call.
     pub strikes: BTreeMap<&'static str, u64>,
     /// Time of the processor.
@@ -71,6 +73,7 @@ impl Figures {
             &mut self.conflicts,
             &mut self.watched,
             &mut self.stalls,
+            &mut self.spoilt,
         ];
         for (own, (_, other)) in own.into_iter().zip(other.counts()) {
             *own += other;
@@ -82,7 +85,7 @@ impl Figures {
     }
 
     /// The counts with their names, in the order of the fields.
-    pub fn counts(&self) -> [(&'static str, u64); 15] {
+    pub fn counts(&self) -> [(&'static str, u64); 16] {
         [
             ("seeds", self.seeds),
             ("replayed with equal traces", self.replayed),
@@ -99,6 +102,7 @@ impl Figures {
             ("conflicts", self.conflicts),
             ("watched commits", self.watched),
             ("stalls", self.stalls),
+            ("spoilt reads", self.spoilt),
         ]
     }
 

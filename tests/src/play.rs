@@ -141,9 +141,10 @@ impl<'a> Player<'a> {
 
     /// The turn of a process: from operation `first` on.
     async fn live(&mut self, ops: &[Op], first: usize) -> Result<End, String> {
+        let began = Instant::now();
         for (index, op) in ops.iter().enumerate().skip(first) {
             let step = self.turn(index, op).await;
-            self.world.enter_trace(index);
+            self.world.enter_trace(index, began.elapsed());
             match step {
                 Ok(None) => {}
                 Ok(Some(end)) => return Ok(end),

@@ -5,10 +5,11 @@ use crate::history::Loss;
 use crate::ops::{COUNTER, ChangeOp, NO_END, Op, WriteOp, delete, delete_range, put, put_ttl};
 use crate::play::{Policy, play};
 use crate::random::mix;
-use crate::trouble::LOOKS;
+use crate::trouble::{Call, LOOKS};
 use crate::world::{Store, World, small_options};
 use halite::Durability::{self, Deferred, Synced, Written};
 use halite::backends::{ErrorKind, Fault, Repeat, SimulatedOptions};
+use std::sync::{Arc, Mutex};
 
 /// Images of the store that are examined at each step: what a kill leaves, and what power cuts leave, each of which loses,
 /// keeps and tears other bytes.
@@ -113,6 +114,57 @@ impl Scenario {
                 }
             }
         }
+    }
+}
+
+impl Scenario {
+    /// Lets each request that creates something end in each way that leaves who asked in doubt: the answer lost, with the
+    /// request done, not done, or, on fragments, done later; and the request sent twice by whatever lies in between, so that
+    /// the answer says that the name is taken. Returns how many that were.
+    pub fn doubt_everywhere(&self, append: bool) -> u64 {
+        const LOST: [(ErrorKind, bool, bool); 3] =
+            [(ErrorKind::Unknown, true, false), (ErrorKind::Unknown, false, false), (ErrorKind::Unknown, false, true)];
+        const TWICE: (ErrorKind, bool, bool) = (ErrorKind::AlreadyExists, true, false);
+        let base = self.prepare(append);
+        let mut outcomes = 0;
+        for (step, op) in self.creates(&base) {
+            let lost = LOST.into_iter().filter(|(_, _, late)| !(*late && append));
+            // Growing files and uploads are nobody else's to create.
+            for (kind, applied, late) in lost.chain((op == "create").then_some(TWICE)) {
+                let mut world = base.fork(base.store.kill());
+                let disk = world.store.simulator();
+                let at_step = disk.steps() + step;
+                let fault = Fault { at_step, kind, repeat: Repeat::Once, applied };
+                match late {
+                    true => disk.delay_when(fault, move |step| step.number == at_step),
+                    false => disk.fail(fault),
+                }
+                let story = format!("append={append} {op} at step={step} {kind:?} applied={applied} late={late}");
+                if let Err(wrong) = play(&mut world, &self.body, Policy::Faulty { from: at_step, forever: false }) {
+                    panic!("{story}: {wrong}");
+                }
+                check_images(&world, 3, &story);
+                outcomes += 1;
+            }
+        }
+        outcomes
+    }
+
+    /// The steps of the body that create something, and the calls that they belong to.
+    fn creates(&self, base: &World) -> Vec<(u64, &'static str)> {
+        let mut world = base.fork(base.store.kill());
+        let disk = world.store.simulator();
+        let (first, creates) = (disk.steps(), Arc::new(Mutex::new(Vec::new())));
+        let noted = creates.clone();
+        let fault = Fault { at_step: first, kind: ErrorKind::Io, repeat: Repeat::Forever, applied: false };
+        disk.fail_when(fault, move |step| {
+            if Call::Create.matches(step) {
+                noted.lock().expect("nobody panics under it").push((step.number - first, step.op));
+            }
+            false
+        });
+        play(&mut world, &self.body, Policy::Strict).expect("the body is right where nothing goes wrong");
+        std::mem::take(&mut creates.lock().expect("nobody panics under it"))
     }
 }
 

@@ -74,7 +74,7 @@ impl fmt::Display for FaultOp {
         write!(f, "{call:?} after {after} times {} ", or_dash(*times))?;
         match harm {
             Harm::Stalls(millis) => write!(f, "Stalls {millis}"),
-            harm => write!(f, "{harm:?}"),
+            harm => f.write_str(&harm.name()),
         }
     }
 }
@@ -238,7 +238,7 @@ fn fault(words: &mut Words<'_>) -> Parsed<FaultOp> {
     words.expect("times")?;
     let times = words.maybe()?;
     let name = words.word()?;
-    let harm = match Harm::PLAIN.into_iter().find(|harm| format!("{harm:?}") == name) {
+    let harm = match Harm::PLAIN.into_iter().find(|harm| harm.name() == name) {
         Some(harm) => harm,
         None if name == "Stalls" => Harm::Stalls(words.number()?),
         None => return Err(format!("no harm: {name}")),

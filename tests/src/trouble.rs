@@ -1,7 +1,7 @@
 //! What goes wrong in a run: faults of the storage as plain data, and how a run's mixture of them is drawn.
 
 use crate::random::Random;
-use halite::backends::{ErrorKind, Fault, Repeat, Simulated, Step};
+use halite::backends::{ErrorKind, Fault, Repeat, Simulated, Spoil, Step};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The effects of steps that change nothing.
@@ -59,7 +59,8 @@ impl Call {
         Call::Segment,
     ];
 
-    fn matches(self, step: &Step<'_>) -> bool {
+    /// Whether that step is one of them.
+    pub fn matches(self, step: &Step<'_>) -> bool {
         match self {
             Call::Any => true,
             Call::Change => !LOOKS.contains(&step.effect),
@@ -96,14 +97,36 @@ pub enum Harm {
     Late,
     /// It happens twice, and the second time it finds the name taken. (Where something whole is created.)
     Twice,
+    /// What is read comes out wrong.
+    Spoilt(Spoil),
     /// It waits for so many milliseconds of virtual time; with all others that match.
     Stalls(u64),
 }
 
 impl Harm {
     /// All but [`Harm::Stalls`].
-    pub const PLAIN: [Harm; 7] =
-        [Harm::Fails, Harm::FailsDone, Harm::NoSpace, Harm::Lost, Harm::LostUndone, Harm::Late, Harm::Twice];
+    pub const PLAIN: [Harm; 11] = [
+        Harm::Fails,
+        Harm::FailsDone,
+        Harm::NoSpace,
+        Harm::Lost,
+        Harm::LostUndone,
+        Harm::Late,
+        Harm::Twice,
+        Harm::Spoilt(Spoil::Flipped),
+        Harm::Spoilt(Spoil::Short),
+        Harm::Spoilt(Spoil::Elsewhere),
+        Harm::Spoilt(Spoil::Stale),
+    ];
+
+    /// Its name in a case file.
+    pub fn name(self) -> String {
+        match self {
+            Harm::Spoilt(spoil) => format!("{spoil:?}"),
+            Harm::Stalls(_) => "Stalls".to_owned(),
+            plain => format!("{plain:?}"),
+        }
+    }
 }
 
 /// A fault, planned.
@@ -145,6 +168,10 @@ impl FaultOp {
             Harm::Lost => (ErrorKind::Unknown, true),
             Harm::LostUndone | Harm::Late => (ErrorKind::Unknown, false),
             Harm::Twice => (ErrorKind::AlreadyExists, true),
+            Harm::Spoilt(spoil) => {
+                disk.spoil_when(spoil, repeat, strikes);
+                return None;
+            }
             Harm::Stalls(millis) => {
                 disk.stall_when(strikes);
                 return Some(millis);

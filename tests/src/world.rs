@@ -219,24 +219,31 @@ impl World {
         }
     }
 
+    /// Whether what the store was asked for has ever come out wrong.
+    pub fn has_spoilt_reads(&self) -> bool {
+        matches!(&self.store, Store::Simulated(simulated) if simulated.spoilt() > 0)
+    }
+
     /// Enters into the figures how many steps of the store have failed, which is about to be another one.
     pub fn count_strikes(&mut self) {
         if let Store::Simulated(simulated) = &self.store {
             for (call, count) in simulated.strikes_by_call() {
                 *self.figures.strikes.entry(call).or_default() += count;
             }
+            self.figures.spoilt += simulated.spoilt();
         }
     }
 
-    /// Operation `number` is done: enters into the trace what has come of it.
-    pub fn enter_trace(&mut self, number: usize) {
+    /// Operation `number` is done, when its process has lived for so much virtual `time`: enters into the trace what has come
+    /// of it.
+    pub fn enter_trace(&mut self, number: usize, time: Duration) {
         let asked = match &self.store {
             Store::Simulated(simulated) => simulated.trace_hash(),
             Store::Memory(_) | Store::Real(_) => 0,
         };
         let (commits, synced) = (self.history.len() as u64, self.history.spared(Some(Loss::PowerCut)) as u64);
-        // Virtual time, as this thread's runtime sees it: of equal runs it differs by the moment of their beginning.
-        for part in [number as u64, asked, self.clock.millis(), commits, synced] {
+        let time = time.as_millis() as u64;
+        for part in [number as u64, time, asked, self.clock.millis(), commits, synced] {
             self.trace = mix(self.trace, part);
         }
     }

@@ -10,6 +10,7 @@ use halite::{Durability, Error, ErrorKind};
 use halite_tests::history::{Loss, State};
 use halite_tests::ops::{KEYS, Op, delete, key, put, put_ttl};
 use halite_tests::play::{Policy, play};
+use halite_tests::random::Random;
 use halite_tests::world::{Store, World, ends, process, read_all, small_options};
 use std::collections::BTreeSet;
 
@@ -176,6 +177,33 @@ fn every_bit_of_a_closed_store_on_fragments() {
 #[test]
 fn every_bit_of_a_killed_store_on_fragments() {
     flip_everywhere(false, true);
+}
+
+/// Two places at once, drawn from all files: but not both in a log that grows, where a hole and the mark that tells of it
+/// together look like a torn tail.
+#[test]
+fn two_bits_anywhere() {
+    const ROUNDS: u64 = 400;
+    let mut random = Random::new(22);
+    for (story, world) in stores() {
+        let files = files(&world);
+        let growing_log = growing_log(&story, &world);
+        for _ in 0..ROUNDS {
+            let mut draw = || {
+                let (file, len) = &files[random.below(files.len() as u64) as usize];
+                (file, random.below(*len), random.below(8) as u8)
+            };
+            let (first, second) = (draw(), draw());
+            if first == second || (first.0 == second.0 && Some(first.0) == growing_log.as_ref()) {
+                continue;
+            }
+            let damaged = world.store.kill();
+            for (file, offset, bit) in [first, second] {
+                assert!(damaged.simulator().flip_bit(file, offset, bit));
+            }
+            read_damaged(&world, damaged, &format!("{story}: {first:?} and {second:?}"));
+        }
+    }
 }
 
 /// Files that end early, but for the growing log: what is cut off its end cannot be told from what never came.

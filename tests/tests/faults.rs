@@ -2,7 +2,8 @@
 //!
 //! Requests fail with an I/O error (having taken effect or not), for want of space, or with their answer lost. Every call
 //! returns, with an error of a kind that says what is to be done; reads of committed data go on; a writer that was stopped
-//! writes again after `reopen`; and a fresh engine finds a prefix of the commits with every acknowledged one in it.
+//! writes again after `reopen`; and a fresh engine finds a prefix of the commits with every acknowledged one in it. And
+//! every request that creates something meets every outcome that leaves in doubt whether it did.
 
 use halite_tests::scenario;
 
@@ -13,6 +14,17 @@ macro_rules! fail_everywhere {
         }
         mod on_fragments {
             $(#[test] fn $name() { super::scenario::$name().fail_everywhere(false) })*
+        }
+
+        /// Requests that create something, each with every outcome that leaves who asked in doubt.
+        #[test]
+        fn creates_in_doubt() {
+            let mut outcomes = 0;
+            $(for append in [true, false] {
+                outcomes += scenario::$name().doubt_everywhere(append);
+            })*
+            println!("counted: {outcomes} outcomes of requests that create something");
+            assert!(outcomes >= 1_000, "{outcomes} outcomes");
         }
     };
 }

@@ -8,8 +8,8 @@ use halite_tests::figures::Figures;
 use halite_tests::simulation::Gate;
 use std::path::Path;
 
-const SEEDS: u64 = 240;
-const REPLAYS: u64 = 24;
+const SEEDS: u64 = 4_000;
+const REPLAYS: u64 = 500;
 
 /// All that a run may meet has been met, and often: a gate that has shrunk fails.
 fn assert_worth(figures: &Figures, seeds: u64) {

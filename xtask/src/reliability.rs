@@ -11,13 +11,16 @@ use std::time::Instant;
 const GATES: &[(&str, u64, &[&str])] = &[
     ("bits flipped and files cut short", 60_000, &["--test", "damage"]),
     ("stories crashed at every step", 50, &["--test", "crashes"]),
-    ("stories with an error at every step", 34, &["--test", "faults"]),
+    ("stories with an error at every step", 34, &["--test", "faults", "on_"]),
+    ("steps at which the storage panics", 400, &["--test", "panics"]),
+    ("outcomes of requests that create something", 1_000, &["--test", "faults", "creates_in_doubt"]),
     ("states of two writers and a collector", 800_000, &["--test", "protocol"]),
     ("engines that take over from each other", 5, &["--test", "fencing"]),
     ("futures dropped at every poll", 20, &["--test", "cancel"]),
     ("inputs to fuzz targets", 1_300_000, &["--test", "fuzz"]),
     ("processes killed", 100, &["--test", "kill"]),
-    ("acknowledgements audited", 180, &["--test", "system_calls"]),
+    ("acknowledgements audited", 180, &["--test", "system_calls", "every_acknowledged"]),
+    ("system calls that failed", 200, &["--test", "system_calls", "whichever_call_fails"]),
 ];
 
 /// Seeds of the simulation, each a database that lives, crashes and lives on.
@@ -46,6 +49,7 @@ pub(crate) fn reliability(json: bool) -> Result {
         let test = cargo(&[&["test", "-p", "halite-tests"][..], args, &["--", "--nocapture"]].concat());
         outcomes.push(run(what, least, &test)?);
     }
+    outcomes.push(run("cores whose threads are interleaved", 4, &crate::interleaved())?);
     outcomes.push(run("seeds simulated", SEEDS, &crate::sim(Some(SEEDS), None, None, None))?);
     outcomes.push(run("planted bugs found", 50, &crate::planted())?);
     match json {

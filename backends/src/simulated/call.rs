@@ -61,6 +61,10 @@ impl Simulated {
             self.pause().await;
             let Some(next) = call.rest.front() else { return Ok(()) };
             self.unstalled(op, path, next.name()).await;
+            if self.disk.lock().is_to_panic() {
+                call.rest.clear();
+                panic!("{op} {path}: as planned");
+            }
             let effect = call.rest.pop_front().expect("it was there just above");
             let taken = self.disk.lock().step(op, path, effect);
             if taken.is_err() {
@@ -390,17 +394,24 @@ impl Object for Open {
     async fn read(&self, range: Range<u64>) -> Result<Bytes> {
         self.sim.look("read", self.path.as_str(), "read").await?;
         checked_len(&self.path, &range, self.len)?;
-        let read = {
+        let (read, whole) = {
             let inode = self.file.lock();
             checked_len(&self.path, &range, inode.len())?;
             // Within what is in memory already, so the bounds fit a `usize`.
             let within = range.start as usize..range.end as usize;
-            inode.shared().map_or_else(
-                || Bytes::copy_from_slice(&inode.bytes()[within.clone()]),
-                |whole| whole.slice(within.clone()),
-            )
+            let whole = inode.shared();
+            let read = match &whole {
+                Some(whole) => whole.slice(within),
+                None => Bytes::copy_from_slice(&inode.bytes()[within]),
+            };
+            (read, whole)
         };
-        self.sim.disk.lock().note((range.start, &read));
+        let mut disk = self.sim.disk.lock();
+        let read = match whole {
+            Some(whole) => disk.spoilt(self.path.as_str(), &whole, range.start as usize..range.end as usize, read),
+            None => read,
+        };
+        disk.note((range.start, &read));
         Ok(read)
     }
 

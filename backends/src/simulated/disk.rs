@@ -2,6 +2,7 @@
 
 use super::inode::{Inode, Survives};
 use super::random::Random;
+use super::spoil::Spoiler;
 use super::trace::Trace;
 use super::{Fault, Repeat, SimulatedOptions, Step};
 use crate::planted::{Bug, planted};
@@ -148,7 +149,11 @@ pub(super) struct Disk {
     pub(super) locked: bool,
     pub(super) steps: u64,
     pub(super) crash_at: Option<u64>,
+    pub(super) panic_at: Option<u64>,
     pub(super) rules: Vec<Rule>,
+    pub(super) spoilers: Vec<Spoiler>,
+    /// How many reads these have spoilt.
+    pub(super) spoilt: u64,
     /// Steps that match one of these wait.
     pub(super) stalls: Vec<Matches>,
     /// Who waits.
@@ -171,7 +176,10 @@ impl Disk {
             locked: false,
             steps: 0,
             crash_at: None,
+            panic_at: None,
             rules: Vec::new(),
+            spoilers: Vec::new(),
+            spoilt: 0,
             stalls: Vec::new(),
             stalled: Vec::new(),
             strikes: BTreeMap::new(),
@@ -199,6 +207,11 @@ impl Disk {
 
     pub(super) fn is_crashed(&self) -> bool {
         self.crash_at.is_some_and(|step| self.steps >= step)
+    }
+
+    /// Whether whoever takes the next step is to panic instead.
+    pub(super) fn is_to_panic(&mut self) -> bool {
+        self.panic_at.take_if(|step| *step == self.steps).is_some()
     }
 
     /// Takes one step of the call `op` about `path`: the effect, or what was planned in its stead.

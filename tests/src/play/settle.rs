@@ -61,11 +61,11 @@ impl Player<'_> {
             (Ok(Ok(answer)), _) => Ok(answer),
             (Ok(Err(_)) | Err(_), Policy::Crashing | Policy::Stormy) if self.is_dead() => Err(Stop::Expected),
             (Ok(Err(error)), Policy::Faulty { .. }) => {
-                check_kind(&error)?;
+                self.check_kind(&error)?;
                 Err(Stop::Expected)
             }
             (Ok(Err(error)), Policy::Stormy) if self.may_fail() => {
-                check_kind(&error)?;
+                self.check_kind(&error)?;
                 Err(Stop::Expected)
             }
             (Ok(Err(error)), _) => Err(Stop::Wrong(format!("{what} failed: {error:?}"))),
@@ -84,14 +84,14 @@ impl Player<'_> {
         if let (Ok(Err(error)), Policy::Faulty { forever: false, .. }) = (&outcome, self.policy)
             && may_fail
         {
-            check_kind(error)?;
+            self.check_kind(error)?;
             may_fail = self.may_fail();
             outcome = ends(what, ask()).await;
         }
         if self.policy == Policy::Stormy && !self.is_dead() {
             for attempt in 1.. {
                 let (Ok(Err(error)), true) = (&outcome, self.world.strikes() > strikes) else { break };
-                check_kind(error)?;
+                self.check_kind(error)?;
                 if attempt == ATTEMPTS {
                     self.heal();
                 }
@@ -213,16 +213,18 @@ impl Player<'_> {
             self.spoiled |= matches!(error.kind(), ErrorKind::Unknown | ErrorKind::Poisoned);
         }
     }
-}
 
-/// Errors that no fault of the storage may cause: nothing was damaged, no one else has written, and no task panics.
-pub(super) fn check_kind(error: &Error) -> Result<(), String> {
-    let wrong_kind = matches!(
-        error.kind(),
-        ErrorKind::Corruption | ErrorKind::Fenced | ErrorKind::InvalidInput | ErrorKind::NotAStore | ErrorKind::InUse
-    );
-    if wrong_kind || format!("{error:?}").contains("panicked") {
-        return Err(format!("an error that the fault does not explain: {error:?}"));
+    /// Errors that no fault of the storage may cause: nothing was damaged (unless reads were), no one else has written, and
+    /// no task panics.
+    fn check_kind(&self, error: &Error) -> Result<(), String> {
+        let wrong_kind = match error.kind() {
+            // A store whose proof is read wrong does not prove to be one.
+            ErrorKind::Corruption | ErrorKind::InvalidInput => !self.world.has_spoilt_reads(),
+            kind => matches!(kind, ErrorKind::Fenced | ErrorKind::NotAStore | ErrorKind::InUse),
+        };
+        if wrong_kind || format!("{error:?}").contains("panicked") {
+            return Err(format!("an error that the fault does not explain: {error:?}"));
+        }
+        Ok(())
     }
-    Ok(())
 }
