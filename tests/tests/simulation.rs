@@ -8,8 +8,8 @@ use halite_tests::figures::Figures;
 use halite_tests::simulation::Gate;
 use std::path::Path;
 
-const SEEDS: u64 = 4_000;
-const REPLAYS: u64 = 500;
+const SEEDS: u64 = 2_000;
+const REPLAYS: u64 = 250;
 
 /// All that a run may meet has been met, and often: a gate that has shrunk fails.
 fn assert_worth(figures: &Figures, seeds: u64) {
