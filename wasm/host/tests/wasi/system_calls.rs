@@ -4,16 +4,25 @@
 use super::built;
 use halite_tests::scratch::{Folder, can_trace, cargo_build};
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 const COMMITS: usize = 25;
+
+/// The example `run`: as it was built along with this test, if it was; by itself it would have wasmtime built again.
+fn runner() -> PathBuf {
+    let this = std::env::current_exe().unwrap();
+    let along = this.parent().and_then(Path::parent).map(|built| built.join("examples").join("run"));
+    let along = along.filter(|run| run.is_file());
+    along.unwrap_or_else(|| cargo_build(&["-p", "halite-wasmtime", "--example", "run"], "run"))
+}
 
 #[test]
 fn a_commit_is_one_write_and_one_real_sync() {
     if !can_trace() {
         return;
     }
-    let runner = cargo_build(&["-p", "halite-wasmtime", "--example", "run"], "run");
+    let runner = runner();
     let folder = Folder::new("wasi-strace");
     let mut command = Command::new("timeout");
     command.args([
