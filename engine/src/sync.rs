@@ -99,16 +99,11 @@ mod explored {
         pub(crate) use std::sync::atomic::Ordering;
 
         macro_rules! atomic {
-            ($name:ident, $value:ty) => {
+            ($name:ident, $value:ty, $($exchange:ident),*) => {
                 #[derive(Debug, Default)]
                 pub(crate) struct $name(std::sync::atomic::$name);
 
-                #[allow(dead_code)]
                 impl $name {
-                    pub(crate) fn new(value: $value) -> $name {
-                        $name(std::sync::atomic::$name::new(value))
-                    }
-
                     pub(crate) fn load(&self, ordering: Ordering) -> $value {
                         point();
                         self.0.load(ordering)
@@ -118,44 +113,30 @@ mod explored {
                         point();
                         self.0.store(value, ordering);
                     }
+
+                    $(pub(crate) fn $exchange(&self, value: $value, ordering: Ordering) -> $value {
+                        point();
+                        self.0.$exchange(value, ordering)
+                    })*
                 }
             };
         }
 
         macro_rules! number {
-            ($name:ident, $value:ty) => {
-                atomic!($name, $value);
+            ($name:ident, $value:ty, $($exchange:ident),*) => {
+                atomic!($name, $value, $($exchange),*);
 
-                #[allow(dead_code)]
                 impl $name {
-                    pub(crate) fn fetch_add(&self, more: $value, ordering: Ordering) -> $value {
-                        point();
-                        self.0.fetch_add(more, ordering)
-                    }
-
-                    pub(crate) fn fetch_sub(&self, less: $value, ordering: Ordering) -> $value {
-                        point();
-                        self.0.fetch_sub(less, ordering)
-                    }
-
-                    pub(crate) fn fetch_max(&self, value: $value, ordering: Ordering) -> $value {
-                        point();
-                        self.0.fetch_max(value, ordering)
+                    pub(crate) fn new(value: $value) -> $name {
+                        $name(std::sync::atomic::$name::new(value))
                     }
                 }
             };
         }
 
-        atomic!(AtomicBool, bool);
-        number!(AtomicU64, u64);
-        number!(AtomicUsize, usize);
-
-        impl AtomicBool {
-            pub(crate) fn swap(&self, value: bool, ordering: Ordering) -> bool {
-                point();
-                self.0.swap(value, ordering)
-            }
-        }
+        atomic!(AtomicBool, bool, swap);
+        number!(AtomicU64, u64, fetch_add, fetch_max);
+        number!(AtomicUsize, usize, fetch_add, fetch_sub);
     }
 }
 

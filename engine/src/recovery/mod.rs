@@ -134,7 +134,7 @@ pub(crate) async fn reopen(core: &Arc<Core>) -> Result<Arc<Core>> {
     .await
 }
 
-/// Puts the parts together and starts the background tasks.
+/// Puts the parts together and starts them.
 #[allow(clippy::too_many_arguments)]
 async fn assemble(
     setup: Setup,
@@ -202,7 +202,13 @@ async fn assemble(
         core.log.meters.announce(&core.backend.location());
         crate::meters::emit::sizes(&core);
     }
-    let sink = Sink::new(capabilities.append);
+    start(&core, manifest, there, replayed_runs.len(), replayed_cover);
+    Ok(core)
+}
+
+/// Starts the background tasks.
+fn start(core: &Arc<Core>, manifest: Manifest, there: Vec<SegmentId>, replayed_runs: usize, replayed_cover: Cover) {
+    let sink = Sink::new(core.capabilities.append);
     let committer = core.log.start(commit::run(core.clone(), sink));
     core.spawn("committer", committer);
     core.spawn("sealer", seal::run(core.clone()));
@@ -215,12 +221,11 @@ async fn assemble(
     }
     core.spawn("collector", retire::collect_leftovers(core.clone(), manifest, there));
     core.spawn("residency", residency::run(core.clone()));
-    core.spawn("dead counter", count_dead(core.clone(), replayed_runs.len(), replayed_cover));
+    core.spawn("dead counter", count_dead(core.clone(), replayed_runs, replayed_cover));
     core.residency.look();
     if core.options.merge_in_background {
         core.spawn("compactor", compaction::run(core.clone()));
     }
-    Ok(core)
 }
 
 /// Counts what the newest `replayed` runs of the opening have made useless, and the range tombstones of `cover`.
