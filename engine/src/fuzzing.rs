@@ -2,7 +2,7 @@
 //!
 //! Each target takes any bytes. It gives them to its decoder as they are, and again with the checksum set right where that
 //! can be done, so that a fuzzer need not guess it. A decoder must not panic, and what it accepts must come back as it was
-//! when it is encoded again. `tests/fuzz` drives them under `cargo fuzz`, `tests/tests/fuzz.rs` on the stable toolchain.
+//! when it is encoded again. `tests/fuzz` drives them under `cargo fuzz`, `tests/tests/whole/fuzz.rs` on the stable toolchain.
 
 use crate::format::block::{self, BlockCursor};
 use crate::format::checksum;

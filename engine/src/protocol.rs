@@ -2,7 +2,7 @@
 //!
 //! Numbers of manifests are taken one after the other, and whoever takes one is the writer until somebody takes the next.
 //! What is done with the storage in between, and what may be lost on the way, is others' business: `recovery` claims
-//! and replays, `publish` creates, the committer looks before it acknowledges. `tests/tests/protocol/main.rs`
+//! and replays, `publish` creates, the committer looks before it acknowledges. `tests/tests/whole/protocol/mod.rs`
 //! steps two writers and a collector, made of these functions, through all their interleavings.
 
 use crate::planted::{Bug, planted};

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 const CRATES: &[(&str, &[&str])] = &[
     ("halite-backends", &[]),
     ("halite", &["halite-backends"]),
-    ("halite-cli", &["halite"]),
+    ("halite-cli", &["halite", "halite-tests"]),
     ("halite-examples", &["halite"]),
     ("halite-bucket", &["halite"]),
     ("halite-components", &["halite", "halite-lent", "halite-tests"]),

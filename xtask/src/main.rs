@@ -145,8 +145,8 @@ fn interleaved() -> run::Program {
 }
 
 fn planted() -> run::Program {
-    let target = ["test", "-p", "halite-tests", "--features", "planted", "--test", "planted"];
-    cargo(&[&target[..], &["--", "--exact", "every_planted_bug_is_found", "--nocapture"]].concat())
+    let target = ["test", "-p", "halite-tests", "--features", "planted", "--test", "whole"];
+    cargo(&[&target[..], &["--", "--exact", "planted::every_planted_bug_is_found", "--nocapture"]].concat())
 }
 
 fn bench(n: u64) -> Result {

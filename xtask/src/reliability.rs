@@ -7,20 +7,24 @@ use crate::run::{Program, Result, cargo, heading};
 use serde_json::json;
 use std::time::Instant;
 
-/// What is to be counted, how many of it at least, and the arguments for cargo.
-const GATES: &[(&str, u64, &[&str])] = &[
-    ("bits flipped and files cut short", 60_000, &["--test", "damage"]),
-    ("stories crashed at every step", 50, &["--test", "crashes"]),
-    ("stories with an error at every step", 34, &["--test", "faults", "on_"]),
-    ("steps at which the storage panics", 400, &["--test", "panics"]),
-    ("outcomes of requests that create something", 1_000, &["--test", "faults", "creates_in_doubt"]),
-    ("states of two writers and a collector", 800_000, &["--test", "protocol"]),
-    ("engines that take over from each other", 5, &["--test", "fencing"]),
-    ("futures dropped at every poll", 20, &["--test", "cancel"]),
-    ("inputs to fuzz targets", 1_300_000, &["--test", "fuzz"]),
-    ("processes killed", 100, &["--test", "kill"]),
-    ("acknowledgements audited", 180, &["--test", "system_calls", "every_acknowledged"]),
-    ("system calls that failed", 200, &["--test", "system_calls", "whichever_call_fails"]),
+/// The tests of the engine as a whole, and those of the program.
+const WHOLE: &[&str] = &["-p", "halite-tests", "--test", "whole"];
+const PROGRAM: &[&str] = &["-p", "halite-cli", "--test", "halite"];
+
+/// What is to be counted, how many of it at least, where, and what the names of its tests begin with.
+const GATES: &[(&str, u64, &[&str], &str)] = &[
+    ("bits flipped and files cut short", 60_000, WHOLE, "damage::"),
+    ("stories crashed at every step", 50, WHOLE, "crashes::"),
+    ("stories with an error at every step", 34, WHOLE, "faults::on_"),
+    ("steps at which the storage panics", 400, WHOLE, "panics::"),
+    ("outcomes of requests that create something", 1_000, WHOLE, "faults::creates_in_doubt"),
+    ("states of two writers and a collector", 800_000, WHOLE, "protocol::"),
+    ("engines that take over from each other", 5, WHOLE, "fencing::"),
+    ("futures dropped at every poll", 20, WHOLE, "cancel::"),
+    ("inputs to fuzz targets", 1_300_000, WHOLE, "fuzz::"),
+    ("processes killed", 100, PROGRAM, "kill::"),
+    ("acknowledgements audited", 180, PROGRAM, "system_calls::every_acknowledged"),
+    ("system calls that failed", 200, PROGRAM, "system_calls::whichever_call_fails"),
 ];
 
 /// Seeds of the simulation, each a database that lives, crashes and lives on.
@@ -45,8 +49,8 @@ impl Outcome {
 /// Runs all gates and prints what they have counted, as a table or as JSON.
 pub(crate) fn reliability(json: bool) -> Result {
     let mut outcomes = Vec::new();
-    for &(what, least, args) in GATES {
-        let test = cargo(&[&["test", "-p", "halite-tests"][..], args, &["--", "--nocapture"]].concat());
+    for &(what, least, tests, names) in GATES {
+        let test = cargo(&[&["test"], tests, &[names, "--", "--nocapture"]].concat());
         outcomes.push(run(what, least, &test)?);
     }
     outcomes.push(run("cores whose threads are interleaved", 4, &crate::interleaved())?);

@@ -8,9 +8,13 @@ mod formats;
 #[cfg(target_os = "linux")]
 mod full_disk;
 mod inspect;
+#[cfg(unix)]
+mod kill;
 #[cfg(target_os = "linux")]
 mod memory;
 mod shell;
+#[cfg(target_os = "linux")]
+mod system_calls;
 #[cfg(unix)]
 mod terminal;
 mod transfer;

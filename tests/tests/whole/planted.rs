@@ -1,48 +1,9 @@
 //! Bugs that other engines had, planted into this one, each to be found: `cargo xtask planted`.
 //!
-//! A test that has never failed proves little. This target holds all the others as modules, built with the feature
-//! `planted`, and runs itself: once for each bug, with the variable `HALITE_PLANTED` that names it and only with the tests
-//! that are to find it (the *gate*), and once for each gate without any bug. A bug that a gate does not find fails the run,
+//! A test that has never failed proves little. Built with the feature `planted`, this program runs itself: once for each bug,
+//! with the variable `HALITE_PLANTED` that names it and only with the tests that are to find it (the *gate*), and once for each
+//! gate without any bug. A bug that a gate does not find fails the run,
 //! and so does a gate that finds what is not there.
-
-#[path = "cancel.rs"]
-mod cancel;
-#[path = "changes.rs"]
-mod changes;
-#[path = "checkpoints.rs"]
-mod checkpoints;
-#[path = "clocks.rs"]
-mod clocks;
-#[path = "crashes.rs"]
-mod crashes;
-#[path = "damage.rs"]
-mod damage;
-#[path = "faults.rs"]
-mod faults;
-#[path = "fencing.rs"]
-mod fencing;
-#[path = "full_disk.rs"]
-mod full_disk;
-#[path = "leftovers.rs"]
-mod leftovers;
-#[path = "liars.rs"]
-mod liars;
-#[path = "protocol/main.rs"]
-mod protocol;
-#[path = "range_deletes.rs"]
-mod range_deletes;
-#[path = "readers.rs"]
-mod readers;
-#[path = "serializable.rs"]
-mod serializable;
-#[path = "snapshots.rs"]
-mod snapshots;
-#[path = "space.rs"]
-mod space;
-#[path = "transactions/main.rs"]
-mod transactions;
-#[path = "watch.rs"]
-mod watch;
 
 use halite::backends::planted::Bug;
 use std::collections::{BTreeMap, BTreeSet};
@@ -99,7 +60,7 @@ fn gate(bug: Bug) -> &'static str {
         Bug::HalfBatch => "crashes::on_growing_files::batches",
         Bug::AckBeforeSync => "crashes::on_growing_files::commits",
         Bug::WatchSkips | Bug::WatchRepeats | Bug::WatchUnsettled => "watch::",
-        _ => "simulated",
+        _ => "planted::simulated",
     }
 }
 

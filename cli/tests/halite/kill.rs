@@ -3,17 +3,15 @@
 //! A shell is fed through a pipe, far ahead of its answers, and killed after a random number of them; `load` and
 //! `compact` are killed at random moments. Afterwards the engine finds a prefix of what was asked for with every
 //! acknowledged write in it, and `verify` is content.
-#![allow(clippy::unwrap_used)]
 
 use halite::{Db, Durability};
 use halite_tests::history::{History, Loss, Value, compare};
 use halite_tests::random::Random;
-use halite_tests::scratch::{Folder, cargo_build};
+use halite_tests::scratch::Folder;
 use halite_tests::world::{bytes, read_all, soundness};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 use std::time::Duration;
 
 /// Rounds of each kind: a hundred together.
@@ -23,9 +21,7 @@ const MERGES: u64 = 24;
 const _: () = assert!(SHELLS + LOADS + MERGES == 100);
 
 fn halite(folder: &Path, args: &[&str]) -> Child {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    let program = PROGRAM.get_or_init(|| cargo_build(&["-p", "halite-cli", "--bin", "halite"], "halite"));
-    let mut command = Command::new(program);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_halite"));
     command.arg("--store").arg(folder.join("store")).args(args);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap()
 }

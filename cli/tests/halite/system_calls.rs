@@ -8,26 +8,18 @@
 //!
 //! Where there is no `strace`, or it may not trace, the tests fail: a gate that is skipped is none. `cargo xtask test` installs
 //! it where it can; `HALITE_ALLOW_MISSING=strace` says that it is not wanted.
-#![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used)]
 
 use halite::{Db, Durability};
 use halite_tests::history::{History, Loss, Value};
-use halite_tests::scratch::{Folder, can_trace, cargo_build};
+use halite_tests::scratch::{Folder, can_trace};
 use halite_tests::world::{bytes, read_all, soundness};
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 const COMMITS: usize = 60;
-
-fn program() -> &'static Path {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| cargo_build(&["-p", "halite-cli", "--bin", "halite"], "halite"))
-}
 
 /// The value of commit `number`: it stands in the trace as it is.
 fn value(number: usize) -> String {
@@ -41,7 +33,7 @@ fn shell(folder: &Path, args: &[&str]) -> Vec<String> {
     command
         .args(["60", "strace", "-f", "-y", "-s", "1000000"])
         .args(args)
-        .arg(program())
+        .arg(env!("CARGO_BIN_EXE_halite"))
         .arg("--store")
         .arg(folder.join("store"));
     command.arg("shell").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -243,7 +235,6 @@ fn what_is_acknowledged_stays_whichever_call_fails() {
     if !can_trace() {
         return;
     }
-    program();
     let (mut sessions, mut struck, mut partial) = (0, 0, 0);
     for (calls, errors) in FAULTS {
         for (error, when) in errors.iter().flat_map(|error| WHEN.map(|when| (error, when))) {
