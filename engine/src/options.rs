@@ -153,7 +153,8 @@ pub struct Options {
     /// How many times the bytes of keys and values that are alive the sealed segments may take together, as far as is
     /// known: above that, segments are rewritten of which less is dead, down to a tenth. At least 1. Default 1.5. (64 KiB more are allowed, so that small stores are left in peace.)
     pub space_amplification: f64,
-    /// How many runs there may be before neighbouring ones are merged, the cheapest first. At least 1. Default 64.
+    /// How many runs there may be before neighbouring ones are merged, the cheapest first. At least 1. Default 64. A quarter
+    /// as many where [`memory_budget`](Options::memory_budget) does not hold the keys of all segments, as each is asked then.
     pub runs_max: usize,
     /// Bytes a second that a merge in the background may write, on average since its beginning. Default `None`: as fast as
     /// it goes beside reads and writes.

@@ -12,6 +12,10 @@ const COVER_BYTES_MAX: u64 = 1 << 20;
 /// The same as a share of the memory budget.
 const COVER_SHARE: u64 = 64;
 
+/// Where memory does not hold the keys of all segments, this share of [`Options::runs_max`](crate::Options::runs_max) is
+/// allowed: then every run costs a look for each lookup, and not only for each scan.
+const ASKED_SHARE: usize = 4;
+
 /// A merge that is worth while: of these runs, all segments or some of one run.
 pub(super) struct Chosen {
     pub(super) runs: Range<usize>,
@@ -72,8 +76,15 @@ fn neighbours(core: &Core, version: &Version) -> Option<Range<usize>> {
     };
     let sizes: Vec<Option<u64>> = version.runs[history..].iter().map(size).collect();
     let picked = rules::pick_small(&sizes, core.options.segment_bytes_max)
-        .or_else(|| rules::pick_many(&sizes, core.options.runs_max))?;
+        .or_else(|| rules::pick_many(&sizes, runs_max(core, version)))?;
     Some(picked.start + history..picked.end + history)
+}
+
+/// How many runs there may be.
+fn runs_max(core: &Core, version: &Version) -> usize {
+    let slots: u64 = version.segments().map(|segment| segment.meta.entries).sum();
+    let all = core.options.runs_max;
+    if slots <= core.residency.slots_max() { all } else { all.div_ceil(ASKED_SHARE) }
 }
 
 /// The segment that is deadest, if it is dead enough: its run's place, and its place in the run.
