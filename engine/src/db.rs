@@ -460,7 +460,7 @@ impl Db {
         let version = core.versions.get();
         let publisher = Some(&core.publisher);
         let store = verify::Store { backend: &*core.backend, files: &core.files, version: &version, publisher };
-        verify::verify(store, options, progress).await
+        core.tasks.inside(verify::verify(store, options, progress)).await
     }
 
     /// What the database holds and does, in numbers. With the feature `metrics`, a recorder hears of them too.
@@ -529,7 +529,7 @@ impl Db {
     pub async fn maintain(&self, budget: Duration) -> Result<bool> {
         self.core.check_open()?;
         let work = self.core.carry_out("maintain", compaction::maintain(self.core.clone()));
-        match tokio::time::timeout(budget, work).await {
+        match self.core.tasks.inside(async { tokio::time::timeout(budget, work).await }).await {
             Ok(done) => done.map(|()| true),
             Err(_out_of_budget) => Ok(false),
         }

@@ -5,7 +5,9 @@
 
 use crate::{Error, ErrorKind, Result};
 use futures::FutureExt;
-use std::future::Future;
+use futures::future::BoxFuture;
+use std::fmt;
+use std::future::{Future, poll_fn};
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 use tokio::runtime::{EnterGuard, Handle};
@@ -39,6 +41,16 @@ impl Tasks {
         self.0.enter()
     }
 
+    /// `work`, which finds the runtime and its time wherever it is polled: what a caller polls outside of it would panic.
+    pub(crate) async fn inside<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = Box::pin(work);
+        poll_fn(|cx| {
+            let _runtime = self.0.enter();
+            work.as_mut().poll(cx)
+        })
+        .await
+    }
+
     /// Runs `task` in the background; `on_panic` hears of a panic in it.
     #[allow(clippy::disallowed_methods)]
     pub(crate) fn spawn<F, P>(&self, name: &'static str, task: F, on_panic: P) -> JoinHandle<()>
@@ -54,27 +66,44 @@ impl Tasks {
     }
 }
 
-/// Work that goes on whether or not it is waited for, until it is done or this is dropped.
-#[derive(Debug)]
-pub(crate) struct Beside<T>(JoinHandle<T>);
+/// Work that goes on whether or not it is waited for, until it is done or this is dropped. Outside of a runtime it only
+/// goes on while it is waited for.
+pub(crate) enum Beside<T> {
+    Task(JoinHandle<T>),
+    Here(BoxFuture<'static, T>),
+}
 
 impl<T: Send + 'static> Beside<T> {
     /// Begins `work` on the runtime that this is called in.
     // With that of `Tasks`, all that the engine spawns.
     #[allow(clippy::disallowed_methods)]
     pub(crate) fn new(work: impl Future<Output = T> + Send + 'static) -> Beside<T> {
-        Beside(tokio::spawn(work))
+        match Handle::try_current() {
+            Ok(runtime) => Beside::Task(runtime.spawn(work)),
+            Err(_) => Beside::Here(Box::pin(work)),
+        }
     }
 
     /// Waits for it; `None` where it has panicked, or its runtime ends. Not to be called again once it has returned.
     pub(crate) async fn join(&mut self) -> Option<T> {
-        (&mut self.0).await.ok()
+        match self {
+            Beside::Task(task) => task.await.ok(),
+            Beside::Here(work) => Some(work.await),
+        }
     }
 }
 
 impl<T> Drop for Beside<T> {
     fn drop(&mut self) {
-        self.0.abort();
+        if let Beside::Task(task) = self {
+            task.abort();
+        }
+    }
+}
+
+impl<T> fmt::Debug for Beside<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Beside")
     }
 }
 

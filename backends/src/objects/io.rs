@@ -61,14 +61,15 @@ impl Object for Open {
             read = read.if_match(tag);
         }
         self.store.count(RequestKind::Get, &self.path, len as u64);
-        let bytes = read.await.map_err(|error| {
+        let failed = |error| {
             // The condition was the object that was opened: another one has its name by now.
             let kind = match error_kind(&error) {
                 ErrorKind::AlreadyExists => ErrorKind::NotFound,
                 kind => kind,
             };
             self.store.0.secrets.error(kind, "read", &self.path, &error)
-        })?;
+        };
+        let bytes = self.store.0.runtime.run(async { read.await.map_err(failed) }).await?;
         if bytes.len() != len {
             let message = format!("the store sent {} bytes of {len}", bytes.len());
             return Err(Error::new(ErrorKind::UnexpectedEof, "read", &self.path, message));
@@ -105,7 +106,9 @@ impl fmt::Debug for Upload {
 impl Uploader for Upload {
     async fn write(&mut self, data: Bytes) -> Result<()> {
         self.len += data.len() as u64;
-        self.writer.write(data).await.map_err(|error| self.store.failed("upload", &self.path, &error))
+        let Upload { store, path, writer, .. } = self;
+        let failed = |error| store.failed("upload", &*path, &error);
+        store.0.runtime.run(async { writer.write(data).await.map_err(failed) }).await
     }
 
     async fn finish(mut self: Box<Self>) -> Result<()> {
@@ -113,20 +116,28 @@ impl Uploader for Upload {
         // To begin and to end an upload in parts takes a request each.
         let requests = if self.len <= part_len { 1 } else { self.len.div_ceil(part_len) + 2 };
         self.store.0.counters.add_for(RequestKind::Put, Purpose::of(self.path.folder()), requests, self.len);
-        let Err(error) = self.writer.close().await else { return Ok(()) };
-        // The object may be there: a store that has put the parts together does not know them any more when it is asked
-        // again because its answer was lost.
-        match Open::find(&self.store, &self.path).await {
-            Ok(found) if found.len == self.len => Ok(()),
-            _ => Err(self.store.failed("upload", &self.path, &error)),
-        }
+        let Upload { store, path, writer, len } = &mut *self;
+        let close = async {
+            let Err(error) = writer.close().await else { return Ok(()) };
+            // The object may be there: a store that has put the parts together does not know them any more when it is
+            // asked again because its answer was lost.
+            match Open::find(store, path).await {
+                Ok(found) if found.len == *len => Ok(()),
+                _ => Err(store.failed("upload", &*path, &error)),
+            }
+        };
+        store.0.runtime.run(close).await
     }
 
     async fn abort(mut self: Box<Self>) -> Result<()> {
-        match self.writer.abort().await {
-            // Nothing was sent yet, or there is no way to take it back.
-            Err(error) if error.kind() == opendal::ErrorKind::Unsupported => Ok(()),
-            outcome => outcome.map_err(|error| self.store.failed("upload", &self.path, &error)),
-        }
+        let Upload { store, path, writer, .. } = &mut *self;
+        let abort = async {
+            match writer.abort().await {
+                // Nothing was sent yet, or there is no way to take it back.
+                Err(error) if error.kind() == opendal::ErrorKind::Unsupported => Ok(()),
+                outcome => outcome.map_err(|error| store.failed("upload", &*path, &error)),
+            }
+        };
+        store.0.runtime.run(abort).await
     }
 }

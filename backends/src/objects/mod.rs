@@ -8,12 +8,14 @@
 //! 2. Everything else is repeated by OpenDAL's retry layer, each attempt within a time limit. An upload whose last answer
 //!    was lost is settled by looking for the object: nobody else uses its name.
 //! 3. No credential is shown: not by `Debug`, not in errors, not in events. See [`secrets`].
+//! 4. Whoever polls may do so outside of the runtime. See [`runtime`].
 //!
 //! # What is left behind
 //! Parts of an upload that was dropped, or whose process died, stay in the store unseen, and cost. OpenDAL cannot list
 //! them: give the bucket a lifecycle rule that aborts incomplete uploads (Azure forgets them after a week by itself).
 
 mod io;
+mod runtime;
 mod secrets;
 #[cfg(test)]
 mod tests;
@@ -34,6 +36,7 @@ use futures::{StreamExt, TryStreamExt};
 use io::{Open, Upload};
 use opendal::layers::{ConcurrentLimitLayer, RetryEvent, RetryLayer, TimeoutLayer};
 use opendal::{Entry, Operator};
+use runtime::Runtime;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -100,6 +103,7 @@ struct Store {
     location: String,
     secrets: Secrets,
     counters: Arc<Counters>,
+    runtime: Runtime,
 }
 
 impl Objects {
@@ -130,7 +134,8 @@ impl Objects {
         let operator = once.clone().layer(timeout).layer(retry);
         let info = operator.info();
         let location = format!("{}://{}{}", info.scheme(), info.name(), info.root());
-        Objects(Arc::new(Store { operator, once, options, location, secrets, counters }))
+        let runtime = Runtime::new();
+        Objects(Arc::new(Store { operator, once, options, location, secrets, counters, runtime }))
     }
 
     fn count(&self, kind: RequestKind, path: &Path, bytes: u64) {
@@ -213,18 +218,22 @@ impl Backend for Objects {
 
     async fn create(&self, path: &Path, data: Bytes) -> Result<()> {
         let limit = self.0.options.request_timeout + Duration::from_secs(data.len() as u64 >> 20);
-        match tokio::time::timeout(limit, self.put(path, data)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => {
-                // A conflict is another request for the name that is under way: it may fail, so the name may stay free.
-                let kind = match error_kind(&error) {
-                    ErrorKind::Io => ErrorKind::Unknown,
-                    kind => kind,
-                };
-                Err(self.0.secrets.error(kind, "create", path, &error))
+        let create = async {
+            match tokio::time::timeout(limit, self.put(path, data)).await {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(error)) => {
+                    // A conflict is another request for the name that is under way: it may fail, so the name may stay
+                    // free.
+                    let kind = match error_kind(&error) {
+                        ErrorKind::Io => ErrorKind::Unknown,
+                        kind => kind,
+                    };
+                    Err(self.0.secrets.error(kind, "create", path, &error))
+                }
+                Err(_) => Err(Error::new(ErrorKind::Unknown, "create", path, format!("no answer within {limit:?}"))),
             }
-            Err(_) => Err(Error::new(ErrorKind::Unknown, "create", path, format!("no answer within {limit:?}"))),
-        }
+        };
+        self.0.runtime.run(create).await
     }
 
     async fn adopt(&self, _path: &Path, _shared: &Shared) -> Result<bool> {
@@ -232,7 +241,7 @@ impl Backend for Objects {
     }
 
     async fn upload(&self, path: &Path) -> Result<Box<dyn Uploader>> {
-        Ok(Box::new(Upload::begin(self, path).await?))
+        Ok(Box::new(self.0.runtime.run(Upload::begin(self, path)).await?))
     }
 
     async fn append(&self, path: &Path) -> Result<Box<dyn Appender>> {
@@ -240,7 +249,7 @@ impl Backend for Objects {
     }
 
     async fn open(&self, path: &Path) -> Result<Arc<dyn Object>> {
-        Ok(Arc::new(Open::find(self, path).await?))
+        Ok(Arc::new(self.0.runtime.run(Open::find(self, path)).await?))
     }
 
     async fn open_known(&self, path: &Path, len: u64) -> Result<Arc<dyn Object>> {
@@ -248,9 +257,12 @@ impl Backend for Objects {
     }
 
     async fn read_whole(&self, path: &Path) -> Result<Bytes> {
-        let read = self.0.operator.read(path.as_str()).await;
-        self.count(RequestKind::Get, path, read.as_ref().map_or(0, |bytes| bytes.len() as u64));
-        read.map(|bytes| bytes.to_bytes()).map_err(|error| self.failed("read", path, &error))
+        let read = async {
+            let read = self.0.operator.read(path.as_str()).await;
+            self.count(RequestKind::Get, path, read.as_ref().map_or(0, |bytes| bytes.len() as u64));
+            read.map(|bytes| bytes.to_bytes()).map_err(|error| self.failed("read", path, &error))
+        };
+        self.0.runtime.run(read).await
     }
 
     fn traffic(&self) -> Traffic {
@@ -259,7 +271,9 @@ impl Backend for Objects {
 
     async fn exists(&self, path: &Path) -> Result<bool> {
         self.count(RequestKind::Head, path, 0);
-        self.0.operator.exists(path.as_str()).await.map_err(|error| self.failed("look for", path, &error))
+        let failed = |error| self.failed("look for", path, &error);
+        let looked = async { self.0.operator.exists(path.as_str()).await.map_err(failed) };
+        self.0.runtime.run(looked).await
     }
 
     fn list(&self, folder: &str) -> BoxStream<'_, Result<Meta>> {
@@ -295,29 +309,35 @@ impl Backend for Objects {
                 Err(error) => stream::iter([Err(failed(error))]).boxed(),
             }
         };
-        stream::once(listed).flatten().boxed()
+        self.0.runtime.stream(stream::once(listed).flatten().boxed()).boxed()
     }
 
     async fn foreign(&self) -> Result<Option<String>> {
         let failed = |error: opendal::Error| self.failed("list", self.location(), &error);
         self.0.counters.add_for(RequestKind::List, Purpose::Other, 1, 0);
-        let mut lister = self.0.operator.lister_with("/").recursive(true).await.map_err(failed)?;
-        while let Some(entry) = lister.try_next().await.map_err(failed)? {
-            let name = entry.path();
-            // Consoles make an empty object to show a folder: it says nothing.
-            if !name.is_empty() && !name.ends_with('/') {
-                return Ok(Path::new(name).is_err().then(|| name.to_owned()));
+        let look = async {
+            let mut lister = self.0.operator.lister_with("/").recursive(true).await.map_err(failed)?;
+            while let Some(entry) = lister.try_next().await.map_err(failed)? {
+                let name = entry.path();
+                // Consoles make an empty object to show a folder: it says nothing.
+                if !name.is_empty() && !name.ends_with('/') {
+                    return Ok(Path::new(name).is_err().then(|| name.to_owned()));
+                }
             }
-        }
-        Ok(None)
+            Ok(None)
+        };
+        self.0.runtime.run(look).await
     }
 
     async fn delete(&self, path: &Path) -> Result<()> {
         self.count(RequestKind::Delete, path, 0);
-        match self.0.operator.delete(path.as_str()).await {
-            Err(error) if error.kind() != opendal::ErrorKind::NotFound => Err(self.failed("delete", path, &error)),
-            _ => Ok(()),
-        }
+        let delete = async {
+            match self.0.operator.delete(path.as_str()).await {
+                Err(error) if error.kind() != opendal::ErrorKind::NotFound => Err(self.failed("delete", path, &error)),
+                _ => Ok(()),
+            }
+        };
+        self.0.runtime.run(delete).await
     }
 }
 

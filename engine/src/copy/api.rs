@@ -2,6 +2,7 @@
 
 use super::{CopyReport, Source, backup, clone, delete_backup};
 use crate::random::Random;
+use crate::tasks::Tasks;
 use crate::{CheckpointOptions, Clock, Db, ReadOnly, Result, SystemClock};
 use halite_backends::Backend;
 use std::sync::Arc;
@@ -39,7 +40,7 @@ impl Db {
     /// Dropped, or failed, what has been copied stays, and is no database yet: called again, on this database, it goes on.
     pub async fn clone_to(&self, target: Arc<dyn Backend>) -> Result<CopyReport> {
         let source = self.source().await?;
-        clone(&source, target, true).await
+        self.core().tasks.inside(clone(&source, target, true)).await
     }
 
     /// As [`clone_to`](Db::clone_to), but nothing is shared, whatever the storage: so the copy lives on where the
@@ -52,7 +53,7 @@ impl Db {
     /// As there.
     pub async fn copy_to(&self, target: Arc<dyn Backend>) -> Result<CopyReport> {
         let source = self.source().await?;
-        clone(&source, target, false).await
+        self.core().tasks.inside(clone(&source, target, false)).await
     }
 
     /// Adds what the database holds, all that was acknowledged before this call included, to the backups in `target`, by
@@ -105,7 +106,7 @@ impl Db {
         options: CheckpointOptions,
     ) -> Result<CopyReport> {
         let source = self.source().await?;
-        backup(&source, target, name.as_ref().to_owned(), options).await
+        self.core().tasks.inside(backup(&source, target, name.as_ref().to_owned(), options)).await
     }
 
     /// Makes the empty `target` a database that holds what the backup of that name does, the newest if `None`. Every
@@ -133,12 +134,13 @@ impl Db {
     ///
     /// # Errors
     /// `NotFound` where there are no backups, `NotAStore` where the store is none of backups, `Held` where it is to be kept
-    /// until a later time, `InUse` where a backup is under way, `Io`.
+    /// until a later time, `InUse` where a backup is under way, `InvalidInput` outside a runtime, `Io`.
     ///
     /// # Cancel safety
     /// Dropped, it has happened or not; what is left of it goes with the next one.
     pub async fn delete_backup(target: Arc<dyn Backend>, name: impl AsRef<str>) -> Result<bool> {
-        delete_backup(target, name.as_ref(), Random::new(None), SystemClock.now_millis()).await
+        let delete = delete_backup(target, name.as_ref(), Random::new(None), SystemClock.now_millis());
+        Tasks::current()?.inside(delete).await
     }
 
     async fn source(&self) -> Result<Source> {
@@ -185,7 +187,8 @@ impl ReadOnly {
         loop {
             let outcome = {
                 let (source, _held) = self.source().await?;
-                clone(&source, target.clone(), share && !source.is_backup()).await
+                let share = share && !source.is_backup();
+                self.tasks().inside(clone(&source, target.clone(), share)).await
             };
             match outcome {
                 Err(error) if self.was_overtaken(&error).await? => {}
@@ -221,7 +224,7 @@ impl ReadOnly {
         loop {
             let outcome = {
                 let (source, _held) = self.source().await?;
-                backup(&source, target.clone(), name.as_ref().to_owned(), options).await
+                self.tasks().inside(backup(&source, target.clone(), name.as_ref().to_owned(), options)).await
             };
             match outcome {
                 Err(error) if self.was_overtaken(&error).await? => {}

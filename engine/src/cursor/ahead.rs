@@ -7,7 +7,7 @@
 //!
 //! # Concurrency
 //! A read ahead is a task: it comes to its end although nobody polls the walk, so that a walk that rests holds no request
-//! back from others. Dropped, the walk takes its tasks with it.
+//! back from others. Dropped, the walk takes its tasks with it. Polled outside of a runtime, a walk reads for itself.
 
 use crate::segment::Segment;
 use crate::tasks::Beside;

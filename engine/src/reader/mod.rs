@@ -105,6 +105,7 @@ struct Inner {
     random: Arc<Random>,
     clock: EngineClock,
     memory: u64,
+    tasks: Tasks,
 
     /// What is shown now; nothing once it is closed.
     state: ArcSwapOption<State>,
@@ -186,6 +187,7 @@ pub(crate) async fn open(setup: Setup, at: At) -> Result<ReadOnly> {
         random: setup.random,
         clock,
         memory: setup.memory,
+        tasks: tasks.clone(),
         state: ArcSwapOption::empty(),
         tail: sync::Mutex::default(),
         failure: Mutex::default(),
@@ -202,6 +204,10 @@ pub(crate) async fn open(setup: Setup, at: At) -> Result<ReadOnly> {
 }
 
 impl ReadOnly {
+    pub(crate) fn tasks(&self) -> &Tasks {
+        &self.inner.tasks
+    }
+
     fn state(&self) -> Result<Arc<State>> {
         self.inner.state.load_full().ok_or_else(closed)
     }
@@ -352,7 +358,7 @@ impl ReadOnly {
         let state = self.state()?;
         let backend = &*self.inner.backend;
         let store = verify::Store { backend, files: &state.files, version: &state.version, publisher: None };
-        verify::verify(store, options, progress).await
+        self.inner.tasks.inside(verify::verify(store, options, progress)).await
     }
 
     /// What is shown, in numbers. What only a writer has is zero.

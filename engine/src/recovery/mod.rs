@@ -209,8 +209,14 @@ async fn assemble(
 /// Starts the background tasks.
 fn start(core: &Arc<Core>, manifest: Manifest, there: Vec<SegmentId>, replayed_runs: usize, replayed_cover: Cover) {
     let sink = Sink::new(core.capabilities.append);
-    let committer = core.log.start(commit::run(core.clone(), sink));
-    core.spawn("committer", committer);
+    let committer = commit::run(core.clone(), sink);
+    if core.capabilities.append {
+        core.spawn("committer", core.log.start(committer));
+    } else {
+        // A writer that drives it may be polled outside of the runtime, and where answers get lost, pauses are made.
+        let tasks = core.tasks.clone();
+        core.spawn("committer", core.log.start(async move { tasks.inside(committer).await }));
+    }
     core.spawn("sealer", seal::run(core.clone()));
     core.spawn("reaper", retire::run(core.clone()));
     core.spawn("flush timer", timers::flush(core.clone()));

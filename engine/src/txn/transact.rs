@@ -105,7 +105,8 @@ impl Db {
             None => tokio::task::yield_now().await,
             Some(more) => {
                 let pause = (1 << more.min(16)).min(PAUSE_MAX);
-                tokio::time::sleep(Duration::from_millis(self.core().random.next() % (pause + 1))).await;
+                let pause = Duration::from_millis(self.core().random.next() % (pause + 1));
+                self.core().tasks.inside(async { tokio::time::sleep(pause).await }).await;
             }
         }
         Ok(())
