@@ -122,6 +122,12 @@ pub trait Backend: Debug + Send + Sync + 'static {
     /// The store as a user would name it, for messages; never holds a secret.
     fn location(&self) -> String;
 
+    /// Where the log is, if it is not where all else is: a number that no other place has. What was committed last is there
+    /// alone, so whoever opens the store without it must know that.
+    fn log_home(&self) -> Option<u64> {
+        None
+    }
+
     /// Takes the store's exclusive lock, which lasts until the returned guard is dropped (or the process ends).
     ///
     /// # Errors

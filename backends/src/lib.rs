@@ -18,6 +18,7 @@ mod path;
 #[doc(hidden)]
 pub mod planted;
 pub mod simulated;
+mod tiered;
 // What counts is for object stores, which not every build has.
 #[cfg_attr(not(all(feature = "opendal", not(target_family = "wasm"))), allow(dead_code))]
 mod traffic;
@@ -36,6 +37,7 @@ pub use objects::{Objects, ObjectsOptions};
 pub use opendal;
 pub use path::Path;
 pub use simulated::{Fault, Repeat, Simulated, SimulatedOptions, Spoil, Step};
+pub use tiered::Tiered;
 pub use traffic::{Purpose, RequestKind, Requests, Traffic};
 pub use uri::{open_uri, shown_uri};
 

@@ -5,13 +5,13 @@ mod values;
 pub(crate) use values::time;
 
 use crate::failure::Failure;
-use crate::store::Settings;
+use crate::store::{Cache, Settings};
 use clap::{Parser, Subcommand, ValueEnum};
 use halite::Anchor;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
-use values::{duration, future, size, text, ttl};
+use values::{cache, duration, future, size, text, ttl};
 
 /// Where the store is when nobody says.
 const STORE: &str = "./halite-data";
@@ -65,6 +65,17 @@ pub(crate) struct Args {
     /// thousandth of it]
     #[arg(long, global = true, value_name = "TIME", value_parser = ttl, requires = "retention", display_order = 100)]
     retention_step: Option<Duration>,
+    /// Where the log of the store is: a folder on a disk of this machine. What is sealed goes to the store, within a minute;
+    /// what is not yet is lost with this machine
+    #[arg(long, global = true, env = "HALITE_LOG", value_name = "DIR", display_order = 100)]
+    log: Option<PathBuf>,
+    /// Open the store without its log, which is kept elsewhere and lost, and so without what was committed last
+    #[arg(long, global = true, display_order = 100)]
+    give_up_log: bool,
+    /// Where what is read of a store that is far away stays, for the next command too, and how much that may take
+    /// [default size: 1GiB]
+    #[arg(long, global = true, env = "HALITE_CACHE", value_name = "DIR[:SIZE]", value_parser = cache, display_order = 100)]
+    cache: Option<Cache>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -92,6 +103,9 @@ impl Args {
             history: self.keep_changes.unwrap_or(0),
             retention: self.retention,
             retention_step: self.retention_step,
+            cache: self.cache.clone(),
+            log: self.log.clone(),
+            give_up_log: self.give_up_log,
         }
     }
 

@@ -207,6 +207,11 @@ fn meaning(kind: ErrorKind) -> (Exit, &'static str, &'static str) {
         ErrorKind::InUse => {
             (Exit::InUse, "in_use", "another process has the store open (a shell, say): end it there, then try again")
         }
+        ErrorKind::LogElsewhere => (
+            Exit::InUse,
+            "log_elsewhere",
+            "name the folder that holds it with --log; if that is lost, --give-up-log goes on without what was in it",
+        ),
         ErrorKind::Corruption => (
             Exit::Corruption,
             "corruption",

@@ -2,12 +2,16 @@
 
 use crate::args::{self, Reading};
 use crate::failure::{Failure, Result};
-use halite::backends::shown_uri;
+use halite::backends::{self, Backend, open_uri, shown_uri};
+#[cfg(not(target_family = "wasm"))]
+use halite::backends::{Cached, Local, Tiered};
 use halite::{Compression, Db, ErrorKind, Options, ReadOnly};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 /// How a store is opened.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) compression: Compression,
     /// Memory that it may take, in bytes.
@@ -17,6 +21,18 @@ pub(crate) struct Settings {
     /// For how long the past is kept, and how precisely.
     pub(crate) retention: Option<Duration>,
     pub(crate) retention_step: Option<Duration>,
+    pub(crate) cache: Option<Cache>,
+    /// A folder for the log.
+    pub(crate) log: Option<PathBuf>,
+    pub(crate) give_up_log: bool,
+}
+
+/// A folder in which what is read of a store that is far away stays.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Cache {
+    pub(crate) folder: PathBuf,
+    /// Bytes that it may take.
+    pub(crate) bytes_max: u64,
 }
 
 /// Opens the store at `uri`; one that is not there is created only if `create` says so, so that no question ever leaves
@@ -28,19 +44,17 @@ pub(crate) async fn open(uri: &str, create: bool, settings: Settings) -> Result<
 /// Opens the store at `uri`, or a checkpoint of it, to read only.
 pub(crate) async fn open_read_only(uri: &str, reading: Reading<'_>, settings: Settings) -> Result<ReadOnly> {
     let options = Options { memory_budget: settings.memory, ..Options::default() };
-    let builder = || {
-        let backend = halite::backends::open_uri(uri, false).map_err(|error| explain(uri, error.into()))?;
-        Ok::<_, Failure>(Db::builder(backend).options(options.clone()))
-    };
-    let newest = builder()?.open_read_only().await.map_err(|error| explain(uri, error))?;
+    let backend = reach(uri, false, &settings).await.map_err(|error| explain(uri, error))?;
+    let builder = || Db::builder(backend.clone()).options(options.clone());
+    let newest = builder().open_read_only().await.map_err(|error| explain(uri, error))?;
     let Reading::At(name) = reading else { return Ok(newest) };
     if newest.checkpoints()?.iter().any(|checkpoint| checkpoint.name == name) {
         newest.close().await;
-        return builder()?.open_at(name).await.map_err(|error| explain(uri, error));
+        return builder().open_at(name).await.map_err(|error| explain(uri, error));
     }
     newest.close().await;
     if let Ok(time) = args::time(name, SystemTime::now(), true) {
-        return builder()?.open_at_time(time).await.map_err(|error| explain(uri, error));
+        return builder().open_at_time(time).await.map_err(|error| explain(uri, error));
     }
     Err(Failure::input(format!("there is no checkpoint {name:?} in {}", shown_uri(uri)))
         .hint("`halite --read-only checkpoint list` shows those that there are"))
@@ -48,7 +62,7 @@ pub(crate) async fn open_read_only(uri: &str, reading: Reading<'_>, settings: Se
 
 /// Opens the store at `uri` to read only, if another process has it open to write.
 pub(crate) async fn open_beside(uri: &str, settings: Settings) -> Result<Option<ReadOnly>> {
-    let backend = halite::backends::open_uri(uri, false).map_err(|error| explain(uri, error.into()))?;
+    let backend = reach(uri, false, &settings).await.map_err(|error| explain(uri, error))?;
     if !backend.capabilities().lock {
         return Ok(None);
     }
@@ -56,8 +70,44 @@ pub(crate) async fn open_beside(uri: &str, settings: Settings) -> Result<Option<
     let reader = open_read_only(uri, Reading::Newest, settings).await?;
     match backend.lock().await {
         Ok(_free) => Ok(None),
-        Err(error) if error.kind() == halite::backends::ErrorKind::InUse => Ok(Some(reader)),
+        Err(error) if error.kind() == backends::ErrorKind::InUse => Ok(Some(reader)),
         Err(error) => Err(explain(uri, error.into())),
+    }
+}
+
+/// The storage at `uri`. It is all in folders of one host, so that a cache would stay empty, and a log apart be of no use.
+#[cfg(target_family = "wasm")]
+async fn reach(uri: &str, create: bool, settings: &Settings) -> halite::Result<Arc<dyn Backend>> {
+    let Settings { log, cache: _stays_empty, .. } = settings;
+    match log {
+        Some(folder) => {
+            let (kind, folder) = (backends::ErrorKind::Unsupported, folder.display());
+            Err(backends::Error::new(kind, "open the log", folder, "under WASI it stays with the store").into())
+        }
+        None => Ok(open_uri(uri, create)?),
+    }
+}
+
+/// The storage at `uri`, with the log where it is to be.
+#[cfg(not(target_family = "wasm"))]
+async fn reach(uri: &str, create: bool, settings: &Settings) -> halite::Result<Arc<dyn Backend>> {
+    let store = with_cache(open_uri(uri, create)?, settings).await?;
+    let Some(folder) = &settings.log else { return Ok(store) };
+    let log = Arc::new(Local::open(folder, create)?);
+    Ok(Arc::new(Tiered::open(log, store).await?))
+}
+
+/// `store`, with the cache in front of it, if there is one and it is far away.
+#[cfg(not(target_family = "wasm"))]
+async fn with_cache(store: Arc<dyn Backend>, settings: &Settings) -> halite::Result<Arc<dyn Backend>> {
+    let Some(Cache { folder, bytes_max }) = settings.cache.as_ref().filter(|_| store.capabilities().remote) else {
+        return Ok(store);
+    };
+    match Cached::open(store.clone(), folder, *bytes_max).await {
+        Ok(cached) => Ok(Arc::new(cached)),
+        // One process has it; the others do without, and are told the same.
+        Err(error) if error.kind() == backends::ErrorKind::InUse => Ok(store),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -93,8 +143,8 @@ fn explain(uri: &str, error: halite::Error) -> Failure {
 async fn try_open(uri: &str, create: bool, settings: Settings) -> halite::Result<Db> {
     // A store in memory is always a new one.
     let create = create || uri.starts_with("mem:");
-    let backend = halite::backends::open_uri(uri, create)?;
-    let Settings { compression, memory, history, retention, retention_step } = settings;
+    let backend = reach(uri, create, &settings).await?;
+    let Settings { compression, memory, history, retention, retention_step, give_up_log, .. } = settings;
     let options = Options {
         create_if_missing: create,
         compression,
@@ -104,5 +154,6 @@ async fn try_open(uri: &str, create: bool, settings: Settings) -> halite::Result
         retention_step,
         ..Options::default()
     };
-    Db::builder(backend).options(options).open().await
+    let builder = Db::builder(backend).options(options);
+    if give_up_log { builder.give_up_log() } else { builder }.open().await
 }

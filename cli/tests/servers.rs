@@ -56,6 +56,23 @@ fn a_store_is_made_asked_copied_and_moved() {
     }
 }
 
+/// What one command has read of a store, the next finds on the local disk.
+#[test]
+fn a_cache_serves_the_next_command() {
+    let (_, store) = place("HALITE_S3", "cached");
+    let home = tempfile::tempdir().unwrap();
+    let folder = home.path().join("cache");
+    let cache = format!("{}:64MiB", folder.display());
+    good(&store, &["put", "apple", "red"]);
+    good(&store, &["compact"]);
+    let blocks =
+        || std::fs::read_dir(&folder).unwrap().filter(|entry| entry.as_ref().unwrap().file_name() != "LOCK").count();
+    for _ in 0..2 {
+        assert_eq!(good(&store, &["--cache", &cache, "get", "apple"]), "red\n");
+        assert!(blocks() > 0);
+    }
+}
+
 /// A question disturbs nobody: where no lock says that a store is in use, it is only read.
 #[test]
 fn a_question_does_not_fence_who_writes() {

@@ -24,6 +24,7 @@ pub struct Builder {
     seen: u64,
     seed: Option<u64>,
     single_writer: bool,
+    give_up_log: bool,
 }
 
 impl Builder {
@@ -35,6 +36,7 @@ impl Builder {
             seen: 0,
             seed: None,
             single_writer: false,
+            give_up_log: false,
         }
     }
 
@@ -70,6 +72,14 @@ impl Builder {
         self
     }
 
+    /// Gives up what is in a log that is kept elsewhere ([`backends::Tiered`](crate::backends::Tiered)), because the machine
+    /// that has it is lost: all commits since its last seal. Should it come back, its writer is fenced, and what its log
+    /// holds stays given up. Of no effect where the log is here.
+    pub fn give_up_log(mut self) -> Builder {
+        self.give_up_log = true;
+        self
+    }
+
     /// Opens the database for reading and writing, which makes this process its one writer.
     ///
     /// Replays what an unclean end has left in the log. Must be called inside a tokio runtime with time enabled.
@@ -77,8 +87,8 @@ impl Builder {
     /// # Errors
     /// `NotFound` where there is no store and [`Options::create_if_missing`] is false; `NotAStore` where something else
     /// is there, or a store of a newer format; `InUse` where another process has it open; `Corruption` where manifest
-    /// or log are damaged; `Fenced` where another writer opens it at the same time; `InvalidInput` for options out of
-    /// bounds or outside a runtime; `Io`, `NoSpace` and `PermissionDenied` as the storage says.
+    /// or log are damaged; `LogElsewhere` where what was committed last is kept in another place; `Fenced` where another
+    /// writer opens it at the same time; `InvalidInput` for options out of bounds or outside a runtime; `Io`, `NoSpace` and `PermissionDenied` as the storage says.
     ///
     /// # Cancel safety
     /// Dropped at any point, the store is sound; the next opening finishes the job.
@@ -93,6 +103,7 @@ impl Builder {
             seen: self.seen,
             random: Arc::new(Random::new(self.seed)),
             single_writer: self.single_writer,
+            give_up_log: self.give_up_log,
             lock: None,
         };
         Ok(Db::new(recovery::open(setup).await?))
@@ -208,6 +219,9 @@ fn check(options: &Options) -> Result<()> {
     if !options.retention_is_sound() {
         let (retention, step) = (options.retention, options.retention_step);
         return refuse(format!("retention_step is too short retention={retention:?} step={step:?}"));
+    }
+    if options.seal_interval.is_some_and(|interval| interval.is_zero()) {
+        return refuse("seal_interval must be above 0".to_owned());
     }
     if options.runs_max == 0 {
         return refuse("runs_max must be at least 1".to_owned());

@@ -21,7 +21,7 @@ use halite_backends::{Backend, Capabilities, Lock};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use tokio::sync::{self, oneshot};
+use tokio::sync::{self, Notify, oneshot};
 use tokio::task::JoinHandle;
 
 /// An open database.
@@ -36,6 +36,8 @@ pub(crate) struct Core {
     pub(crate) clock: Arc<EngineClock>,
     pub(crate) random: Arc<Random>,
     pub(crate) tasks: Tasks,
+    /// The log is kept apart from the manifests, on this machine alone.
+    pub(crate) log_is_apart: bool,
 
     // Each guards itself.
     pub(crate) versions: Arc<Versions>,
@@ -47,6 +49,8 @@ pub(crate) struct Core {
     pub(crate) sealer: Sealer,
     pub(crate) compactor: Compactor,
     pub(crate) retiring: Retiring,
+    /// Something was acknowledged, and nobody has looked for another writer since. Only where the log is apart.
+    pub(crate) unlooked: Notify,
     pub(crate) numbers: Arc<Numbers>,
     pub(crate) closed: AtomicBool,
     /// Held by the one close that is under way.
@@ -101,7 +105,14 @@ impl Core {
     }
 
     /// Looks whether another writer has claimed the database, where names alone do not fence.
+    ///
+    /// Where the log is apart nobody else can claim the database but who gives up what is in it, so that to look in time would
+    /// save nothing: it is done soon afterwards ([`timers::look`](crate::timers::look)), as it may take its time.
     pub(crate) async fn check_newest(&self) -> Result<()> {
+        if self.log_is_apart {
+            self.unlooked.notify_one();
+            return Ok(());
+        }
         if self.capabilities.append { self.publisher.check_newest().await } else { Ok(()) }
     }
 

@@ -38,6 +38,9 @@ pub enum ErrorKind {
     NotAStore,
     /// The store is open elsewhere. Close it there first.
     InUse,
+    /// What was committed last is in a log that is kept elsewhere: on another machine, or in another folder of this one. Open
+    /// the store with that, or give it up ([`Builder::give_up_log`](crate::Builder::give_up_log)).
+    LogElsewhere,
     /// Data is damaged: the message names file, offset, expected and found. Other data stays readable; run `verify`.
     Corruption,
     /// This build lacks what it takes; the message names it. Use one that has it.

@@ -142,6 +142,11 @@ pub struct Options {
     pub segment_bytes_max: u64,
     /// Number of fragments after which the active segment is sealed, on backends without growing files. Default 256.
     pub segment_fragments_max: u32,
+    /// Longest time for which what has entered stays unsealed: a segment that is not full by then is sealed all the same, if
+    /// anything has entered it. `None`, the default, seals full ones alone; but where the log is kept apart from the store
+    /// ([`backends::Tiered`](crate::backends::Tiered)), so that what is not sealed is lost with the machine, it stands for a
+    /// minute. Small segments cost merges later.
+    pub seal_interval: Option<Duration>,
     /// How many full memtables may wait for their seal before writers wait too. Default 2; at least 1.
     pub unsealed_max: usize,
     /// Whether a merge runs by itself when a segment's dead share reaches
@@ -238,6 +243,7 @@ impl Default for Options {
             max_forward_jump: Duration::from_secs(366 * 24 * 3600),
             segment_bytes_max: 64 * MIB,
             segment_fragments_max: 256,
+            seal_interval: None,
             unsealed_max: 2,
             merge_in_background: true,
             merge_dead_share: 0.5,

@@ -1,5 +1,6 @@
 //! The two clocks behind the weaker durability levels: what only this process has is written, and what was only written
-//! is synced, no later than their intervals after it came. And the one behind the past.
+//! is synced, no later than their intervals after it came. The one behind the past, and behind what is sealed before it is
+//! full. And the one by which a writer whose log is apart finds that it was overtaken.
 
 use crate::ErrorKind;
 use crate::core::Core;
@@ -15,14 +16,37 @@ pub(crate) async fn flush(core: Arc<Core>) {
     }
 }
 
-/// Seals what has entered, every `step`, so that the past shows it. Where nothing has, nothing happens.
-pub(crate) async fn moments(core: Arc<Core>, step: Duration) {
+/// How often what has entered is sealed where the log is apart, unless the options say otherwise: what is not sealed is lost
+/// with the machine.
+pub(crate) const SHIPPED_WITHIN: Duration = Duration::from_secs(60);
+
+/// How long after an acknowledgement a writer whose log is apart looks whether it was overtaken.
+const LOOKED_WITHIN: Duration = Duration::from_secs(1);
+
+/// Looks for another writer, a moment after something was acknowledged. Where nothing is, nothing is asked.
+pub(crate) async fn look(core: Arc<Core>) {
+    loop {
+        core.unlooked.notified().await;
+        tokio::time::sleep(LOOKED_WITHIN).await;
+        match core.publisher.check_newest().await {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::Io => {
+                tracing::warn!(%error, "whether another writer has taken over could not be asked; trying again");
+                core.unlooked.notify_one();
+            }
+            Err(error) => return core.fail(error),
+        }
+    }
+}
+
+/// Seals what has entered, every `step`, so that a manifest shows it. Where nothing has, nothing happens.
+pub(crate) async fn seals(core: Arc<Core>, step: Duration) {
     loop {
         tokio::time::sleep(step).await;
         match core.log.seal().await {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::NoSpace => {
-                tracing::warn!(%error, "no space to seal a moment of the past; trying again");
+                tracing::warn!(%error, "no space to seal what has entered; trying again");
             }
             // Whoever writes hears of it.
             Err(_) => return,

@@ -119,6 +119,10 @@ impl Backend for Cached {
         self.store.location()
     }
 
+    fn log_home(&self) -> Option<u64> {
+        self.store.log_home()
+    }
+
     async fn lock(&self) -> Result<Box<dyn Lock>> {
         self.store.lock().await
     }

@@ -1,5 +1,6 @@
 //! Values of arguments: names, lengths of time, moments, and sizes.
 
+use crate::store::Cache;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -40,6 +41,22 @@ pub(super) fn ttl(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// A folder for a cache, and behind the last colon, where a size stands there, how much it may take.
+pub(super) fn cache(text: &str) -> Result<Cache, String> {
+    let (folder, bytes_max) = match text.rsplit_once(':') {
+        Some((folder, bytes)) if size(bytes).is_ok() => (folder, size(bytes)?),
+        _ => (text, CACHE_BYTES),
+    };
+    if folder.is_empty() {
+        Err("no folder (such as /var/cache/halite:10GiB)".into())
+    } else {
+        Ok(Cache { folder: folder.into(), bytes_max })
+    }
+}
+
+/// What a cache may take where nothing is said.
+const CACHE_BYTES: u64 = 1 << 30;
+
 /// Bytes, with a unit or without: powers of 1024 (KiB, MiB, GiB, TiB) or of 1000 (kB, MB, GB, TB).
 pub(super) fn size(text: &str) -> Result<u64, String> {
     const UNITS: [(&str, u64); 10] = [
@@ -76,6 +93,18 @@ mod tests {
         for text in ["", "MiB", "-1", "1.5GiB", "1 XiB", "99999999999999999999", "99999999999TiB"] {
             assert!(size(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_cache_is_a_folder_and_perhaps_a_size() {
+        let check = |text: &str, folder: &str, bytes_max| {
+            assert_eq!(cache(text), Ok(Cache { folder: folder.into(), bytes_max }), "{text}");
+        };
+        check("cache", "cache", CACHE_BYTES);
+        check("/var/cache:10GiB", "/var/cache", 10 << 30);
+        check("a:b", "a:b", CACHE_BYTES);
+        check("a:b:0", "a:b", 0);
+        assert!(cache("").is_err() && cache(":1GiB").is_err());
     }
 
     #[test]

@@ -217,3 +217,37 @@ fn a_store_is_copied_from_one_place_to_another() {
     assert!(place.fails(4, &["copy", "nowhere", "fourth"]).contains("no store at nowhere"));
     assert!(!place.path().join("fourth").exists());
 }
+
+/// The log on one disk, the store on another; then the log's disk is lost.
+#[test]
+fn a_store_in_two_tiers_goes_on_without_its_log_only_if_that_is_said() {
+    let place = Place::new();
+    let tiers = |args: &[&str]| place.ok(&[&["--log", "log"], args].concat());
+    tiers(&["put", "a", "1"]);
+    assert_eq!(tiers(&["get", "a"]), "1\n");
+    assert_eq!(place.ok(&["get", "a"]), "1\n", "closed, it needs no log");
+    let mut shell = place.spawn(&["--log", "log", "shell"]);
+    let (mut input, mut answers) = (shell.stdin.take().unwrap(), BufReader::new(shell.stdout.take().unwrap()).lines());
+    writeln!(input, "put b 2").unwrap();
+    assert_eq!(answers.next().unwrap().unwrap(), "OK");
+    assert_eq!(place.run(&["--log", "log", "put", "c", "3"]).code, Some(5), "who may write is alone");
+    shell.kill().unwrap();
+    shell.wait().unwrap();
+
+    for without in [&["put", "c", "3"][..], &["--log", "empty", "put", "c", "3"]] {
+        let said = place.fails(5, without);
+        assert!(said.contains("in a log that is kept elsewhere") && said.contains("--give-up-log"), "{said}");
+    }
+    assert_eq!(place.ok(&["--read-only", "list"]), "a 1\n", "what is sealed shows");
+    assert_eq!(tiers(&["get", "b"]), "2\n");
+    let mut shell = place.spawn(&["--log", "log", "shell"]);
+    let (mut input, mut answers) = (shell.stdin.take().unwrap(), BufReader::new(shell.stdout.take().unwrap()).lines());
+    writeln!(input, "put d 4").unwrap();
+    assert_eq!(answers.next().unwrap().unwrap(), "OK");
+    shell.kill().unwrap();
+    shell.wait().unwrap();
+    assert_eq!(place.ok(&["--give-up-log", "list"]), "a 1\nb 2\n");
+    assert_eq!(place.ok(&["--log", "log", "list"]), "a 1\nb 2\n", "given up is given up");
+    let said = place.fails(2, &["--log", "log", "--store", "other", "put", "a", "1"]);
+    assert!(said.contains("it is the log of"), "{said}");
+}

@@ -54,7 +54,7 @@ impl Place {
     fn command<A: AsRef<OsStr>>(&self, args: &[A]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_halite"));
         command.current_dir(self.path()).args(args);
-        for name in ["HALITE_STORE", "HALITE_EVENTS", "HALITE_HISTORY"] {
+        for name in ["HALITE_STORE", "HALITE_EVENTS", "HALITE_HISTORY", "HALITE_LOG", "HALITE_CACHE"] {
             command.env_remove(name);
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

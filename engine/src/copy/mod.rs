@@ -198,6 +198,7 @@ fn closed_log(source: &Manifest, epoch: u64, sealed: Seq) -> Log {
         last_sealed_seq: sealed,
         next_seq: source.log.next_seq.max(sealed.saturating_add(1)),
         first_fragment: 0,
+        home: None,
         ..source.log
     }
 }

@@ -370,6 +370,7 @@ fn manifest() -> Manifest {
         last_sealed_seq: 5,
         next_segment: 2,
         next_seq: 6,
+        home: None,
     };
     let segment = segment_meta();
     let checkpoint = CheckpointMeta {
@@ -417,7 +418,7 @@ fn example_of_a_manifest() {
         &PREAMBLE[..],
         &[(8, "length of the body")],
         &fields!(manifest; number, epoch, nonce, write_nonce, database, hash_seed, created, engine_time),
-        &fields!(log; state, epoch, nonce, first_segment, first_fragment, last_sealed_seq, next_segment, next_seq),
+        &fields!(log; state, epoch, nonce, first_segment, first_fragment, last_sealed_seq, next_segment, next_seq, home),
         &[(1, "number of runs"), (1, "number of segments in the run")],
         &fields!(segment.id; epoch, nonce, number),
         &fields!(segment; len, salt, base_seq, sorted, footer_crc, digest, min_seq, max_seq, min_key, max_key, records, entries),

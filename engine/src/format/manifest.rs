@@ -123,6 +123,15 @@ pub(crate) struct Log {
     pub(crate) next_segment: u64,
     /// A seq that no record has, nor any above it, but for those in the log.
     pub(crate) next_seq: Seq,
+    /// Where it is, if it is not where the manifests are: the number of that place.
+    pub(crate) home: Option<u64>,
+}
+
+impl Log {
+    /// Whether something may be in it that is kept elsewhere than `home`.
+    pub(crate) fn is_elsewhere(&self, home: Option<u64>) -> bool {
+        self.state == LogState::Open && self.home.is_some() && self.home != home
+    }
 }
 
 /// Whether a log must be replayed.
@@ -284,6 +293,7 @@ impl Manifest {
                 last_sealed_seq: 0,
                 next_segment: 1,
                 next_seq: 1,
+                home: None,
             },
             runs: Vec::new(),
             range_tombstones: Vec::new(),

@@ -109,6 +109,7 @@ fn of_log(log: &Log) -> Fact {
         ("last_sealed_seq", log.last_sealed_seq.into()),
         ("next_segment", log.next_segment.into()),
         ("next_seq", log.next_seq.into()),
+        ("home", log.home.map_or(Fact::None, hex)),
     ])
 }
 

@@ -83,7 +83,8 @@ impl Tail {
         if (self.epoch, self.nonce) != (log.epoch, log.nonce) {
             *self = Tail { epoch: log.epoch, nonce: log.nonce, ..Tail::default() };
         }
-        if log.state == LogState::ClosedCleanly {
+        // Of a log that is kept elsewhere nothing shows but what is sealed.
+        if log.state == LogState::ClosedCleanly || log.is_elsewhere(inner.backend.log_home()) {
             self.segments.clear();
             return Ok(());
         }

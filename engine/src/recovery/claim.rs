@@ -31,6 +31,7 @@ pub(super) async fn claim(setup: &Setup, clock: &EngineClock) -> Result<(Manifes
         let base = match newest {
             Some(newest) => {
                 check_purpose(&newest, setup)?;
+                check_log(&newest, setup)?;
                 if let Err(missing) = none_is_missing(setup, &newest, &there.segments) {
                     // Unless it has come since: then its writer was at work while the names were listed.
                     if publish::list(&*setup.backend).await?.into_iter().max() > Some(newest.number) {
@@ -67,6 +68,21 @@ fn check_purpose(newest: &Manifest, setup: &Setup) -> Result<()> {
         Purpose::Unfinished => unfinished(&location),
     };
     Err(Error::new(ErrorKind::NotAStore, message))
+}
+
+/// What was committed last is not left behind unless that is said: where the log is kept apart, a store looks whole without
+/// it.
+fn check_log(newest: &Manifest, setup: &Setup) -> Result<()> {
+    if setup.give_up_log || !newest.log.is_elsewhere(setup.backend.log_home()) {
+        return Ok(());
+    }
+    let location = setup.backend.location();
+    let message = format!(
+        "what was committed last to {location} is in a log that is kept elsewhere: open it with that log, or give that up \
+         epoch={} after_seq={}",
+        newest.log.epoch, newest.log.last_sealed_seq
+    );
+    Err(Error::new(ErrorKind::LogElsewhere, message))
 }
 
 /// What a copy is that has not been finished.
@@ -131,7 +147,7 @@ fn missing(backend: &dyn Backend, empty: Result<()>) -> Error {
 ///
 /// Two things show it. A segment of a later epoch: each epoch begins with its manifest. And segments of the epoch of a
 /// claim that was not followed, where the log it was to replay is gone: that is deleted only behind the next manifest.
-/// (Where names are not durable, a power cut can leave the same.)
+/// (Where names are not durable, a power cut can leave the same; and so does a log that is kept elsewhere, and given up.)
 fn none_is_missing(setup: &Setup, newest: &Manifest, segments: &[SegmentId]) -> Result<()> {
     let capabilities = setup.backend.capabilities();
     if !capabilities.durable_names {
@@ -149,7 +165,9 @@ fn none_is_missing(setup: &Setup, newest: &Manifest, segments: &[SegmentId]) -> 
         }
     }
     match replayed {
-        Some(id) if capabilities.append && !replayable => Err(manifest_missing(newest, id)),
+        Some(id) if capabilities.append && !replayable && !log.is_elsewhere(setup.backend.log_home()) => {
+            Err(manifest_missing(newest, id))
+        }
         _ => Ok(()),
     }
 }

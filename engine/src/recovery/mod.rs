@@ -40,6 +40,7 @@ use replay::Replayer;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
+use tokio::sync::Notify;
 
 /// What an opening needs to know.
 #[derive(Debug)]
@@ -53,6 +54,8 @@ pub(crate) struct Setup {
     pub(crate) seen: u64,
     pub(crate) random: Arc<Random>,
     pub(crate) single_writer: bool,
+    /// What is in a log that is kept elsewhere is given up.
+    pub(crate) give_up_log: bool,
     /// The store's lock, where this process holds it already.
     pub(crate) lock: Option<Box<dyn Lock>>,
 }
@@ -108,6 +111,7 @@ pub(crate) async fn open(mut setup: Setup) -> Result<Arc<Core>> {
             manifest.log.last_sealed_seq = replayed.last_sealed_seq;
             manifest.log.next_seq = replayed.next_seq;
             manifest.log.next_segment = next_segment;
+            manifest.log.home = setup.backend.log_home();
         })
         .await?;
     let retiring = Retiring::default();
@@ -129,6 +133,7 @@ pub(crate) async fn reopen(core: &Arc<Core>) -> Result<Arc<Core>> {
         seen: 0,
         random: core.random.clone(),
         single_writer: true,
+        give_up_log: false,
         lock,
     })
     .await
@@ -179,6 +184,7 @@ async fn assemble(
         clock,
         random: setup.random,
         tasks,
+        log_is_apart: setup.backend.log_home().is_some(),
         versions,
         keydir: Keydir::new(),
         residency,
@@ -189,6 +195,7 @@ async fn assemble(
         sealer,
         compactor: Compactor::default(),
         retiring,
+        unlooked: Notify::new(),
         numbers,
         closed: AtomicBool::new(false),
         closing: tokio::sync::Mutex::new(()),
@@ -223,7 +230,13 @@ fn start(core: &Arc<Core>, manifest: Manifest, there: Vec<SegmentId>, replayed_r
     core.spawn("sync timer", timers::sync(core.clone()));
     if manifest.retention.window > 0 {
         let step = Duration::from_millis(manifest.retention.step);
-        core.spawn("moments", timers::moments(core.clone(), step));
+        core.spawn("moments", timers::seals(core.clone(), step));
+    }
+    if let Some(interval) = core.options.seal_interval.or(core.log_is_apart.then_some(timers::SHIPPED_WITHIN)) {
+        core.spawn("seal timer", timers::seals(core.clone(), interval));
+    }
+    if core.log_is_apart {
+        core.spawn("look", timers::look(core.clone()));
     }
     core.spawn("collector", retire::collect_leftovers(core.clone(), manifest, there));
     core.spawn("residency", residency::run(core.clone()));

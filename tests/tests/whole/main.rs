@@ -23,6 +23,7 @@ mod leftovers;
 mod liars;
 mod memory;
 mod objects;
+mod outside;
 mod panics;
 mod past;
 #[cfg(feature = "planted")]
@@ -36,5 +37,6 @@ mod serializable;
 mod simulation;
 mod snapshots;
 mod space;
+mod tiers;
 mod transactions;
 mod watch;

@@ -151,6 +151,10 @@ impl Backend for Bounded {
         self.backend.location()
     }
 
+    fn log_home(&self) -> Option<u64> {
+        self.backend.log_home()
+    }
+
     async fn lock(&self) -> Result<Box<dyn Lock>> {
         self.backend.lock().await
     }

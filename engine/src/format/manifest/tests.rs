@@ -49,6 +49,7 @@ pub(crate) fn sample() -> Manifest {
             last_sealed_seq: 60,
             next_segment: 5,
             next_seq: 61,
+            home: Some(0x40e),
         },
         runs: vec![
             RunMeta { segments: vec![segment(3, (41, 60), ("a", "z"))] },

@@ -1,0 +1,308 @@
+//! Two tiers: the log on a disk of this machine, everything else in a store that may be far away.
+//!
+//! What grows is in the *log*. When it is finished, as a segment is by its seal, it is *shipped*: uploaded to the store, and
+//! then deleted from the disk. What is created or uploaded goes to the store at once. So a commit waits for the local disk
+//! alone, while manifests, and the segments that they name, are where every machine can read them.
+//!
+//! # Guarantees
+//! 1. Whatever is named by an object that was created was shipped before, if it was finished before.
+//! 2. A name is found throughout: in the log until it is in the store, then there. Where a crash has left it in both, they hold
+//!    the same bytes.
+//! 3. A log belongs to one store. The folder says which, and has a number that no other has ([`Backend::log_home`]), by which
+//!    the engine tells it from an empty one, or another machine's.
+//!
+//! # What a lost machine loses
+//! What was not shipped: the commits since the last seal. See `Options::seal_interval` of the engine.
+//!
+//! # After a crash
+//! What was not finished is in the log as its backend left it. A file that was shipped and not yet deleted goes with the next
+//! [`Backend::tidy`].
+
+#[cfg(test)]
+mod tests;
+
+use crate::{
+    Appender, Backend, Capabilities, Error, ErrorKind, Lock, Meta, Object, Path, Result, Shared, Traffic, Uploader,
+};
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What the log's folder says of itself: its number, and the store that it belongs to.
+const HOME: &str = "tiered/home";
+
+/// Bytes that are read and sent at once.
+const PART: u64 = 1 << 20;
+
+/// For how long shipping is tried again where the store cannot be reached: meanwhile commits go on, as far as there is room.
+const PATIENCE: Duration = Duration::from_secs(300);
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// A store whose log is on a disk of this machine. Clones are handles on the same one.
+///
+/// ```
+/// use halite_backends::{Backend, Local, Memory, Path, Tiered};
+/// use std::sync::Arc;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> halite_backends::Result<()> {
+/// # let folder = std::env::temp_dir().join(format!("halite-doc-tiered-{}", std::process::id()));
+/// let far_away = Arc::new(Memory::create_only());
+/// let store = Tiered::open(Arc::new(Local::open(&folder, true)?), far_away.clone()).await?;
+/// let segment = Path::new("segments/1")?;
+/// let mut growing = store.append(&segment).await?;
+/// growing.append(vec!["commits".into()], true).await?;
+/// assert!(store.exists(&segment).await? && !far_away.exists(&segment).await?);
+/// growing.finish().await?;
+/// assert_eq!(far_away.read_whole(&segment).await?, "commits");
+/// # drop(store);
+/// # let _ = std::fs::remove_dir_all(folder);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Tiered {
+    log: Arc<dyn Backend>,
+    store: Arc<dyn Backend>,
+    home: u64,
+}
+
+impl Tiered {
+    /// Keeps in `log`, whose files grow, what is not finished, and all else in `store`. An empty `log` becomes that of
+    /// `store`; one that is of another store, or something else, is refused.
+    ///
+    /// # Errors
+    /// `Unsupported` where the files of `log` do not grow; `InvalidInput` where it is not empty, and not of `store`; else as its
+    /// own calls.
+    pub async fn open(log: Arc<dyn Backend>, store: Arc<dyn Backend>) -> Result<Tiered> {
+        let refused = |kind, why: String| Error::new(kind, "open the log", log.location(), why);
+        if !log.capabilities().append {
+            return Err(refused(ErrorKind::Unsupported, "its files do not grow".into()));
+        }
+        let (path, of) = (Path::new(HOME)?, store.location());
+        if !log.exists(&path).await? {
+            let something = log.list("").try_next().await?.map(|meta| meta.path.to_string());
+            if let Some(name) = something.or(log.foreign().await?) {
+                return Err(refused(
+                    ErrorKind::InvalidInput,
+                    format!("it holds {name}, and is no log of a tiered store"),
+                ));
+            }
+            let home = RandomState::new().hash_one(&of);
+            match log.create(&path, format!("{home:016x} {of}").into()).await {
+                Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+                // Another process may have been quicker.
+                _ => {}
+            }
+        }
+        let said = log.read_whole(&path).await?;
+        let said = std::str::from_utf8(&said).unwrap_or_default().split_once(' ');
+        match said.map(|(home, store)| (u64::from_str_radix(home, 16), store)) {
+            Some((Ok(home), whose)) if whose == of => Ok(Tiered { log, store, home }),
+            Some((Ok(_), whose)) => {
+                Err(refused(ErrorKind::InvalidInput, format!("it is the log of {whose}, not of {of}")))
+            }
+            _ => Err(refused(ErrorKind::InvalidInput, format!("{HOME} in it says something else than a log's does"))),
+        }
+    }
+
+    /// Uploads a finished file of the log, and deletes it.
+    async fn ship(&self, path: &Path) -> Result<()> {
+        let (mut waited, mut pause) = (Duration::ZERO, PAUSE_MIN);
+        while let Err(error) = self.upload_of(path).await {
+            if error.kind() != ErrorKind::Io || waited >= PATIENCE {
+                return Err(error);
+            }
+            tracing::warn!(%path, %error, ?pause, "a segment could not be shipped; trying again");
+            tokio::time::sleep(pause).await;
+            waited += pause;
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+        if let Err(error) = self.log.delete(path).await {
+            tracing::warn!(%path, %error, "a segment that was shipped could not be deleted here");
+        }
+        Ok(())
+    }
+
+    async fn upload_of(&self, path: &Path) -> Result<()> {
+        let object = self.log.open(path).await?;
+        let mut upload = self.store.upload(path).await?;
+        let mut at = 0;
+        while at < object.len() {
+            let end = object.len().min(at + PART);
+            let sent = match object.read(at..end).await {
+                Ok(bytes) => upload.write(bytes).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = sent {
+                // What cannot be removed stays unseen.
+                let _ = upload.abort().await;
+                return Err(error);
+            }
+            at = end;
+        }
+        upload.finish().await
+    }
+
+    /// What of the log lies in `folder`.
+    async fn unshipped(&self, folder: &str) -> Result<Vec<Meta>> {
+        self.log.list(folder).try_filter(|meta| std::future::ready(meta.path.as_str() != HOME)).try_collect().await
+    }
+}
+
+#[async_trait]
+impl Backend for Tiered {
+    fn capabilities(&self) -> Capabilities {
+        let (log, store) = (self.log.capabilities(), self.store.capabilities());
+        Capabilities {
+            append: true,
+            lock: log.lock,
+            durable_names: log.durable_names && store.durable_names,
+            open_objects_stay: log.open_objects_stay && store.open_objects_stay,
+            remote: store.remote,
+        }
+    }
+
+    fn location(&self) -> String {
+        format!("{} (log: {})", self.store.location(), self.log.location())
+    }
+
+    fn log_home(&self) -> Option<u64> {
+        Some(self.home)
+    }
+
+    async fn lock(&self) -> Result<Box<dyn Lock>> {
+        self.log.lock().await
+    }
+
+    async fn create(&self, path: &Path, data: Bytes) -> Result<()> {
+        if self.log.exists(path).await? {
+            return Err(Error::new(ErrorKind::AlreadyExists, "create", path, "it is in the log"));
+        }
+        self.store.create(path, data).await
+    }
+
+    async fn adopt(&self, path: &Path, shared: &Shared) -> Result<bool> {
+        self.store.adopt(path, shared).await
+    }
+
+    async fn upload(&self, path: &Path) -> Result<Box<dyn Uploader>> {
+        self.store.upload(path).await
+    }
+
+    async fn append(&self, path: &Path) -> Result<Box<dyn Appender>> {
+        if self.store.exists(path).await? {
+            return Err(Error::new(ErrorKind::AlreadyExists, "append", path, "it is in the store"));
+        }
+        let file = self.log.append(path).await?;
+        Ok(Box::new(Growing { tiers: self.clone(), path: path.clone(), file }))
+    }
+
+    async fn open(&self, path: &Path) -> Result<Arc<dyn Object>> {
+        match self.log.open(path).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => self.store.open(path).await,
+            outcome => outcome,
+        }
+    }
+
+    async fn open_known(&self, path: &Path, len: u64) -> Result<Arc<dyn Object>> {
+        match self.log.open(path).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => self.store.open_known(path, len).await,
+            outcome => outcome,
+        }
+    }
+
+    async fn read_whole(&self, path: &Path) -> Result<Bytes> {
+        match self.log.read_whole(path).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => self.store.read_whole(path).await,
+            outcome => outcome,
+        }
+    }
+
+    async fn exists(&self, path: &Path) -> Result<bool> {
+        Ok(self.log.exists(path).await? || self.store.exists(path).await?)
+    }
+
+    fn list(&self, folder: &str) -> BoxStream<'_, Result<Meta>> {
+        let folder = folder.to_owned();
+        let listed = async move {
+            // First, so that what is shipped meanwhile is shown by one of the two.
+            let mut here: HashMap<Path, Meta> = HashMap::new();
+            here.extend(self.unshipped(&folder).await?.into_iter().map(|meta| (meta.path.clone(), meta)));
+            let mut shown: Vec<Meta> = Vec::new();
+            let mut there = self.store.list(&folder);
+            while let Some(meta) = there.try_next().await? {
+                here.remove(&meta.path);
+                shown.push(meta);
+            }
+            shown.extend(here.into_values());
+            Ok::<_, Error>(stream::iter(shown.into_iter().map(Ok)))
+        };
+        stream::once(listed).try_flatten().boxed()
+    }
+
+    async fn foreign(&self) -> Result<Option<String>> {
+        self.store.foreign().await
+    }
+
+    async fn delete(&self, path: &Path) -> Result<()> {
+        self.log.delete(path).await?;
+        self.store.delete(path).await
+    }
+
+    fn traffic(&self) -> Traffic {
+        self.store.traffic()
+    }
+
+    async fn tidy(&self) -> Result<()> {
+        self.log.tidy().await?;
+        self.store.tidy().await?;
+        for meta in self.unshipped("").await? {
+            if self.store.exists(&meta.path).await? {
+                self.log.delete(&meta.path).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A file of the log, until it is shipped.
+#[derive(Debug)]
+struct Growing {
+    tiers: Tiered,
+    path: Path,
+    file: Box<dyn Appender>,
+}
+
+#[async_trait]
+impl Appender for Growing {
+    fn len(&self) -> u64 {
+        self.file.len()
+    }
+
+    async fn reserve(&mut self, len: u64) -> Result<()> {
+        self.file.reserve(len).await
+    }
+
+    async fn append(&mut self, data: Vec<Bytes>, sync: bool) -> Result<()> {
+        self.file.append(data, sync).await
+    }
+
+    async fn sync(&mut self) -> Result<()> {
+        self.file.sync().await
+    }
+
+    async fn truncate(&mut self, len: u64) -> Result<()> {
+        self.file.truncate(len).await
+    }
+
+    async fn finish(self: Box<Self>) -> Result<()> {
+        self.file.finish().await?;
+        self.tiers.ship(&self.path).await
+    }
+}

@@ -1,0 +1,293 @@
+//! A store in two tiers: the log on a machine's disk, all else in an object store.
+//!
+//! What the machine has is enough: whatever happens to the process, everything that was acknowledged is there. What the object
+//! store has is enough for all but the end: without the disk, if that is said, a prefix is there, as long as is promised.
+#![allow(clippy::unwrap_used)]
+
+use halite::backends::{self, Backend, Memory, Simulated, SimulatedOptions, Tiered};
+use halite::{Db, Error, ErrorKind, Options};
+use halite_tests::far::Far;
+use halite_tests::world::{assert_sound, process, read_all, small_options};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// A machine's disk, and the object store that all machines see.
+#[derive(Clone)]
+struct Tiers {
+    log: Simulated,
+    store: Simulated,
+}
+
+impl Tiers {
+    fn new() -> Tiers {
+        let store = SimulatedOptions { append: false, lock: false, ..SimulatedOptions::default() };
+        Tiers { log: disk(1), store: Simulated::new(store) }
+    }
+
+    async fn backend(&self) -> Arc<dyn Backend> {
+        self.reach().await.unwrap()
+    }
+
+    async fn reach(&self) -> backends::Result<Arc<dyn Backend>> {
+        Ok(Arc::new(Tiered::open(Arc::new(self.log.clone()), Arc::new(self.store.clone())).await?))
+    }
+
+    async fn open(&self) -> Result<Db, Error> {
+        Db::builder(self.reach().await?).options(small_options()).open().await
+    }
+
+    /// Another machine, with an empty disk.
+    fn elsewhere(&self) -> Tiers {
+        Tiers { log: disk(2), ..self.clone() }
+    }
+
+    /// What is there after the process has ended, and the power with it if there is a `cut`.
+    fn after(&self, cut: Option<u64>) -> Tiers {
+        let log = cut.map_or_else(|| self.log.kill(), |seed| self.log.power_cut(seed));
+        Tiers { log, store: self.store.kill() }
+    }
+
+    fn is_crashed(&self) -> bool {
+        self.log.is_crashed() || self.store.is_crashed()
+    }
+}
+
+fn disk(seed: u64) -> Simulated {
+    Simulated::new(SimulatedOptions { seed, ..SimulatedOptions::default() })
+}
+
+fn key(n: u32) -> Vec<u8> {
+    format!("{n:05}").into_bytes()
+}
+
+/// Puts so many records, each durable when it is counted, over seals and a merge.
+async fn write(tiers: &Tiers, count: u32, acknowledged: &Mutex<u32>) -> Result<(), Error> {
+    let db = tiers.open().await?;
+    for n in 0..count {
+        db.put(key(n), [n as u8; 400]).await?;
+        *acknowledged.lock().unwrap() = n + 1;
+        if n == count / 2 {
+            db.compact().await?;
+        }
+    }
+    db.close().await
+}
+
+/// Runs [`write`] until it ends, or the process does.
+fn play(tiers: &Tiers, count: u32) -> u32 {
+    let acknowledged = Mutex::new(0);
+    process(async {
+        let dies = async {
+            while !tiers.is_crashed() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        drop(futures::future::select(Box::pin(write(tiers, count, &acknowledged)), Box::pin(dies)).await);
+    });
+    acknowledged.into_inner().unwrap()
+}
+
+/// What the store shows: the first so many records, and no others.
+async fn shown(db: &Db) -> u32 {
+    let all = read_all(db).await.unwrap();
+    for (n, (found, value)) in (0..).zip(&all) {
+        assert_eq!((found, &value[..]), (&key(n), &[n as u8; 400][..]), "what is there is a prefix");
+    }
+    all.len() as u32
+}
+
+#[test]
+fn what_was_acknowledged_survives_any_crash_with_its_disk_and_a_prefix_without() {
+    const COUNT: u32 = 26;
+    let calm = Tiers::new();
+    assert_eq!(play(&calm, COUNT), COUNT);
+    let steps = [(true, calm.log.steps()), (false, calm.store.steps())];
+    let (mut lost_most, mut images) = (0, 0);
+    for (of_log, step) in steps.into_iter().flat_map(|(of_log, steps)| (0..steps).map(move |step| (of_log, step))) {
+        let tiers = Tiers::new();
+        if of_log {
+            tiers.log.crash_at(step)
+        } else {
+            tiers.store.crash_at(step)
+        }
+        let acknowledged = play(&tiers, COUNT);
+        for cut in [None, Some(step)] {
+            let story = format!("of_log={of_log} step={step} cut={cut:?} acknowledged={acknowledged}");
+            let left = tiers.after(cut);
+            images += 1;
+            process(async {
+                let db = left.open().await.unwrap_or_else(|error| panic!("{story}: {error:?}"));
+                assert!(shown(&db).await >= acknowledged, "{story}");
+                assert_sound(&db).await;
+                db.put("later", "x").await.unwrap();
+                db.close().await.unwrap();
+                assert_eq!(left.log.files().len(), 1, "{story}: all is shipped: {:?}", left.log.files());
+            });
+            if cut.is_some() {
+                continue;
+            }
+            let elsewhere = tiers.after(cut).elsewhere();
+            process(async {
+                let outcome = elsewhere.open().await;
+                let db = match outcome {
+                    // Nothing was in the log.
+                    Ok(db) => db,
+                    Err(error) => {
+                        assert_eq!(error.kind(), ErrorKind::LogElsewhere, "{story}: {error:?}");
+                        let builder = Db::builder(elsewhere.backend().await).options(small_options());
+                        builder.give_up_log().open().await.unwrap_or_else(|error| panic!("{story}: {error:?}"))
+                    }
+                };
+                let shown = shown(&db).await;
+                lost_most = lost_most.max(acknowledged.saturating_sub(shown));
+                assert_sound(&db).await;
+                db.close().await.unwrap();
+            });
+        }
+    }
+    // Of 4 KiB each: the segment being written, and those that wait for their seal.
+    assert!((5..=30).contains(&lost_most) && images > 500, "{lost_most} {images}");
+}
+
+#[test]
+fn a_commit_waits_for_the_disk_alone() {
+    process(async {
+        let (log, store) = (Memory::new(), Arc::new(Memory::create_only()));
+        let far = Arc::new(Far::new(store, Duration::from_millis(100)));
+        let tiers = Arc::new(Tiered::open(Arc::new(log), far).await.unwrap());
+        let db = Db::builder(tiers).open().await.unwrap();
+        let begun = tokio::time::Instant::now();
+        db.put("first", "x").await.unwrap();
+        let first = begun.elapsed();
+        for n in 0..100 {
+            db.put(key(n), "x").await.unwrap();
+        }
+        // But for the first, for which the store is asked whether the new file's name is free.
+        assert!(first <= Duration::from_millis(101) && begun.elapsed() == first, "{first:?} {:?}", begun.elapsed());
+        db.close().await.unwrap();
+    });
+}
+
+/// What a lost machine loses, in time.
+#[test]
+fn nothing_stays_unshipped_for_long() {
+    for (seal_interval, seconds) in [(None, 60), (Some(Duration::from_secs(5)), 5)] {
+        for after in [17, 64, 121, 299] {
+            let tiers = Tiers::new();
+            let put = process(async {
+                let options = Options { seal_interval, ..Options::default() };
+                let db = Db::builder(tiers.backend().await).options(options).open().await.unwrap();
+                for n in 0..after * 10 {
+                    db.put(key(n), [n as u8; 400]).await.unwrap();
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                std::mem::forget(db);
+                after * 10
+            });
+            let elsewhere = tiers.elsewhere();
+            process(async {
+                let builder = Db::builder(elsewhere.backend().await).options(small_options());
+                let db = builder.give_up_log().open().await.unwrap();
+                let lost = put - shown(&db).await;
+                assert!(lost <= seconds * 10 + 1, "of the last {seconds} s at most: {lost} of {put}");
+            });
+        }
+    }
+}
+
+/// A machine that was taken for lost and is not: it hears of it within moments, and spoils nothing.
+#[test]
+fn who_was_given_up_hears_of_it() {
+    process(async {
+        let tiers = Tiers::new();
+        let old = tiers.open().await.unwrap();
+        old.put(key(0), [0; 400]).await.unwrap();
+        old.flush().await.unwrap();
+        old.checkpoint("shipped").await.unwrap();
+        old.put(key(1), [1; 400]).await.unwrap();
+
+        let other = tiers.elsewhere();
+        let refused = other.open().await.unwrap_err();
+        assert!(
+            refused.kind() == ErrorKind::LogElsewhere && refused.to_string().contains("kept elsewhere"),
+            "{refused}"
+        );
+        // Nor does the object store alone look whole.
+        let alone = || Db::builder(Arc::new(tiers.store.clone())).options(small_options());
+        assert_eq!(alone().open().await.unwrap_err().kind(), ErrorKind::LogElsewhere);
+        let builder = Db::builder(other.backend().await).options(small_options());
+        let new = builder.give_up_log().open().await.unwrap();
+        assert_eq!(shown(&new).await, 1);
+        new.put(key(1), [1; 400]).await.unwrap();
+
+        // Acknowledged, and in a log that was given up.
+        old.put("late", "x").await.unwrap();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!(old.put("later", "x").await.unwrap_err().kind(), ErrorKind::Fenced);
+        assert_eq!(old.reopen().await.unwrap_err().kind(), ErrorKind::LogElsewhere);
+        drop(old);
+        assert_eq!(shown(&new).await, 2);
+        new.close().await.unwrap();
+
+        // Closed, a store needs no log: any machine opens it.
+        let back = tiers.open().await.unwrap();
+        assert_eq!(shown(&back).await, 2);
+        back.close().await.unwrap();
+        let alone = alone().open().await.unwrap();
+        assert_eq!(shown(&alone).await, 2);
+        assert_sound(&alone).await;
+        alone.close().await.unwrap();
+    });
+}
+
+#[test]
+fn readers_see_the_log_where_it_is_and_what_is_sealed_elsewhere() {
+    process(async {
+        let tiers = Tiers::new();
+        let db = tiers.open().await.unwrap();
+        db.put("sealed", "x").await.unwrap();
+        db.checkpoint("one").await.unwrap();
+        db.put("logged", "x").await.unwrap();
+        db.put("marks it", "x").await.unwrap();
+        let here = Db::builder(tiers.backend().await).open_read_only().await.unwrap();
+        let there = Db::builder(Arc::new(tiers.store.clone())).open_read_only().await.unwrap();
+        assert!(here.contains("sealed").await.unwrap() && here.contains("logged").await.unwrap());
+        assert!(there.contains("sealed").await.unwrap() && !there.contains("logged").await.unwrap());
+        db.checkpoint("two").await.unwrap();
+        there.refresh().await.unwrap();
+        assert!(there.contains("logged").await.unwrap());
+        db.close().await.unwrap();
+    });
+}
+
+/// From one tier to two, and on to none.
+#[test]
+fn a_store_moves_from_any_to_any() {
+    process(async {
+        let plain = Db::builder(Arc::new(Memory::new())).options(small_options()).open().await.unwrap();
+        for n in 0..20 {
+            plain.put(key(n), [n as u8; 400]).await.unwrap();
+        }
+        let tiers = Tiers::new();
+        plain.copy_to(tiers.backend().await).await.unwrap();
+        let tiered = tiers.open().await.unwrap();
+        assert_eq!(shown(&tiered).await, 20);
+        tiered.put(key(20), [20; 400]).await.unwrap();
+        let back = Arc::new(Memory::new());
+        tiered.copy_to(back.clone()).await.unwrap();
+        let back = Db::builder(back).open().await.unwrap();
+        assert_eq!(shown(&back).await, 21);
+        for db in [plain, tiered, back] {
+            db.close().await.unwrap();
+        }
+
+        // A log of fragments, left by a crash, is taken over by one that grows.
+        let store = Tiers::new();
+        let fragments = Db::builder(Arc::new(store.store.clone())).options(small_options()).open().await.unwrap();
+        fragments.put(key(0), [0; 400]).await.unwrap();
+        std::mem::forget(fragments);
+        let tiered = store.open().await.unwrap();
+        assert_eq!(shown(&tiered).await, 1);
+        tiered.close().await.unwrap();
+    });
+}
