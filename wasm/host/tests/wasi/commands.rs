@@ -1,18 +1,14 @@
 //! Every command under WASI, held against the native program.
 
-use super::{Place, block_on};
-use halite_tests::scratch::cargo_build;
+use super::figures::command::{self, Sides};
+use super::{METERING, Place, block_on, native, program};
 use halite_wasmtime::End;
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
 
 /// Runs the native program in the same manner, and returns its exit code and what it printed.
-fn native(place: &Place, args: &[&str], input: &str) -> (i32, String, String) {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    let program = PROGRAM.get_or_init(|| cargo_build(&["-p", "halite-cli", "--bin", "halite"], "halite"));
-    let mut command = Command::new(program);
+fn natively(place: &Place, args: &[&str], input: &str) -> (i32, String, String) {
+    let mut command = Command::new(native());
     command.current_dir(place.0.path()).args(args);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
@@ -106,7 +102,7 @@ fn every_command_does_what_it_does_natively() {
     let (here, there) = (Place::new("wasi-native"), Place::new("wasi-guest"));
     let mut differ = String::new();
     for &(args, input) in SCRIPT {
-        let (code, out, err) = native(&here, args, input);
+        let (code, out, err) = natively(&here, args, input);
         let outcome = there.feed(args, input);
         assert_eq!(outcome.end, End::Exit(code), "{args:?}: {outcome:?}, natively {out} {err}");
         let line = args.join(" ");
@@ -132,7 +128,27 @@ fn unnumbered(text: &str) -> String {
 #[test]
 fn the_example_counts_visits_on_both_sides() {
     let place = Place::new("wasi-in-turn");
-    assert_eq!(block_on(super::in_turn::run(super::program(), place.0.path())).unwrap(), ["1", "2", "3"]);
+    assert_eq!(block_on(super::in_turn::run(program(), place.0.path())).unwrap(), ["1", "2", "3"]);
+}
+
+/// As `cargo xtask bench --wasm` takes them, but of hardly anything: that they can be taken.
+#[test]
+fn the_command_is_measured_beside_the_native_program() {
+    let place = Place::new("wasi-figures");
+    let sides = Sides {
+        native: native(),
+        command: program(),
+        metering: METERING,
+        folder: place.0.path(),
+        records: 300,
+        puts: 20,
+        rounds: 1,
+    };
+    let lines = block_on(command::all(&sides)).unwrap();
+    let lines: Vec<_> = lines.iter().map(ToString::to_string).collect();
+    assert_eq!(lines.len(), 6, "{lines:?}");
+    assert!(lines[0].starts_with("| memory: bulk load, a second | "), "{lines:?}");
+    assert!(lines[5].starts_with("| 300 records: open, one get, close; cold | "), "{lines:?}");
 }
 
 #[test]

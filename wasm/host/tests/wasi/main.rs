@@ -7,6 +7,11 @@
 
 mod commands;
 mod cross;
+#[path = "../../examples/figures"]
+mod figures {
+    pub(crate) mod command;
+    mod line;
+}
 #[path = "../../examples/in_turn/visits.rs"]
 mod in_turn;
 mod kills;
@@ -17,7 +22,7 @@ mod writers;
 
 use halite_tests::scratch::{Folder, cargo_build, install};
 use halite_wasmtime::{Access, End, Limits, Metering, Outcome, Program, Run};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 const TARGET: &str = "wasm32-wasip1";
@@ -25,7 +30,15 @@ const TARGET: &str = "wasm32-wasip1";
 /// `halite.wasm`, built and compiled once for all tests of the process.
 fn program() -> &'static Program {
     static PROGRAM: OnceLock<Program> = OnceLock::new();
-    PROGRAM.get_or_init(|| Program::load(built("halite.wasm"), Metering { fuel: true, time: true }).unwrap())
+    PROGRAM.get_or_init(|| Program::load(built("halite.wasm"), METERING).unwrap())
+}
+
+const METERING: Metering = Metering { fuel: true, time: true };
+
+/// The native program.
+fn native() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| cargo_build(&["-p", "halite-cli", "--bin", "halite"], "halite"))
 }
 
 /// One of the programs for WASI, which are built together: so they share the engine.
