@@ -19,7 +19,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("halite-examples", &["halite"]),
     ("halite-bucket", &["halite"]),
     ("halite-components", &["halite", "halite-lent", "halite-tests"]),
-    ("halite-guest", &["halite", "halite-bucket"]),
+    ("halite-guest", &["halite", "halite-bucket", "halite-lent"]),
     ("halite-lent", &["halite"]),
     ("halite-wasmtime", &["halite", "halite-bucket", "halite-tests"]),
     ("halite-tests", &["halite", "halite-backends"]),

@@ -1,6 +1,6 @@
 //! The one store of the component, opened when it is first used.
 
-use halite::backends::Local;
+use halite::backends::Backend;
 use halite::{Db, Options};
 use halite_bucket::{Buckets, Cursors, Error, Result};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -68,12 +68,26 @@ pub(crate) fn opened() -> Result<Opened> {
 }
 
 async fn open() -> Result<Db> {
-    let folder = std::env::var("HALITE_STORE").unwrap_or_else(|_| "/data".to_owned());
     let memory = std::env::var("HALITE_MEMORY").ok().map(|bytes| bytes.parse());
     let memory = memory.transpose().map_err(|_| Error::Invalid("HALITE_MEMORY is no number of bytes".to_owned()))?;
-    let backend = Local::open(folder, true).map_err(halite::Error::from)?;
+    let store = std::env::var("HALITE_STORE").ok();
+    let backend = backend(store).map_err(halite::Error::from)?;
     let options = Options { memory_budget: memory, ..Options::default() };
-    Ok(Db::builder(Arc::new(backend)).options(options).open().await?)
+    Ok(Db::builder(backend).options(options).open().await?)
+}
+
+/// The folder `store`.
+#[cfg(not(feature = "lent"))]
+fn backend(store: Option<String>) -> halite::backends::Result<Arc<dyn Backend>> {
+    let folder = store.unwrap_or_else(|| "/data".to_owned());
+    Ok(Arc::new(halite::backends::Local::open(folder, true)?))
+}
+
+/// What the host lends as `store`.
+#[cfg(feature = "lent")]
+fn backend(store: Option<String>) -> halite::backends::Result<Arc<dyn Backend>> {
+    let name = store.unwrap_or_else(|| "default".to_owned());
+    Ok(Arc::new(halite_lent::Lent::open(&name)?))
 }
 
 /// Closes it, if it is open.

@@ -1,8 +1,9 @@
 //! Storage that the host lends: the guest runs the engine on it.
 
-use super::{assert_done, block_on, component};
+use super::{assert_done, block_on, component, composed_with};
 use halite::Db;
-use halite::backends::{Backend, Local, Memory, conformance};
+use halite::backends::opendal::{Operator, services};
+use halite::backends::{Backend, Local, Memory, Objects, ObjectsOptions, conformance};
 use halite_tests::scratch::Folder;
 use halite_wasmtime::bucket::Buckets;
 use halite_wasmtime::plugin::Guest;
@@ -57,6 +58,37 @@ fn the_model_on_lent_storage() {
         // The same files.
         let db = Db::builder(local()).open().await.unwrap();
         halite_tests::world::assert_sound(&db).await;
+    });
+}
+
+/// The guest knows nothing of where that is, or of how it is reached.
+#[test]
+fn the_model_on_a_lent_object_store() {
+    let operator = Operator::new(services::Memory::default()).unwrap();
+    let objects = || Arc::new(Objects::new(operator.clone(), ObjectsOptions::default()));
+    block_on(async {
+        assert_done(&run("model", guest().lend("model", objects()), Limits::default()).await);
+        // The same objects.
+        let db = Db::builder(objects()).open().await.unwrap();
+        halite_tests::world::assert_sound(&db).await;
+    });
+}
+
+/// A component that asks for buckets, one that makes them of storage, and a host that lends that.
+#[test]
+fn buckets_on_lent_storage() {
+    let (program, store) = (composed_with("counter.wasm", "halite-lent-guest.wasm"), Memory::new());
+    block_on(async {
+        for count in 1..=2 {
+            let guest = guest().lend("default", Arc::new(store.clone()));
+            let outcome = Run::new(&program).args(["counter"]).guest(guest).finish().await.unwrap();
+            assert_done(&outcome);
+            assert_eq!(outcome.out, format!("{count}\n"));
+        }
+        let db = Db::builder(Arc::new(store)).open().await.unwrap();
+        halite_tests::world::assert_sound(&db).await;
+        let refused = Run::new(&program).args(["counter"]).guest(guest()).finish().await.unwrap();
+        assert!(refused.err.contains("no store of that name is lent"), "{refused:?}");
     });
 }
 

@@ -5,6 +5,11 @@
 
 #[path = "../../examples/counter/both_ways.rs"]
 mod counter;
+#[path = "../../examples/figures"]
+mod figures {
+    mod line;
+    pub(crate) mod plugin;
+}
 mod lent;
 #[path = "../../examples/plugins/system.rs"]
 mod plugins;
@@ -15,11 +20,12 @@ use halite_tests::scratch::{Folder, cargo_build, install};
 use halite_wasmtime::bucket::{Bucket, Buckets, Quota};
 use halite_wasmtime::plugin::Guest;
 use halite_wasmtime::{Access, End, Limits, Metering, Outcome, Program, Run};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock};
 
 const TARGET: &str = "wasm32-wasip2";
-const METERING: Metering = Metering { fuel: true, time: true };
+const METERING: Metering = plugins::METERING;
 
 /// Builds all components of the workspace, and returns the folder where they are.
 fn built() -> &'static Path {
@@ -27,26 +33,39 @@ fn built() -> &'static Path {
     BUILT.get_or_init(|| {
         install(TARGET);
         let crates = ["-p", "halite-guest", "-p", "halite-components", "--target", TARGET, "--profile", "guest"];
-        let guest = cargo_build(&crates, "halite_guest.wasm");
+        let lent = cargo_build(&[&crates[..], &["--features", "halite-guest/lent"]].concat(), "halite_guest.wasm");
         // Composing names components as their files, in the manner of WIT.
+        std::fs::copy(&lent, lent.with_file_name("halite-lent-guest.wasm")).unwrap();
+        let guest = cargo_build(&crates, "halite_guest.wasm");
         std::fs::copy(&guest, guest.with_file_name("halite-guest.wasm")).unwrap();
         guest.parent().unwrap().to_owned()
     })
 }
 
-/// One of [`halite-components`], to be run on the plugin.
-fn component(name: &str) -> Program {
-    Program::load(built().join(name), METERING).unwrap()
+/// The program called `name`, which takes seconds to compile, once for all tests.
+fn compiled(name: String, compile: impl FnOnce() -> Program) -> Program {
+    static PROGRAMS: Mutex<BTreeMap<String, Arc<OnceLock<Program>>>> = Mutex::new(BTreeMap::new());
+    let program = PROGRAMS.lock().unwrap().entry(name).or_default().clone();
+    program.get_or_init(compile).clone()
 }
 
-fn conformance() -> &'static Program {
-    static PROGRAM: OnceLock<Program> = OnceLock::new();
-    PROGRAM.get_or_init(|| component("conformance.wasm"))
+/// One of [`halite-components`], to be run on the plugin.
+fn component(name: &str) -> Program {
+    compiled(name.to_owned(), || Program::load(built().join(name), METERING).unwrap())
+}
+
+fn conformance() -> Program {
+    component("conformance.wasm")
 }
 
 /// The same, composed with Halite's component, which takes the plugin's place.
 fn composed(name: &str) -> Program {
-    counter::composed(&built().join(name), &built().join("halite-guest.wasm"), METERING).unwrap()
+    composed_with(name, "halite-guest.wasm")
+}
+
+fn composed_with(name: &str, halite: &str) -> Program {
+    let compose = || counter::composed(&built().join(name), &built().join(halite), METERING).unwrap();
+    compiled(format!("{name} with {halite}"), compose)
 }
 
 fn block_on<F: Future>(future: F) -> F::Output {
@@ -75,9 +94,9 @@ fn the_plugin_keeps_the_promises() {
     block_on(async {
         let db = Db::open("mem:").await.unwrap();
         db.put("d", "beside the bucket").await.unwrap();
-        assert_done(&plugged(conformance(), &[], two_buckets(&db)).await);
+        assert_done(&plugged(&conformance(), &[], two_buckets(&db)).await);
         assert_eq!(db.get("d/left").await.unwrap().as_deref(), Some(&b"behind"[..]));
-        assert_done(&plugged(conformance(), &["again"], two_buckets(&db)).await);
+        assert_done(&plugged(&conformance(), &["again"], two_buckets(&db)).await);
         assert_eq!(db.get("d").await.unwrap().as_deref(), Some(&b"beside the bucket"[..]));
         halite_tests::world::assert_sound(&db).await;
     });
@@ -89,11 +108,11 @@ fn buckets_of_any_name_and_of_two_stores() {
     block_on(async {
         let (one, two) = (Db::open(folder.path().to_str().unwrap()).await.unwrap(), Db::open("mem:").await.unwrap());
         let buckets = || Buckets::new().with_others(&one, "guests/").with("other", Bucket::new(&two, ""));
-        assert_done(&plugged(conformance(), &[], buckets()).await);
+        assert_done(&plugged(&conformance(), &[], buckets()).await);
         assert_eq!(one.get("guests/\x07defaultleft").await.unwrap().as_deref(), Some(&b"behind"[..]));
         one.close().await.unwrap();
         let one = Db::open(folder.path().to_str().unwrap()).await.unwrap();
-        assert_done(&plugged(conformance(), &["again"], Buckets::new().with_others(&one, "guests/")).await);
+        assert_done(&plugged(&conformance(), &["again"], Buckets::new().with_others(&one, "guests/")).await);
     });
 }
 
@@ -107,7 +126,7 @@ fn rights_and_quotas_hold() {
             .with("read-only", Bucket::new(&db, "r/").read_only())
             .with("small", small.clone())
             .denied("denied");
-        assert_done(&plugged(conformance(), &["rights"], buckets).await);
+        assert_done(&plugged(&conformance(), &["rights"], buckets).await);
         assert_eq!(small.usage().await.unwrap().keys, 0);
     });
 }
@@ -116,7 +135,8 @@ fn rights_and_quotas_hold() {
 fn handles_are_limited() {
     block_on(async {
         let db = Db::open("mem:").await.unwrap();
-        let run = Run::new(conformance()).args(["component", "handles"]).guest(Guest::new(two_buckets(&db)));
+        let program = conformance();
+        let run = Run::new(&program).args(["component", "handles"]).guest(Guest::new(two_buckets(&db)));
         assert_done(&run.limits(Limits { handles: 40, ..Limits::default() }).finish().await.unwrap());
     });
 }
@@ -132,7 +152,7 @@ fn the_component_keeps_the_promises_under_plain_wasmtime() {
         let db = Db::open(folder.path().to_str().unwrap()).await.unwrap();
         halite_tests::world::assert_sound(&db).await;
         // The same names, through the plugin.
-        assert_done(&plugged(conformance(), &[], Buckets::new().with_others(&db, "")).await);
+        assert_done(&plugged(&conformance(), &[], Buckets::new().with_others(&db, "")).await);
         db.close().await.unwrap();
         assert_done(&in_folder(&program, &["again"], folder.path()).await);
     });
@@ -220,12 +240,35 @@ fn each_plugin_has_its_bucket_and_its_quota() {
     block_on(async {
         let db = Db::open("mem:").await.unwrap();
         let (roomy, none) = (Quota { bytes: 1000, keys: 10 }, Quota { bytes: 0, keys: 0 });
-        let counter = built().join("counter.wasm");
+        let counter = component("counter.wasm");
         for round in 1..=2 {
             let ended = plugins::run(&db, &[(counter.clone(), roomy), (counter.clone(), none)]).await.unwrap();
             // `runs` and a digit. The second has no room for them, and is told.
             assert_eq!(ended, [(End::Exit(0), format!("{round}\n"), 5), (End::Exit(1), String::new(), 0)]);
         }
         assert_eq!(db.get("plugins/0/runs").await.unwrap().as_deref(), Some(&b"2"[..]));
+    });
+}
+
+/// What wasmtime takes from a guest in one call is limited; what the host gives it is there already.
+#[test]
+fn what_is_too_much_for_one_call_ends_the_instance() {
+    const LEN: usize = (128 << 20) + 1;
+    block_on(async {
+        let db = Db::open("mem:").await.unwrap();
+        db.put_bytes("d/huge", vec![7; LEN]).await.unwrap();
+        let outcome = plugged(&conformance(), &["huge"], two_buckets(&db)).await;
+        assert!(matches!(&outcome.end, End::Trap(why) if why.contains("fuel")), "{outcome:?}");
+        assert_eq!(outcome.out, format!("got {LEN}\n"));
+        assert_eq!(db.get("d/larger").await.unwrap(), None);
+    });
+}
+
+/// As `cargo xtask bench --wasm` takes it, but hardly any: that it can.
+#[test]
+fn the_plugin_is_measured() {
+    block_on(async {
+        let line = figures::plugin::get(&component("speed.wasm"), 1).await.unwrap().to_string();
+        assert!(line.starts_with("| `get` of `wasi:keyvalue` on the plugin | "), "{line}");
     });
 }

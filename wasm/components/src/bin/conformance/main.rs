@@ -3,8 +3,8 @@
 //!
 //! It works in the buckets `default` and `other`, which must be empty. With the argument `rights` it expects a bucket
 //! `read-only` that it may not write, a bucket `denied` that it may not open, and `small`, whose quota is 1000 bytes and 3
-//! keys; with `handles`, that it gets few of these; with `again`, that it has run before, in another instance. It prints what it tries; the first promise that is
-//! broken ends it with a panic.
+//! keys; with `handles`, that it gets few of these; with `huge`, that a value is there which is too much for one call; with `again`,
+//! that it has run before, in another instance. It prints what it tries; the first promise that is broken ends it with a panic.
 #![allow(clippy::unwrap_used)]
 
 #[cfg(target_family = "wasm")]

@@ -11,6 +11,7 @@ pub(crate) fn all(what: Option<&str>) {
     let tries: &[(&str, fn())] = match what {
         Some("rights") => &[("rights", rights), ("quotas", quotas), ("expired things leave the quota", expired)],
         Some("handles") => &[("handles", handles)],
+        Some("huge") => &[("what is huge", huge)],
         Some("again") => &[("what was written before", again)],
         _ => &[
             ("reads and writes", reads_and_writes),
@@ -352,6 +353,14 @@ fn nonsense() {
 }
 
 /// Of so many handles that these are too many, and some are to be had again once others are let go of.
+/// What is there is given, however much it is; what is brought is not taken.
+fn huge() {
+    let bucket = new::store::open("default").unwrap();
+    let value = bucket.get("huge").unwrap().unwrap();
+    println!("got {}", value.len());
+    bucket.set("larger", &value).unwrap();
+}
+
 fn handles() {
     let (bucket, text) = (own::open("default").unwrap(), new::store::open("default").unwrap());
     let mut held = Vec::new();
