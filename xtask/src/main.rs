@@ -102,8 +102,18 @@ fn main() -> ExitCode {
     }
 }
 
+/// Seeds of the simulation that are played each time, each a database that lives, crashes and lives on, and how many of them
+/// are played twice.
+const SEEDS: u64 = 20_000;
+const REPLAYS: u64 = 500;
+
+/// The simulation as a gate.
+fn simulated() -> run::Program {
+    sim(Some(SEEDS), None, Some(REPLAYS), None)
+}
+
 fn sim(seeds: Option<u64>, seed: Option<u64>, replay: Option<u64>, case: Option<String>) -> run::Program {
-    let mut command = cargo(&["run", "--quiet", "-p", "halite-tests", "--bin", "sim", "--"]);
+    let mut command = cargo(&["run", "--quiet", "--profile", "sim", "-p", "halite-tests", "--bin", "sim", "--"]);
     let number = |number: Option<u64>| number.map(|number| number.to_string());
     for (name, value) in
         [("--seeds", number(seeds)), ("--seed", number(seed)), ("--replay", number(replay)), ("--case", case)]

@@ -14,6 +14,10 @@ pub(crate) fn test() -> Result {
     let mut total = Count::default();
     let tests = cargo(&["test", "--workspace", "--features", crate::servers::FEATURES, "--no-fail-fast"]);
     let succeeded = tests.watch(|line| total.add(line))?;
+    heading("simulation");
+    let simulated = crate::simulated().run();
+    total.note(simulated.is_ok());
+    let succeeded = simulated.is_ok() && succeeded;
     heading("tests: what features that are off by default bring");
     let named = ["format::compressed", "value::", "meters::", "interleaved"];
     let features = crate::engine_with(FEATURES, &named);
@@ -51,6 +55,12 @@ struct Count {
 }
 
 impl Count {
+    /// Adds a program that is a test by itself.
+    fn note(&mut self, succeeded: bool) {
+        self.passed += u64::from(succeeded);
+        self.failed += u64::from(!succeeded);
+    }
+
     /// Adds a line such as `test result: ok. 3 passed; 0 failed; 0 ignored; …`; any other adds nothing.
     fn add(&mut self, line: &str) {
         let Some(summary) = line.strip_prefix("test result: ") else { return };

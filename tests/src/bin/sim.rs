@@ -6,6 +6,9 @@ use halite_tests::case::Case;
 use halite_tests::simulation::Gate;
 use std::process::ExitCode;
 
+/// So many seeds meet all that a run may meet.
+const MANY: u64 = 1000;
+
 /// Where reduced runs are left.
 const FOLDER: &str = "target/sim";
 
@@ -27,12 +30,21 @@ fn main() -> ExitCode {
             }
         }
     }
-    let count = count.unwrap_or(1000);
+    let count = count.unwrap_or(MANY);
     // One in forty is run twice unless it is said how many.
     match Gate::new(first..first.saturating_add(count), replays.unwrap_or(count.div_ceil(40))).run() {
         Ok(figures) => {
-            println!("{figures}\n{count} seeds from {first}: all right");
-            ExitCode::SUCCESS
+            println!("{figures}");
+            match if count < MANY { Ok(()) } else { figures.check_worth() } {
+                Ok(()) => {
+                    println!("{count} seeds from {first}: all right");
+                    ExitCode::SUCCESS
+                }
+                Err(rare) => {
+                    eprintln!("the seeds are worth less than they were: {rare}");
+                    ExitCode::FAILURE
+                }
+            }
         }
         Err(failure) => {
             eprintln!("{failure}");

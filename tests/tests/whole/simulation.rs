@@ -1,33 +1,8 @@
-//! Seeds of the simulation, counted, and every case that was ever reduced.
-//!
-//! The seeds are fixed, so that a run is the same everywhere; `cargo xtask sim --seeds N --seed FIRST` tries others.
+//! Every case that was ever reduced. The seeds of the simulation are played by a program that is optimised: `cargo xtask sim`.
 #![allow(clippy::unwrap_used)]
 
-use halite_tests::case::{Case, OPERATIONS};
-use halite_tests::figures::Figures;
-use halite_tests::simulation::Gate;
+use halite_tests::case::Case;
 use std::path::Path;
-
-const SEEDS: u64 = 2_000;
-const REPLAYS: u64 = 250;
-
-/// All that a run may meet has been met, and often: a gate that has shrunk fails.
-fn assert_worth(figures: &Figures, seeds: u64) {
-    println!("{figures}");
-    assert!(figures.operations >= seeds * OPERATIONS as u64);
-    for (what, count) in figures.counts() {
-        let least = if what.starts_with("replayed") { 1 } else { seeds / 8 };
-        assert!(count >= least, "{what}: {count} in {seeds} seeds");
-    }
-    assert!(figures.failed_steps() >= seeds, "failed steps: {}", figures.failed_steps());
-}
-
-#[test]
-fn the_first_seeds() {
-    let figures = Gate::new(1..SEEDS + 1, REPLAYS).run().unwrap_or_else(|failure| panic!("{failure}"));
-    assert_eq!((figures.seeds, figures.replayed), (SEEDS, REPLAYS));
-    assert_worth(&figures, SEEDS);
-}
 
 #[test]
 fn every_case() {
@@ -44,5 +19,5 @@ fn every_case() {
         assert_eq!(first.trace, second.trace, "{}: two traces", path.display());
         count += 1;
     }
-    assert!(count >= 6, "{count} cases are left");
+    assert!(count >= 10, "{count} cases are left");
 }
