@@ -57,6 +57,7 @@ bugs! {
     FilterMisses 7 "P1" "a filter denies some of its keys";
     DamageSkipped 8 "P3" "a damaged record in the log is passed over by the length that it tells";
     TornMiddle 9 "P3" "a hole in the log counts as its torn end, though marks stand above it";
+    EndReadOnce 9 "P1" "a log ends where one read of it makes no sense";
     NoSalt 10 "P3" "checksums are not bound to the segment, so that bytes of another one pass";
     NoOffset 10 "P3" "checksums are not bound to the offset, so that misplaced bytes pass";
     SyncRetried 11 "P6" "a sync that failed is tried again and believed";
@@ -79,6 +80,8 @@ bugs! {
     WaitersForgotten 24 "P6" "who waits for a commit is not told that the log has failed";
     ErrorEndsScan 25 "P6" "a scan that meets an error ends as if there were no more";
     LengthUnchecked 27 "P8" "a record's length is believed before it is known to fit";
+    BombsBelieved 28 "P8" "a compressed value is taken at its word how much it holds";
+    OffsetsWrap 29 "P8" "offsets that go beyond what a number holds begin again at nothing";
     TimeUnseen 39 "P9" "what the clock showed before the last close or crash is forgotten";
     ClockRunsBack 39 "P9" "a clock set back un-expires";
     SnapshotSeesLater 30 "P4" "a scan shows what was written after it began";

@@ -25,7 +25,13 @@
 //!    with zeros.
 //! 8. **Damage** ([`Simulated::flip_bit`] and its neighbours): any byte at any time. Not survivable, but to be found.
 //! 9. **Reads that come out wrong** ([`Simulated::spoil_when`]): flipped, short, misdirected or stale, once or again and
-//!    again, of files that change no more. Survivable because everything read has a checksum bound to its place.
+//!    again, but never twice in a row of a file that may be a log. Survivable because everything read has a checksum bound
+//!    to its place, and where a log ends is read twice.
+//!
+//! 10. **Files brought back** ([`Simulated::bring_back`]): one that was deleted has its name again. Survivable because no
+//!     name is used twice, and nobody goes by a name that the newest manifest does not lead to.
+//! 11. **Lists that lag** ([`Simulated::lag_lists`]) behind what was created, on object stores. To be refused: who does not
+//!     find there what it has just created cannot know whether it is the newest.
 //!
 //! With [`SimulatedOptions::append`] false it is an object store: no growing files, and each object durable with its
 //! name in one step.
@@ -247,7 +253,7 @@ impl Simulated {
         let mut disk = self.disk.lock();
         disk.rules.clear();
         disk.spoilers.clear();
-        disk.crash_at = None;
+        (disk.crash_at, disk.lag) = (None, 0);
     }
 
     /// Forgets all planned errors, as [`clear_faults`](Simulated::clear_faults) does, but not the crash; nothing is
@@ -257,7 +263,7 @@ impl Simulated {
             let mut disk = self.disk.lock();
             disk.rules.clear();
             disk.spoilers.clear();
-            disk.options.capacity = None;
+            (disk.options.capacity, disk.lag) = (None, 0);
         }
         self.resume();
     }
@@ -267,7 +273,24 @@ impl Simulated {
         let disk = self.disk.lock();
         let no_faults = disk.rules.iter().all(|rule| rule.is_spent());
         let no_spoilers = disk.spoilers.iter().all(|spoiler| spoiler.left == 0);
-        no_faults && no_spoilers && disk.stalls.is_empty() && disk.options.capacity.is_none()
+        no_faults && no_spoilers && disk.stalls.is_empty() && disk.options.capacity.is_none() && disk.lag == 0
+    }
+
+    /// Gives a file that was deleted its name again, durably, unless another one has the name: one of the last twelve, which
+    /// `choice` chooses. Says which.
+    pub fn bring_back(&self, choice: u64) -> Option<Path> {
+        self.disk.lock().bring_back(choice)
+    }
+
+    /// From now on lists show names only when so many steps have been taken since they were made. (Where files grow, they
+    /// show them at once all the same.)
+    pub fn lag_lists(&self, steps: u64) {
+        self.disk.lock().lag = steps;
+    }
+
+    /// How many names lists have left out so far because they lag.
+    pub fn unlisted(&self) -> u64 {
+        self.disk.lock().unlisted
     }
 
     /// How many steps have failed so far as planned, or for want of space.

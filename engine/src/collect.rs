@@ -7,6 +7,7 @@
 //! what the storage has failed to delete.)
 
 use crate::core::Core;
+use crate::format::fragment;
 use crate::format::manifest::{Manifest, Retired};
 use crate::format::names::{Name, SegmentId};
 use crate::{Result, retire};
@@ -76,8 +77,8 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Why the file of that name is superfluous, if it is.
-    fn why(&self, file: &str) -> Option<Why> {
+    /// Why the file of that name and length is superfluous, if it is.
+    fn why(&self, file: &str, len: u64) -> Option<Why> {
         let Manifest { number: newest, epoch, log, .. } = self.manifest;
         if let Some(retired) = self.retired.get(file) {
             return (!self.manifest.holds(retired)).then_some(Why::Retired);
@@ -88,8 +89,9 @@ impl<'a> Judge<'a> {
                 let is_logged = (id.epoch, id.nonce) == (log.epoch, log.nonce) && id.number >= log.first_segment;
                 (id.epoch < *epoch && !is_logged && !self.named.contains(&id)).then_some(Why::Leftover)
             }
-            // Fences are kept for ever: only fragments that were listed may go.
-            Name::Fragment(_) | Name::Pin(_) => None,
+            // Fences are kept for ever.
+            Name::Fragment(id) => (id.epoch < log.epoch && fragment::holds_data(len)).then_some(Why::Leftover),
+            Name::Pin(_) => None,
         }
     }
 }
@@ -100,7 +102,7 @@ pub(crate) async fn superfluous(backend: &dyn Backend, manifest: &Manifest) -> R
     let mut found = Vec::new();
     let mut listed = backend.list("");
     while let Some(meta) = listed.try_next().await? {
-        if let Some(why) = judge.why(meta.path.as_str()) {
+        if let Some(why) = judge.why(meta.path.as_str(), meta.len) {
             found.push(Superfluous { file: meta.path.to_string(), bytes: meta.len, why });
         }
     }
@@ -139,6 +141,7 @@ pub(crate) async fn collect(core: &Core) -> Result<Vec<Superfluous>> {
 mod tests {
     use super::*;
     use crate::format::manifest::tests::sample;
+    use crate::format::names::FragmentId;
 
     #[test]
     fn what_is_named_stays() {
@@ -146,6 +149,7 @@ mod tests {
         let judge = Judge::new(&manifest);
         let segment = |epoch, number| Name::Segment(SegmentId { epoch, nonce: 0xbeef, number }).to_string();
         let manifest = |number| Name::Manifest(number).to_string();
+        let fragment = |epoch| Name::Fragment(FragmentId { epoch, nonce: 0xbeef, number: 3 }).to_string();
         for (file, expected) in [
             // In a run; retired, and held by the checkpoint of manifest 4; of the log; of the epoch that writes.
             (segment(1, 3), None),
@@ -161,15 +165,19 @@ mod tests {
             (manifest(9), None),
             (manifest(10), None),
             (manifest(3), Some(Why::Followed)),
+            // Of the log; of one that was replayed, and the fence that ended it.
+            (fragment(2), None),
+            (fragment(1), Some(Why::Leftover)),
             ("LOCK".into(), None),
             ("somebody's".into(), None),
         ] {
-            assert_eq!(judge.why(&file), expected, "{file}");
+            assert_eq!(judge.why(&file, 161), expected, "{file}");
         }
+        assert_eq!(judge.why(&fragment(1), 160), None, "a fence");
         let mut free = sample();
         free.checkpoints.remove(0);
         free.past.clear();
-        assert_eq!(Judge::new(&free).why(&segment(1, 9)), Some(Why::Retired));
-        assert_eq!(Judge::new(&free).why(&manifest(4)), Some(Why::Followed));
+        assert_eq!(Judge::new(&free).why(&segment(1, 9), 1), Some(Why::Retired));
+        assert_eq!(Judge::new(&free).why(&manifest(4), 1), Some(Why::Followed));
     }
 }

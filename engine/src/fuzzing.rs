@@ -40,6 +40,9 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("statistics", statistics),
 ];
 
+/// No codec makes more than two to this power bytes of one.
+const RATIO_MAX_LOG2: usize = 15;
+
 /// Bytes of a checksum.
 const CRC_LEN: usize = 4;
 
@@ -77,6 +80,7 @@ fn compressed(bytes: &[u8]) {
     let Ok(mut parts) = Parts::new(bytes) else { return };
     // What it says that it holds is believed part by part, so that memory grows with what was really there.
     let (len, mut value) = (parts.len(), Vec::new());
+    assert!(len <= bytes.len() << RATIO_MAX_LOG2, "more than so few bytes can hold");
     while value.len() < len.min(64 << 20) {
         match parts.next(&mut value) {
             Ok(_) if value.len() < len => {}

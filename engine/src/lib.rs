@@ -60,6 +60,7 @@ mod range;
 mod reader;
 mod recovery;
 mod repair;
+mod reread;
 mod residency;
 mod retire;
 mod scan;

@@ -14,8 +14,8 @@ use halite_backends::Backend;
 pub(crate) struct Listing {
     pub(crate) manifests: Vec<u64>,
     pub(crate) segments: Vec<SegmentId>,
-    /// Fragments and fences.
-    pub(crate) fragments: Vec<FragmentId>,
+    /// Fragments and fences, with their lengths.
+    pub(crate) fragments: Vec<(FragmentId, u64)>,
 }
 
 impl Listing {
@@ -27,7 +27,7 @@ impl Listing {
             match Name::parse(meta.path.as_str()) {
                 Some(Name::Manifest(number)) => listing.manifests.push(number),
                 Some(Name::Segment(id)) => listing.segments.push(id),
-                Some(Name::Fragment(id)) => listing.fragments.push(id),
+                Some(Name::Fragment(id)) => listing.fragments.push((id, meta.len)),
                 Some(Name::Pin(_)) | None => {}
             }
         }
@@ -36,7 +36,7 @@ impl Listing {
 
     /// The numbers of those fragments that an epoch's log has, in order.
     pub(crate) fn log(&self, epoch: u64, nonce: u64) -> Vec<u64> {
-        let log = self.fragments.iter().filter(|id| (id.epoch, id.nonce) == (epoch, nonce));
+        let log = self.fragments.iter().map(|(id, _)| id).filter(|id| (id.epoch, id.nonce) == (epoch, nonce));
         let mut numbers: Vec<u64> = log.map(|id| id.number).collect();
         numbers.sort_unstable();
         numbers

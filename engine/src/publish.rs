@@ -2,7 +2,8 @@
 //!
 //! # Guarantees
 //! 1. A manifest is created, never replaced; whoever creates the newest number has won.
-//! 2. After each creation the folder is listed: a writer that is not the newest has been overtaken and says `Fenced`.
+//! 2. After each creation the folder is listed: a writer that is not the newest has been overtaken and says `Fenced`. One
+//!    that does not find what it has created there knows nothing, and says so.
 //! 3. An answer lost on the way is settled by the nonce inside: the name holds our manifest, or another's.
 //! 4. What leaves the runs of a manifest is listed in it as retired; files are deleted only after that is durable.
 
@@ -13,10 +14,11 @@ use crate::listing::Listing;
 use crate::planted::{Bug, planted};
 use crate::protocol::Reign;
 use crate::random::Random;
-use crate::{Error, ErrorKind, Result, protocol};
+use crate::{Error, ErrorKind, Result, protocol, reread};
 use bytes::Bytes;
 use halite_backends::{self as backends, Backend, Path};
 use std::convert::Infallible;
+use std::future::ready;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -188,11 +190,20 @@ pub(crate) async fn create(backend: &dyn Backend, manifest: &Manifest) -> Result
     let listed = list(backend).await.map_err(unknown)?;
     match protocol::overtaken_by(manifest.number, &listed) {
         Some(highest) => Err(fenced(highest)),
+        // Nor would it show that others have created higher ones.
+        None if !listed.contains(&manifest.number) && !manifest.has_single_writer() => {
+            Err(unknown(Error::new(ErrorKind::Io, format!("{} does not list what was created", backend.location()))))
+        }
         None => Ok(listed),
     }
 }
 
 impl Manifest {
+    /// Whether the user has declared that there is only ever one writer.
+    fn has_single_writer(&self) -> bool {
+        self.proof.as_ref().is_some_and(|proof| proof.single_writer_declared)
+    }
+
     /// What of it decides who writes.
     pub(crate) fn reign(&self) -> Reign {
         Reign {
@@ -248,7 +259,7 @@ pub(crate) async fn list(backend: &dyn Backend) -> Result<Vec<u64>> {
 }
 
 /// How often a manifest that vanished while it was looked at is looked for again.
-const LOOKS: u32 = 32;
+pub(crate) const LOOKS: u32 = 32;
 
 /// The newest manifest, or `None` where there is no store.
 pub(crate) async fn newest(backend: &dyn Backend) -> Result<Option<Manifest>> {
@@ -284,11 +295,14 @@ pub(crate) fn no_store(backend: &dyn Backend) -> Error {
 /// Reads and checks manifest `number`.
 pub(crate) async fn read(backend: &dyn Backend, number: u64) -> Result<Manifest> {
     let path = Name::Manifest(number).path();
-    let bytes = read_all(backend, &path).await?;
-    let manifest = Manifest::decode(&bytes).map_err(|fault| Error::in_file(&path, fault))?;
+    reread::decoded(backend, &path, |bytes| ready(decode(&path, number, &bytes))).await
+}
+
+fn decode(path: &Path, number: u64, bytes: &[u8]) -> Result<Manifest> {
+    let manifest = Manifest::decode(bytes).map_err(|fault| Error::in_file(path, fault))?;
     if manifest.number != number && !planted(Bug::AnyFileAccepted) {
         let what = format!("the manifest says it is number {}, its name says {number}", manifest.number);
-        return Err(Error::corruption(&path, 0, what));
+        return Err(Error::corruption(path, 0, what));
     }
     Ok(manifest)
 }

@@ -14,6 +14,7 @@
 //! checkpoint, in a manifest that was its own and the newest, and what has left them never comes back.
 
 use crate::core::Core;
+use crate::format::fragment;
 use crate::format::manifest::Manifest;
 use crate::format::names::{self, Name, SegmentId};
 use crate::listing::Listing;
@@ -163,19 +164,22 @@ pub(crate) async fn collect_at_opening(backend: &dyn Backend, manifest: &Manifes
     }
 }
 
-/// Deletes the segments of earlier epochs that `manifest`, this epoch's first, does not know: outputs of merges and
-/// recoveries that were never published. `there` are those that were found before the claim; what has come since the next
-/// opening finds.
-pub(crate) async fn collect_leftovers(core: Arc<Core>, manifest: Manifest, mut there: Vec<SegmentId>) {
+/// Deletes what earlier epochs have left that `manifest`, this epoch's first, does not know: segments that merges and
+/// recoveries made and never published, and fragments that arrived, or came back, when their log had been replayed. (Fences
+/// stay for ever.) `there` are those that were found before the claim; what has come since the next opening finds.
+pub(crate) async fn collect_leftovers(core: Arc<Core>, manifest: Manifest, mut there: Listing) {
     let retired = manifest.retired.iter().filter_map(|retired| Name::parse(&retired.name));
     let known: HashSet<Name> = manifest.segments().map(|meta| Name::Segment(meta.id)).chain(retired).collect();
     if planted(Bug::OpenFilesCollected)
         && let Ok(now) = Listing::of(&*core.backend, names::SEGMENTS).await
     {
-        there = now.segments;
+        there.segments = now.segments;
     }
-    there.retain(|id| id.epoch < manifest.epoch || planted(Bug::OpenFilesCollected));
-    for name in there.into_iter().map(Name::Segment).filter(|name| !known.contains(name)) {
+    there.segments.retain(|id| id.epoch < manifest.epoch || planted(Bug::OpenFilesCollected));
+    there.fragments.retain(|&(id, len)| id.epoch < manifest.log.epoch && fragment::holds_data(len));
+    let segments = there.segments.into_iter().map(Name::Segment);
+    let fragments = there.fragments.into_iter().map(|(id, _)| Name::Fragment(id));
+    for name in segments.chain(fragments).filter(|name| !known.contains(name)) {
         remove(&*core.backend, &name.to_string()).await;
     }
 }

@@ -1,5 +1,6 @@
 //! What was counted in runs of the simulation, so that a gate can show that it did what it is for.
 
+use crate::case::OPERATIONS;
 use crate::history::Loss;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -40,6 +41,10 @@ pub struct Figures {
     pub stalls: u64,
     /// Reads that came out wrong.
     pub spoilt: u64,
+    /// Deleted files that came back.
+    pub brought_back: u64,
+    /// Names that lists have left out.
+    pub unlisted: u64,
     /// Steps of the store that failed, by call.
     pub strikes: BTreeMap<&'static str, u64>,
     /// Time of the processor.
@@ -74,6 +79,8 @@ impl Figures {
             &mut self.watched,
             &mut self.stalls,
             &mut self.spoilt,
+            &mut self.brought_back,
+            &mut self.unlisted,
         ];
         for (own, (_, other)) in own.into_iter().zip(other.counts()) {
             *own += other;
@@ -85,7 +92,7 @@ impl Figures {
     }
 
     /// The counts with their names, in the order of the fields.
-    pub fn counts(&self) -> [(&'static str, u64); 16] {
+    pub fn counts(&self) -> [(&'static str, u64); 18] {
         [
             ("seeds", self.seeds),
             ("replayed with equal traces", self.replayed),
@@ -103,12 +110,36 @@ impl Figures {
             ("watched commits", self.watched),
             ("stalls", self.stalls),
             ("spoilt reads", self.spoilt),
+            ("files brought back", self.brought_back),
+            ("names left out of lists", self.unlisted),
         ]
     }
 
     /// Steps of the store that failed.
     pub fn failed_steps(&self) -> u64 {
         self.strikes.values().sum()
+    }
+
+    /// That all a run may meet has been met, and often: a gate that has shrunk is none.
+    ///
+    /// # Errors
+    /// What was met too rarely.
+    pub fn check_worth(&self) -> Result<(), String> {
+        let seeds = self.seeds;
+        let mut counts = self.counts().to_vec();
+        counts.push(("failed steps", self.failed_steps()));
+        for (what, count) in counts {
+            let least = match what {
+                "replayed with equal traces" => 1,
+                "operations" => seeds * OPERATIONS as u64,
+                "failed steps" => seeds,
+                _ => seeds / 8,
+            };
+            if count < least {
+                return Err(format!("{what}: {count} in {seeds} seeds, which should be {least} at least"));
+            }
+        }
+        Ok(())
     }
 
     /// Operations in a second of one processor.

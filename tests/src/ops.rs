@@ -157,6 +157,10 @@ pub enum Op {
     Fault(FaultOp),
     /// So many bytes of room are left from now on.
     Full(u64),
+    /// A file that was deleted is there again.
+    BringBack(u64),
+    /// Lists leave out from now on what was created less than so many steps ago.
+    Lag(u64),
     /// Nothing more goes wrong, no crash is planned, and there is room again.
     Heal,
     /// After so many more steps of the store the process is no more: killed, or by a power cut of that seed.
@@ -185,6 +189,8 @@ impl Op {
             self,
             Op::Fault(_)
                 | Op::Full(_)
+                | Op::BringBack(_)
+                | Op::Lag(_)
                 | Op::Heal
                 | Op::CrashIn(..)
                 | Op::Abort
@@ -388,7 +394,7 @@ impl Habits {
     /// What goes wrong, or nearly.
     fn trouble(&self, random: &mut Random) -> Op {
         let trouble = &self.trouble;
-        match random.below(12) {
+        match random.below(14) {
             0..4 if trouble.faults => Op::Fault(trouble.fault(random)),
             4..6 if trouble.faults || trouble.full => Op::Heal,
             6 if trouble.full => Op::Full(random.pick(&[0, 500, 5_000, 40_000])),
@@ -398,6 +404,8 @@ impl Habits {
             8 if trouble.crashes => Op::Abort,
             9 if trouble.rivals => Op::Overtake(self.different(random), random.below_one_of(&[2, 12, 60])),
             10 if trouble.rivals => Op::Wake(random.pick(&[0, 1, 5, 50])),
+            12 if trouble.brought_back => Op::BringBack(random.number()),
+            13 if trouble.lag => Op::Lag(random.below_one_of(&[3, 20, 100])),
             11 if trouble.clock => Op::Back(random.pick(&[1, 900, 100_000])),
             _ if trouble.drops => Op::Dropped(random.below_one_of(&[2, 6, 40]) as u32, self.dropped(random)),
             _ => Op::Wait(1),

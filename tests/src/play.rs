@@ -23,7 +23,7 @@ use crate::world::{World, ends, runtime, soundness};
 use futures::TryStreamExt;
 use halite::Db;
 use rivals::Rival;
-use settle::{Step, Stop};
+use settle::{Step, Stop, complaint};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -242,6 +242,7 @@ impl<'a> Player<'a> {
         let db = loop {
             let (may_fail, strikes) = (self.may_fail(), self.world.strikes());
             let opened = ends("open", self.world.open()).await;
+            let said = complaint(&opened);
             match self.settle("open", opened) {
                 Ok(db) => break db,
                 // The fault that stopped the first attempt has passed.
@@ -252,7 +253,7 @@ impl<'a> Player<'a> {
                     attempts += 1;
                 }
                 Err(Stop::Expected) if self.policy == Policy::Stormy && !self.is_dead() => {
-                    self.go_on_opening(&mut attempts, strikes)?;
+                    self.go_on_opening(&mut attempts, strikes, said)?;
                 }
                 Err(stop) => return Err(stop),
             }
@@ -355,7 +356,9 @@ impl<'a> Player<'a> {
             Op::Close => self.close().await,
             Op::Overtake(writes, _) => self.refuse_overtaking(writes).await,
             Op::Kill | Op::PowerCut(_) | Op::Abort | Op::Wake(_) => unreachable!("these end the process"),
-            Op::Fault(_) | Op::Full(_) | Op::Heal | Op::CrashIn(..) => unreachable!("these are planned"),
+            Op::Fault(_) | Op::Full(_) | Op::BringBack(_) | Op::Lag(_) | Op::Heal | Op::CrashIn(..) => {
+                unreachable!("these are planned")
+            }
         }
     }
 

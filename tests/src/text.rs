@@ -115,6 +115,8 @@ impl fmt::Display for Op {
             Op::Back(millis) => write!(f, "back {millis}"),
             Op::Fault(fault) => write!(f, "fault {fault}"),
             Op::Full(room) => write!(f, "full {room}"),
+            Op::BringBack(choice) => write!(f, "bring_back {choice}"),
+            Op::Lag(steps) => write!(f, "lag {steps}"),
             Op::CrashIn(steps, None) => write!(f, "crash_in {steps} kill"),
             Op::CrashIn(steps, Some(seed)) => write!(f, "crash_in {steps} power_cut {seed}"),
             Op::Overtake(writes, turns) => {
@@ -324,6 +326,8 @@ fn parse(name: &str, words: &mut Words<'_>, behind: &str) -> Parsed<Op> {
         "back" => Op::Back(words.number()?),
         "fault" => Op::Fault(fault(words)?),
         "full" => Op::Full(words.number()?),
+        "bring_back" => Op::BringBack(words.number()?),
+        "lag" => Op::Lag(words.number()?),
         "crash_in" => {
             let steps = words.number()?;
             match words.word()? {

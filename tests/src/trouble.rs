@@ -197,6 +197,8 @@ pub(crate) struct Trouble {
     pub(crate) rivals: bool,
     pub(crate) clock: bool,
     pub(crate) drops: bool,
+    pub(crate) brought_back: bool,
+    pub(crate) lag: bool,
     calls: Vec<Call>,
     harms: Vec<Harm>,
     forever: bool,
@@ -208,13 +210,14 @@ impl Trouble {
         let mut some = || random.chance(45);
         let (faults, full, crashes) = (some(), some(), some());
         let (rivals, clock, drops, forever) = (some(), some(), some(), some());
+        let (brought_back, lag) = (some(), some());
         let calls = (0..4).map(|_| random.pick(&Call::ALL)).collect();
         let harms = (0..3).map(|_| match random.chance(15) {
             true => Harm::Stalls(random.pick(&[1, 80, 3_000, 60_000])),
             false => random.pick(&Harm::PLAIN),
         });
         let harms = harms.collect();
-        Trouble { often, faults, full, crashes, rivals, clock, drops, calls, harms, forever }
+        Trouble { often, faults, full, crashes, rivals, clock, drops, brought_back, lag, calls, harms, forever }
     }
 
     pub(crate) fn fault(&self, random: &mut Random) -> FaultOp {

@@ -224,6 +224,11 @@ impl World {
         matches!(&self.store, Store::Simulated(simulated) if simulated.spoilt() > 0)
     }
 
+    /// Whether the store has ever left out of a list what was there.
+    pub fn has_lagged(&self) -> bool {
+        matches!(&self.store, Store::Simulated(simulated) if simulated.unlisted() > 0)
+    }
+
     /// Enters into the figures how many steps of the store have failed, which is about to be another one.
     pub fn count_strikes(&mut self) {
         if let Store::Simulated(simulated) = &self.store {
@@ -231,6 +236,7 @@ impl World {
                 *self.figures.strikes.entry(call).or_default() += count;
             }
             self.figures.spoilt += simulated.spoilt();
+            self.figures.unlisted += simulated.unlisted();
         }
     }
 

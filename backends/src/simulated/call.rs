@@ -4,7 +4,7 @@ use super::disk::{Effect, File};
 use super::{Simulated, Step};
 use crate::bounds::checked_len;
 use crate::planted::{Bug, planted};
-use crate::{Appender, Backend, Capabilities, Error, ErrorKind, Lock, Meta, Object, Path, Result, Uploader, in_folder};
+use crate::{Appender, Backend, Capabilities, Error, ErrorKind, Lock, Meta, Object, Path, Result, Uploader};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
@@ -160,6 +160,7 @@ impl Backend for Simulated {
             return Err(Error::new(ErrorKind::Unsupported, "append", path, "this store only creates whole objects"));
         }
         let file = self.disk.lock().new_file(None);
+        file.lock().is_log = true;
         let steps = [Effect::Link(path.clone(), file.clone()), Effect::SyncFolder(path.folder().into())];
         self.run("append", path.as_str(), steps).await?;
         Ok(Box::new(Append { sim: self.clone(), path: path.clone(), file, len: 0, unsynced: false, broken: false }))
@@ -192,10 +193,7 @@ impl Backend for Simulated {
             let metas = match self.look("list", &folder, "list").await {
                 Err(error) => vec![Err(error)],
                 Ok(()) => {
-                    let mut disk = self.disk.lock();
-                    let shown = disk.names.iter().filter(|(path, _)| in_folder(path, &folder));
-                    let shown: Vec<_> = shown.map(|(path, file)| (path.clone(), file.lock().len())).collect();
-                    disk.note(&shown);
+                    let shown = self.disk.lock().listed(&folder);
                     shown.into_iter().map(|(path, len)| Ok(Meta::new(path, len))).collect()
                 }
             };
@@ -394,23 +392,11 @@ impl Object for Open {
     async fn read(&self, range: Range<u64>) -> Result<Bytes> {
         self.sim.look("read", self.path.as_str(), "read").await?;
         checked_len(&self.path, &range, self.len)?;
-        let (read, whole) = {
-            let inode = self.file.lock();
-            checked_len(&self.path, &range, inode.len())?;
-            // Within what is in memory already, so the bounds fit a `usize`.
-            let within = range.start as usize..range.end as usize;
-            let whole = inode.shared();
-            let read = match &whole {
-                Some(whole) => whole.slice(within),
-                None => Bytes::copy_from_slice(&inode.bytes()[within]),
-            };
-            (read, whole)
-        };
         let mut disk = self.sim.disk.lock();
-        let read = match whole {
-            Some(whole) => disk.spoilt(self.path.as_str(), &whole, range.start as usize..range.end as usize, read),
-            None => read,
-        };
+        checked_len(&self.path, &range, self.file.lock().len())?;
+        // Within what is in memory already, so the bounds fit a `usize`.
+        let within = range.start as usize..range.end as usize;
+        let read = disk.spoilt(self.path.as_str(), &self.file, within);
         disk.note((range.start, &read));
         Ok(read)
     }

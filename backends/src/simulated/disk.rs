@@ -6,7 +6,7 @@ use super::spoil::Spoiler;
 use super::trace::Trace;
 use super::{Fault, Repeat, SimulatedOptions, Step};
 use crate::planted::{Bug, planted};
-use crate::{Error, ErrorKind, Path, Result};
+use crate::{Error, ErrorKind, Path, Result, in_folder};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -135,6 +135,9 @@ struct Late {
     effects: VecDeque<Effect>,
 }
 
+/// How many files that were deleted are kept, to be brought back.
+const DELETED_MAX: usize = 12;
+
 pub(super) struct Disk {
     pub(super) options: SimulatedOptions,
     /// What every process sees.
@@ -145,6 +148,8 @@ pub(super) struct Disk {
     name_changes: Vec<NameChange>,
     /// Files of unfinished calls, under names no one sees.
     pub(super) hidden: BTreeMap<u64, File>,
+    /// The last files whose names went, the newest last.
+    deleted: VecDeque<(Path, File)>,
     next_id: u64,
     pub(super) locked: bool,
     pub(super) steps: u64,
@@ -154,6 +159,10 @@ pub(super) struct Disk {
     pub(super) spoilers: Vec<Spoiler>,
     /// How many reads these have spoilt.
     pub(super) spoilt: u64,
+    /// Lists show names that were made so many steps ago, or earlier.
+    pub(super) lag: u64,
+    /// How many names lists have left out because of it.
+    pub(super) unlisted: u64,
     /// Steps that match one of these wait.
     pub(super) stalls: Vec<Matches>,
     /// Who waits.
@@ -172,6 +181,7 @@ impl Disk {
             durable_names: BTreeMap::new(),
             name_changes: Vec::new(),
             hidden: BTreeMap::new(),
+            deleted: VecDeque::new(),
             next_id: 0,
             locked: false,
             steps: 0,
@@ -180,6 +190,8 @@ impl Disk {
             rules: Vec::new(),
             spoilers: Vec::new(),
             spoilt: 0,
+            lag: 0,
+            unlisted: 0,
             stalls: Vec::new(),
             stalled: Vec::new(),
             strikes: BTreeMap::new(),
@@ -309,11 +321,13 @@ impl Disk {
             Effect::Link(name, file) => {
                 self.refuse_taken(op, &name)?;
                 self.hidden.remove(&file.lock().id);
+                file.lock().named = self.steps;
                 self.names.insert(name.clone(), file.clone());
                 self.name_changes.push(NameChange::Link(name, file));
             }
             Effect::Unlink(name) => {
-                if self.names.remove(&name).is_some() {
+                if let Some(file) = self.names.remove(&name) {
+                    self.remember(name.clone(), file);
                     if self.options.append {
                         self.name_changes.push(NameChange::Unlink(name));
                     } else {
@@ -333,6 +347,7 @@ impl Disk {
                 self.refuse_taken(op, &name)?;
                 self.claim_space(op, path, 0, data.len() as u64)?;
                 let file = self.new_file(Some(data));
+                file.lock().named = self.steps;
                 self.names.insert(name.clone(), file.clone());
                 self.durable_names.insert(name, file);
             }
@@ -347,6 +362,47 @@ impl Disk {
             return Err(Error::new(ErrorKind::AlreadyExists, op, name, "the name is taken"));
         }
         Ok(())
+    }
+
+    /// Keeps a file whose name went, in the place of the one that went longest ago.
+    fn remember(&mut self, name: Path, file: File) {
+        if self.deleted.len() == DELETED_MAX {
+            self.deleted.pop_front();
+        }
+        self.deleted.push_back((name, file));
+    }
+
+    /// Gives one of the files that were deleted its name again, unless another one has it.
+    pub(super) fn bring_back(&mut self, choice: u64) -> Option<Path> {
+        let index = choice.checked_rem(self.deleted.len() as u64)? as usize;
+        let (path, file) = self.deleted.remove(index)?;
+        if self.names.contains_key(&path) {
+            return None;
+        }
+        self.name_changes.retain(|change| *change.path() != path);
+        self.names.insert(path.clone(), file.clone());
+        self.durable_names.insert(path.clone(), file);
+        self.note(&path);
+        Some(path)
+    }
+
+    /// The names in `folder`, with the lengths of their files, as far as lists show them.
+    pub(super) fn listed(&mut self, folder: &str) -> Vec<(Path, u64)> {
+        let since = if self.options.append { 0 } else { self.lag };
+        let mut shown = Vec::new();
+        let before = self.unlisted;
+        for (path, file) in self.names.iter().filter(|(path, _)| in_folder(path, folder)) {
+            let inode = file.lock();
+            match since > 0 && inode.named > 0 && inode.named + since > self.steps {
+                true => self.unlisted += 1,
+                false => shown.push((path.clone(), inode.len())),
+            }
+        }
+        if self.unlisted > before {
+            *self.strikes.entry("list").or_default() += 1;
+        }
+        self.note(&shown);
+        shown
     }
 
     /// Refuses what does not fit: a file that has `taken` bytes is to have `len`.
@@ -379,17 +435,20 @@ impl Disk {
     /// A copy of everything, as a new process finds it.
     pub(super) fn after_kill(&self) -> Disk {
         let mut copies = Copies::default();
-        let mut copy = |names: &BTreeMap<Path, File>| -> BTreeMap<Path, File> {
-            names.iter().map(|(name, file)| (name.clone(), copies.of(file, |inode| inode.clone()))).collect()
+        let mut copy = |file: &File| copies.of(file, Inode::after_kill);
+        let mut all = |names: &BTreeMap<Path, File>| -> BTreeMap<Path, File> {
+            names.iter().map(|(name, file)| (name.clone(), copy(file))).collect()
         };
-        let (names, durable_names) = (copy(&self.names), copy(&self.durable_names));
+        let (names, durable_names) = (all(&self.names), all(&self.durable_names));
         let name_changes = self.name_changes.iter().map(|change| match change {
-            NameChange::Link(path, file) => NameChange::Link(path.clone(), copies.of(file, |inode| inode.clone())),
+            NameChange::Link(path, file) => NameChange::Link(path.clone(), copy(file)),
             unlink => unlink.clone(),
         });
         let name_changes = name_changes.collect();
-        let hidden = self.hidden.iter().map(|(id, file)| (*id, copies.of(file, |inode| inode.clone()))).collect();
-        Disk { names, durable_names, name_changes, hidden, next_id: self.next_id, ..Disk::new(self.options.clone()) }
+        let hidden = self.hidden.iter().map(|(id, file)| (*id, copy(file))).collect();
+        let deleted = self.deleted.iter().map(|(path, file)| (path.clone(), copy(file))).collect();
+        let new = Disk::new(self.options.clone());
+        Disk { names, durable_names, name_changes, hidden, deleted, next_id: self.next_id, ..new }
     }
 
     /// One of the states in which the disk may be found after a power cut.
@@ -411,9 +470,8 @@ impl Disk {
             }
         }
         let mut copies = Copies::default();
-        let mut image = |file: &File, random: &mut Random| {
-            copies.of(file, |inode| Inode::whole(inode.id, inode.after_power_cut(survives, random)))
-        };
+        let mut image =
+            |file: &File, random: &mut Random| copies.of(file, |inode| inode.after_power_cut(survives, random));
         let names: BTreeMap<_, _> = names.iter().map(|(name, file)| (name.clone(), image(file, &mut random))).collect();
         let mut hidden = BTreeMap::new();
         for (id, file) in &self.hidden {
@@ -421,8 +479,9 @@ impl Disk {
                 hidden.insert(*id, image(file, &mut random));
             }
         }
+        let deleted = self.deleted.iter().map(|(path, file)| (path.clone(), image(file, &mut random))).collect();
         let options = SimulatedOptions { seed: random.next(), ..self.options.clone() };
-        Disk { durable_names: names.clone(), names, hidden, next_id: self.next_id, ..Disk::new(options) }
+        Disk { durable_names: names.clone(), names, hidden, deleted, next_id: self.next_id, ..Disk::new(options) }
     }
 
     /// Puts a file there, live and durable, whatever was there.

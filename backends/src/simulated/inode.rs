@@ -100,12 +100,28 @@ pub(super) struct Inode {
     lost: BTreeSet<usize>,
     /// Space has been set aside up to here.
     pub(super) reserved: u64,
+    /// Whether it was made to grow, and so may be a log. After a power cut it still was.
+    pub(super) is_log: bool,
+    /// Whether the last read of it came out wrong.
+    pub(super) misread: bool,
+    /// At which step it got its name, on this disk; 0 where that was before.
+    pub(super) named: u64,
 }
 
 impl Inode {
     pub(super) fn new(id: u64) -> Inode {
         let empty = || Content::Growing(Vec::new());
-        Inode { id, live: empty(), durable: empty(), unsynced: Vec::new(), lost: BTreeSet::new(), reserved: 0 }
+        Inode {
+            id,
+            live: empty(),
+            durable: empty(),
+            unsynced: Vec::new(),
+            lost: BTreeSet::new(),
+            reserved: 0,
+            is_log: false,
+            misread: false,
+            named: 0,
+        }
     }
 
     /// A file whose bytes are live and durable, and do not change.
@@ -132,6 +148,14 @@ impl Inode {
         match &self.live {
             Content::Whole(bytes) => Some(bytes.clone()),
             Content::Growing(_) => None,
+        }
+    }
+
+    /// Those at `range`.
+    pub(super) fn read(&self, range: Range<usize>) -> Bytes {
+        match &self.live {
+            Content::Whole(bytes) => bytes.slice(range),
+            Content::Growing(bytes) => Bytes::copy_from_slice(&bytes[range]),
         }
     }
 
@@ -197,8 +221,17 @@ impl Inode {
         }
     }
 
-    /// What a power cut leaves.
-    pub(super) fn after_power_cut(&self, survives: Survives, random: &mut Random) -> Bytes {
+    /// The file as another process finds it.
+    pub(super) fn after_kill(&self) -> Inode {
+        Inode { misread: false, named: 0, ..self.clone() }
+    }
+
+    /// The file as a power cut leaves it.
+    pub(super) fn after_power_cut(&self, survives: Survives, random: &mut Random) -> Inode {
+        Inode { is_log: self.is_log, ..Inode::whole(self.id, self.image(survives, random)) }
+    }
+
+    fn image(&self, survives: Survives, random: &mut Random) -> Bytes {
         // Whole files are often lost or kept as one; the rest of the time every page goes its own way.
         let survives = match (survives, random.below(8)) {
             (Survives::Some, 0) => Survives::Nothing,

@@ -1,6 +1,6 @@
 //! Reads that come out wrong, though the disk has it right: what a controller, a cable or a network does.
 
-use super::disk::Disk;
+use super::disk::{Disk, File};
 use super::random::Random;
 use super::{Repeat, Simulated, Step};
 use bytes::Bytes;
@@ -43,8 +43,8 @@ pub(super) struct Spoiler {
 }
 
 impl Simulated {
-    /// Spoils reads that match. Only those of files that change no more: damage at the end of a log that grows is not told
-    /// from a tail that a crash has torn.
+    /// Spoils reads that match; of a file that was made to grow never two in a row. (Damage at the end of a log is not told
+    /// from a tail that a crash has torn, so what comes out wrong twice in the same way is lost.)
     pub fn spoil_when(&self, spoil: Spoil, repeat: Repeat, matches: impl Fn(&Step<'_>) -> bool + Send + 'static) {
         let left = match repeat {
             Repeat::Once => 1,
@@ -61,8 +61,11 @@ impl Simulated {
 }
 
 impl Disk {
-    /// What is told of `read`, which is what the whole file `of` has at `range`.
-    pub(super) fn spoilt(&mut self, path: &str, of: &Bytes, range: Range<usize>, read: Bytes) -> Bytes {
+    /// What a read of `file`, whose name is `path`, gives: what it has at `range`, or what was planned in its stead.
+    pub(super) fn spoilt(&mut self, path: &str, file: &File, range: Range<usize>) -> Bytes {
+        let mut inode = file.lock();
+        let read = inode.read(range.clone());
+        let was_misread = std::mem::take(&mut inode.misread);
         let step = Step { number: self.steps, op: "read", effect: "read", path };
         let strikes = |spoiler: &mut Spoiler| {
             let strikes = spoiler.left > 0 && (spoiler.matches)(&step);
@@ -71,32 +74,36 @@ impl Disk {
             }
             strikes.then_some(spoiler.spoil)
         };
-        let Some(spoil) = self.spoilers.iter_mut().find_map(strikes) else { return read };
-        if read.is_empty() {
+        if read.is_empty() || was_misread && inode.is_log {
             return read;
         }
+        let Some(spoil) = self.spoilers.iter_mut().find_map(strikes) else { return read };
         self.spoilt += 1;
         *self.strikes.entry("read").or_default() += 1;
+        inode.misread = true;
         match spoil {
             Spoil::Flipped => flipped(read, &mut self.random),
             Spoil::Short => read.slice(..self.random.below(read.len() as u64) as usize),
             Spoil::Elsewhere => {
-                let start = self.random.below((of.len() - read.len() + 1) as u64) as usize;
-                of.slice(start..start + read.len())
+                let start = self.random.below(inode.len() - read.len() as u64 + 1) as usize;
+                inode.read(start..start + read.len())
             }
             Spoil::Stale => {
-                let long: Vec<Bytes> = self
-                    .names
-                    .iter()
-                    .filter(|(name, _)| name.as_str() != path)
-                    .filter_map(|(_, file)| file.lock().shared())
-                    .filter(|bytes| bytes.len() >= range.end)
-                    .collect();
-                match long.len() as u64 {
-                    0 => vec![0; read.len()].into(),
-                    count => long[self.random.below(count) as usize].slice(range),
-                }
+                // One at a time, and a name may be another one of the same file.
+                drop(inode);
+                self.read_of_others(path, range)
             }
+        }
+    }
+
+    /// What one of the files that are not called `path` has at `range`.
+    fn read_of_others(&mut self, path: &str, range: Range<usize>) -> Bytes {
+        let others = self.names.iter().filter(|(name, _)| name.as_str() != path);
+        let others: Vec<Bytes> =
+            others.filter_map(|(_, file)| file.lock().shared()).filter(|bytes| bytes.len() >= range.end).collect();
+        match others.len() as u64 {
+            0 => vec![0; range.len()].into(),
+            count => others[self.random.below(count) as usize].slice(range),
         }
     }
 }

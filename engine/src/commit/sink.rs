@@ -4,17 +4,19 @@ use super::Draft;
 use super::work::Group;
 use crate::core::{Core, Epoch};
 use crate::error::ErrorKind;
+use crate::format::Fault;
 use crate::format::fragment::{FRAGMENT_HEADER_LEN, Fragment, FragmentKind, Slice};
 use crate::format::mark::{END_LEN, End, MARK_LEN, Mark};
 use crate::format::names::{FragmentId, Name, SegmentId};
 use crate::planted::{Bug, planted};
-use crate::publish::{create_named, read_all};
+use crate::publish::create_named;
 use crate::residency::Resident;
 use crate::segment::{LogFile, Segment};
 use crate::turn::{self, Turn};
-use crate::{Error, Result, protocol};
+use crate::{Error, Result, protocol, reread};
 use bytes::{Bytes, BytesMut};
 use halite_backends::{self as backends, Path};
+use std::future::ready;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -48,13 +50,15 @@ impl Sealable {
         match &self.source {
             Source::File { .. } if is_empty => vec![Name::Segment(self.draft.id()).path()],
             Source::File { .. } => Vec::new(),
-            Source::Fragments(numbers) => numbers.clone().map(|number| fragment(epoch, number)).collect(),
+            Source::Fragments(numbers) => {
+                numbers.clone().map(|number| Name::Fragment(fragment(epoch, number)).path()).collect()
+            }
         }
     }
 }
 
-fn fragment(epoch: Epoch, number: u64) -> Path {
-    Name::Fragment(FragmentId { epoch: epoch.epoch, nonce: epoch.nonce, number }).path()
+fn fragment(epoch: Epoch, number: u64) -> FragmentId {
+    FragmentId { epoch: epoch.epoch, nonce: epoch.nonce, number }
 }
 
 /// The write end of the log.
@@ -275,7 +279,7 @@ impl Fragments {
             base_seq: header.base_seq,
             predecessor: header.predecessor,
         };
-        let id = FragmentId { epoch: core.epoch.epoch, nonce: core.epoch.nonce, number: self.next };
+        let id = fragment(core.epoch, self.next);
         let (write_nonce, time, kind) = (core.random.next(), core.clock.trusted(), FragmentKind::Data(slice));
         let fragment = Fragment { database: core.epoch.database, id, write_nonce, time, kind };
         let bytes = encode(&fragment, &group.pieces).await;
@@ -294,16 +298,21 @@ impl Fragments {
     /// Creates the next fragment. A name that is taken is ours, its first answer having been lost, or the fence of a
     /// writer that has taken over.
     async fn create(&self, core: &Core, write_nonce: u64, bytes: Bytes) -> Result<()> {
-        let path = fragment(core.epoch, self.next);
+        let id = fragment(core.epoch, self.next);
+        let path = Name::Fragment(id).path();
         let Err(error) = create_named(&*core.backend, &path, bytes).await else { return Ok(()) };
         if error.kind() != backends::ErrorKind::AlreadyExists {
             return Err(error.into());
         }
-        let there = read_all(&*core.backend, &path).await?;
-        match Fragment::decode(&there) {
-            Ok((found, _)) if protocol::is_own(found.write_nonce, write_nonce) => Ok(()),
-            Ok(_) => Err(Error::new(ErrorKind::Fenced, format!("another writer has fenced the log at {path}"))),
-            Err(fault) => Err(Error::in_file(&path, fault)),
+        let decode = |bytes: Bytes| {
+            let (found, _) = Fragment::decode(&bytes)?;
+            found.check_place(&core.epoch.database, id)?;
+            Ok(found.write_nonce)
+        };
+        let decode = |bytes| ready(decode(bytes).map_err(|fault: Fault| Error::in_file(&path, fault)));
+        match reread::decoded(&*core.backend, &path, decode).await? {
+            there if protocol::is_own(there, write_nonce) => Ok(()),
+            _ => Err(Error::new(ErrorKind::Fenced, format!("another writer has fenced the log at {path}"))),
         }
     }
 

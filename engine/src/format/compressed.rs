@@ -19,6 +19,7 @@
 //! 2. What is damaged is a complaint and never a panic.
 
 use super::{VALUE_LEN_MAX, reader::Reader, varint};
+use crate::planted::{Bug, planted};
 
 /// Values are compressed and read in parts of this length: well below a millisecond each.
 pub(crate) const PART_LEN: usize = 128 << 10;
@@ -211,7 +212,7 @@ impl<'a> Parts<'a> {
         let (mut rest, mut left) = (parts.rest, len);
         while left > 0 {
             let (part_len, bytes, behind) = next_part(rest, left)?;
-            if (bytes.len() as u64) * codec.ratio_max() < part_len as u64 {
+            if (bytes.len() as u64) * codec.ratio_max() < part_len as u64 && !planted(Bug::BombsBelieved) {
                 return Err(Trouble::Damaged("compressed value claims to hold more than it can"));
             }
             (rest, left) = (behind, left - part_len);

@@ -32,6 +32,7 @@ use super::preamble::{self, PREAMBLE_LEN};
 use super::reader::{u32_at, u64_at};
 use super::{Damage, Fault, MAGIC_FRAGMENT, Result, STREAM_LEN_MAX, checksum};
 use crate::Seq;
+use crate::planted::{Bug, planted};
 use bytes::Bytes;
 
 const DATABASE: usize = PREAMBLE_LEN;
@@ -112,6 +113,11 @@ impl Slice {
     }
 }
 
+/// Whether a fragment as long as that has a payload, which a fence has not.
+pub(crate) fn holds_data(len: u64) -> bool {
+    len > FRAGMENT_HEADER_LEN as u64
+}
+
 impl Fragment {
     /// The fragment's bytes, its payload (none in a fence) in any number of pieces.
     pub(crate) fn encode(&self, payload: &[Bytes]) -> Bytes {
@@ -121,6 +127,20 @@ impl Fragment {
         out.extend_from_slice(&self.encode_header(payload_len, crc));
         payload.iter().for_each(|piece| out.extend_from_slice(piece));
         out.into()
+    }
+
+    /// Complains unless it is fragment `id` of that database.
+    pub(crate) fn check_place(&self, database: &[u8; 16], id: FragmentId) -> Result<(), Damage> {
+        if planted(Bug::AnyFileAccepted) {
+            return Ok(());
+        }
+        if self.id != id {
+            return Err(Damage::new(EPOCH as u64, format!("this is fragment {:?} of another place", self.id)));
+        }
+        if self.database != *database {
+            return Err(Damage::new(DATABASE as u64, "the fragment belongs to another database"));
+        }
+        Ok(())
     }
 
     /// What the checksum of its payload goes on from.

@@ -14,6 +14,7 @@ use super::header::HEADER_LEN;
 use super::reader::Reader;
 use super::{Damage, Result, STREAM_LEN_MAX, varint};
 use crate::hash::Fingerprint;
+use crate::planted::{Bug, planted};
 use bytes::{Bytes, BytesMut};
 
 const FINGERPRINT_LEN: usize = Fingerprint::BITS as usize / 8;
@@ -131,7 +132,10 @@ fn read(reader: &mut Reader<'_>, at: u64) -> Option<(Hint, u64)> {
     let gap = if head & 1 == 1 { reader.varint().filter(|&gap| gap > 0)? } else { 0 };
     let [a, b, c, d, e] = reader.array()?;
     let fingerprint = Fingerprint::from_bits(u64::from_le_bytes([a, b, c, d, e, 0, 0, 0]));
-    let offset = u32::try_from(at.checked_add(gap)?).ok()?;
+    let offset = match planted(Bug::OffsetsWrap) {
+        true => at.wrapping_add(gap) as u32,
+        false => u32::try_from(at.checked_add(gap)?).ok()?,
+    };
     let len = u32::try_from(head >> 1).ok().filter(|&len| len > 0)?;
     Some((Hint { fingerprint, offset, len }, u64::from(offset) + u64::from(len)))
 }

@@ -355,6 +355,13 @@ impl<'a> Replay<'a> {
     }
 }
 
+impl Tail {
+    /// That of a log of which nothing has been read: it begins at the offset `start`.
+    pub(crate) fn none(start: u64) -> Tail {
+        Tail { verdict: Verdict::Clean, end: start, records: 0, last_seq: None, durable: 0, time: 0 }
+    }
+}
+
 impl<'a> Batch<'a> {
     /// Its records and their offsets in the segment. (Their checksums were compared when the batch was read.)
     pub(crate) fn records(&self) -> Records<'a> {

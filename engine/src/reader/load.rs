@@ -126,7 +126,17 @@ async fn newest(inner: &Inner, before: Option<&State>) -> Result<Manifest> {
         Some(newest) if newest.purpose == Purpose::Unfinished => {
             Err(Error::new(ErrorKind::NotAStore, claim::unfinished(&location)))
         }
-        Some(newest) => Ok(newest),
+        Some(newest) => match before {
+            // A list that lags must not lead back.
+            Some(State { manifest, .. })
+                if manifest.database == newest.database
+                    && manifest.number > newest.number
+                    && inner.at == At::Newest =>
+            {
+                Ok(manifest.clone())
+            }
+            _ => Ok(newest),
+        },
     }
 }
 

@@ -15,10 +15,10 @@
 //! Before the manifest that names this epoch's log the next opening finds the old log, and the copies are leftovers.
 //! After it, it finds the copies, sealed or not, as the beginning of this epoch's log.
 
-use super::replay::Unsealed;
+use super::replay::in_body;
 use crate::commit::{Draft, Sealable, Source};
 use crate::cover::Cover;
-use crate::format::header::{HEADER_LEN, Header, Predecessor};
+use crate::format::header::{Header, Predecessor};
 use crate::format::manifest::SegmentMeta;
 use crate::format::mark::{END_LEN, End};
 use crate::format::names::Name;
@@ -67,21 +67,20 @@ impl Carried {
     }
 }
 
-/// Carries `segment` over as the one that `header` tells of; `None` where it holds no committed record. `index` reads its
-/// records into the memtable, tells how far it has come, and returns where the log ends.
+/// Carries a segment over as the one that `header` tells of; `None` where it holds no committed record. `index` reads its
+/// records into the memtable, tells which bytes of the log it knows by now, and returns where that ends.
 pub(super) async fn carry_over<I>(
     backend: &dyn Backend,
-    segment: &Unsealed,
     header: Header,
-    index: impl FnOnce(Arc<Memtable>, watch::Sender<u64>) -> I,
+    index: impl FnOnce(Arc<Memtable>, watch::Sender<Bytes>) -> I,
 ) -> Result<Option<Carried>>
 where
     I: Future<Output = Result<u64>>,
 {
     let draft = Arc::new(Draft { memtable: Arc::new(Memtable::new(header.stream())), header });
-    let (progress, known) = watch::channel(HEADER_LEN as u64);
+    let (progress, known) = watch::channel(Bytes::new());
     let indexing = index(draft.memtable.clone(), progress);
-    let (end, copied) = join(indexing, copy(backend, &header, &segment.body, known)).await;
+    let (end, copied) = join(indexing, copy(backend, &header, known)).await;
     let (end, Some(file)) = (end?, copied?) else { return Ok(None) };
     let (file, end) = finish(&draft, file, end).await?;
     Ok(Some(Carried { draft, file, end }))
@@ -91,14 +90,13 @@ where
 async fn copy(
     backend: &dyn Backend,
     header: &Header,
-    body: &Bytes,
-    mut known: watch::Receiver<u64>,
+    mut known: watch::Receiver<Bytes>,
 ) -> backends::Result<Option<LogFile>> {
     let mut file: Option<LogFile> = None;
     loop {
         let is_all = known.changed().await.is_err();
-        let end = *known.borrow_and_update();
-        if end > HEADER_LEN as u64 {
+        let log = known.borrow_and_update().clone();
+        if !log.is_empty() {
             let file = match &mut file {
                 Some(file) => file,
                 None => {
@@ -107,10 +105,10 @@ async fn copy(
                     file.insert(new)
                 }
             };
-            while file.len() < end {
-                let from = file.len();
-                let in_body = |offset: u64| (offset - HEADER_LEN as u64) as usize;
-                let piece = body.slice(in_body(from)..in_body(end.min(from + COPY_LEN)));
+            while let from = in_body(file.len())
+                && from < log.len()
+            {
+                let piece = log.slice(from..log.len().min(from + COPY_LEN as usize));
                 file.append(vec![piece], false).await?;
             }
         }

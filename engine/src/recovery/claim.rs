@@ -26,7 +26,7 @@ const RACERS: usize = 16;
 /// on top of that. Another claim in between means that somebody else opens the store right now.
 pub(super) async fn claim(setup: &Setup, clock: &EngineClock) -> Result<(Manifest, Listing)> {
     let mut seen = None;
-    loop {
+    for _ in 0..publish::LOOKS {
         let (newest, there) = publish::newest_of_all(&*setup.backend).await?;
         let base = match newest {
             Some(newest) => {
@@ -57,6 +57,7 @@ pub(super) async fn claim(setup: &Setup, clock: &EngineClock) -> Result<(Manifes
             Err(error) => return Err(error),
         }
     }
+    Err(Error::new(ErrorKind::InUse, "the store changes faster than it can be claimed"))
 }
 
 /// Only a database is written to.

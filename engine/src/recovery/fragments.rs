@@ -20,7 +20,7 @@ use crate::planted::{Bug, planted};
 use crate::publish::{create_named, read_all};
 use crate::random::Random;
 use crate::turn::{self, Turn};
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, reread};
 use bytes::Bytes;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use halite_backends::{self as backends, Backend, Path};
@@ -48,7 +48,7 @@ pub(super) async fn read(
     let mut segments: Vec<Slices> = Vec::new();
     let mut end = log.first_fragment;
     let known = without_a_gap(&there, log.first_fragment);
-    let known = stream::iter(known).map(|number| read_if_there(backend, fragment(claim, number)));
+    let known = stream::iter(known).map(|number| if_there(read_checked(backend, claim, fragment(claim, number))));
     let mut known = known.buffered(READS_AT_ONCE);
     for number in log.first_fragment.. {
         end = number;
@@ -58,11 +58,7 @@ pub(super) async fn read(
         if read.is_none() {
             read = fence_or_read(backend, &path, id, claim, random, clock).await?;
         }
-        let Some(bytes) = read else { break };
-        let (fragment, payload) = decode(&path, &bytes).await?;
-        if (fragment.database, fragment.id) != (claim.database, id) && !planted(Bug::AnyFileAccepted) {
-            return Err(Error::corruption(&path, 0, format!("this is fragment {:?} of another place", fragment.id)));
-        }
+        let Some((fragment, payload)) = read else { break };
         clock.saw(fragment.time);
         match fragment.kind {
             FragmentKind::Fence => break,
@@ -90,12 +86,28 @@ pub(crate) fn without_a_gap(numbers: &[u64], first: u64) -> Range<u64> {
     first..first + count as u64
 }
 
-/// The bytes of a fragment or fence, if it is there.
-pub(crate) async fn read_if_there(backend: &dyn Backend, id: FragmentId) -> Result<Option<Bytes>> {
-    match read_all(backend, &Name::Fragment(id).path()).await {
+/// What `read` reads, if it is there.
+async fn if_there<T>(read: impl Future<Output = Result<T>>) -> Result<Option<T>> {
+    match read.await {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         outcome => outcome.map(Some),
     }
+}
+
+/// The bytes of a fragment or fence, if it is there.
+pub(crate) async fn read_if_there(backend: &dyn Backend, id: FragmentId) -> Result<Option<Bytes>> {
+    if_there(read_all(backend, &Name::Fragment(id).path())).await
+}
+
+/// Fragment or fence `id` of the log that `claim` points to, and its payload.
+async fn read_checked(backend: &dyn Backend, claim: &Manifest, id: FragmentId) -> Result<(Fragment, Bytes)> {
+    let path = &Name::Fragment(id).path();
+    let check = |bytes: Bytes| async move {
+        let (fragment, payload) = decode(path, &bytes).await?;
+        fragment.check_place(&claim.database, id).map_err(|damage| Error::in_file(path, damage))?;
+        Ok((fragment, payload))
+    };
+    reread::decoded(backend, path, check).await
 }
 
 /// A segment, and the slices of its log in order.
@@ -152,8 +164,7 @@ async fn check_nothing_is_missing(
     let Some(&beyond) = there.iter().find(|&&number| number > end) else { return Ok(()) };
     let id = fragment(claim, beyond);
     let path = Name::Fragment(id).path();
-    let bytes = read_all(backend, &path).await?;
-    let (fragment, payload) = decode(&path, &bytes).await?;
+    let (fragment, payload) = read_checked(backend, claim, id).await?;
     let FragmentKind::Data(slice) = fragment.kind else { return Ok(()) };
     let (segment, read) = match last {
         Some(last) => (last.segment.header.id.number, last.end),
@@ -171,7 +182,7 @@ async fn check_nothing_is_missing(
     Err(Error::corruption(missing, 0, format!("the fragment is missing or a fence, but {path} was written after it")))
 }
 
-/// `None` where there was nothing at `path` and now there is our fence; else the bytes of what is there.
+/// `None` where there was nothing at `path` and now there is our fence; else what is there.
 async fn fence_or_read(
     backend: &dyn Backend,
     path: &Path,
@@ -179,16 +190,18 @@ async fn fence_or_read(
     claim: &Manifest,
     random: &Random,
     clock: &EngineClock,
-) -> Result<Option<Bytes>> {
+) -> Result<Option<(Fragment, Bytes)>> {
     if planted(Bug::NoFence) {
-        return read_if_there(backend, id).await;
+        return if_there(read_checked(backend, claim, id)).await;
     }
     let (write_nonce, time) = (random.next(), clock.trusted());
     let fence = Fragment { database: claim.database, id, write_nonce, time, kind: FragmentKind::Fence }.encode(&[]);
     match create_named(backend, path, fence).await {
         Ok(()) => Ok(None),
         // The old writer was quicker, or an earlier try of ours took the name.
-        Err(error) if error.kind() == backends::ErrorKind::AlreadyExists => read_all(backend, path).await.map(Some),
+        Err(error) if error.kind() == backends::ErrorKind::AlreadyExists => {
+            read_checked(backend, claim, id).await.map(Some)
+        }
         Err(error) => Err(error.into()),
     }
 }

@@ -19,8 +19,8 @@ use crate::cover::{self, Cover};
 use crate::dead::{self, Counts};
 use crate::format::header::{Header, Layout, Predecessor};
 use crate::format::manifest::{LogState, Manifest, RunMeta, SegmentMeta};
-use crate::format::names::SegmentId;
 use crate::keydir::Keydir;
+use crate::listing::Listing;
 use crate::memtable::Memtable;
 use crate::planted::{Bug, planted};
 use crate::publish::Publisher;
@@ -116,7 +116,7 @@ pub(crate) async fn open(mut setup: Setup) -> Result<Arc<Core>> {
         .await?;
     let retiring = Retiring::default();
     retire::collect_at_opening(&*setup.backend, &manifest, &retiring).await;
-    assemble(setup, tasks, clock, epoch, numbers, publisher, retiring, manifest, replayed, there.segments).await
+    assemble(setup, tasks, clock, epoch, numbers, publisher, retiring, manifest, replayed, there).await
 }
 
 /// Opens the store of `core` anew, in the same process.
@@ -127,12 +127,13 @@ pub(crate) async fn reopen(core: &Arc<Core>) -> Result<Arc<Core>> {
     core.end_writing(Error::new(ErrorKind::Fenced, "the database was opened anew"));
     open(Setup {
         backend: core.backend.clone(),
-        options: core.options.clone(),
+        // Where there seems to be no store any more, none is to be made in its place.
+        options: Options { create_if_missing: false, ..core.options.clone() },
         memory: core.budget.total,
         clock: core.clock.wall(),
         seen: 0,
         random: core.random.clone(),
-        single_writer: true,
+        single_writer: false,
         give_up_log: false,
         lock,
     })
@@ -151,7 +152,7 @@ async fn assemble(
     retiring: Retiring,
     manifest: Manifest,
     replayed: replay::Replayed,
-    there: Vec<SegmentId>,
+    there: Listing,
 ) -> Result<Arc<Core>> {
     let budget = Budget::of(setup.memory, &setup.options);
     let files = Arc::new(Files::new(setup.backend.clone(), epoch.database, epoch.hash_seed, 0));
@@ -214,7 +215,7 @@ async fn assemble(
 }
 
 /// Starts the background tasks.
-fn start(core: &Arc<Core>, manifest: Manifest, there: Vec<SegmentId>, replayed_runs: usize, replayed_cover: Cover) {
+fn start(core: &Arc<Core>, manifest: Manifest, there: Listing, replayed_runs: usize, replayed_cover: Cover) {
     let sink = Sink::new(core.capabilities.append);
     let committer = commit::run(core.clone(), sink);
     if core.capabilities.append {

@@ -20,10 +20,10 @@ use crate::listing::Listing;
 use crate::memtable::{Memtable, Placed};
 use crate::planted::{Bug, planted};
 use crate::random::Random;
-use crate::turn::Turn;
-use crate::{Error, Result, seal};
+use crate::turn::{self, Turn};
+use crate::{Error, Result, reread, seal};
 use bytes::Bytes;
-use halite_backends::{Backend, Path};
+use halite_backends::{self as backends, Backend, Path};
 use std::collections::VecDeque;
 
 /// One unsealed segment of the log, read whole.
@@ -138,8 +138,8 @@ impl Replayer<'_> {
     async fn carry_over(&self, segment: &Unsealed, id: SegmentId, replayed: &mut Replayed) -> Result<()> {
         let predecessor = replayed.carried.back().map(Carried::as_predecessor);
         let header = Header { id, created: self.clock.trusted(), predecessor, ..segment.header };
-        let carried = carry::carry_over(self.backend, segment, header, |memtable, progress| async move {
-            let known = |end| _ = progress.send_replace(end);
+        let carried = carry::carry_over(self.backend, header, |memtable, progress| async move {
+            let known = |log| _ = progress.send_replace(log);
             self.index(segment, &memtable, known).await
         });
         let Some(carried) = carried.await? else { return Ok(()) };
@@ -174,20 +174,50 @@ impl Replayer<'_> {
     }
 
     /// Enters the committed batches of `segment` into `memtable`, and judges its end. Returns where its records end, and
-    /// tells meanwhile, now and then, up to which offset they are `known`; nothing where there is none.
-    async fn index(&self, segment: &Unsealed, memtable: &Memtable, known: impl Fn(u64)) -> Result<u64> {
-        let body = &segment.body;
-        let image = memtable.add_image(body.clone(), HEADER_LEN as u32);
-        let mut replay = Replay::new(segment.header.stream(), HEADER_LEN as u64, body, segment.declared);
-        let (mut placed, mut turn, mut told) = (Vec::new(), Turn::default(), HEADER_LEN as u64);
-        let tail = loop {
+    /// tells meanwhile, now and then, which bytes are `known` to belong to the log; nothing where there is none.
+    async fn index(&self, segment: &Unsealed, memtable: &Memtable, known: impl Fn(Bytes)) -> Result<u64> {
+        let (mut body, mut read) = (segment.body.clone(), Tail::none(HEADER_LEN as u64));
+        for _ in 1..reread::READS_MAX {
+            read = self.enter(segment, &body, read, memtable, &known).await?;
+            let Some(rest) = self.read_otherwise(segment, &body, &read).await? else {
+                judge(segment, &read)?;
+                let end = match &read.verdict {
+                    Verdict::Ended(_) => read.end - END_LEN as u64,
+                    _ => read.end,
+                };
+                if !memtable.is_empty() {
+                    known(body.slice(..in_body(end)));
+                }
+                return Ok(end);
+            };
+            tracing::warn!(file = %segment.path, offset = read.end, "two reads of the log's end differ");
+            body = [&body[..in_body(read.end)], &rest].concat().into();
+        }
+        Err(reread::differ(&segment.path, read.end))
+    }
+
+    /// Goes on with `body` where what was `read` ends.
+    async fn enter(
+        &self,
+        segment: &Unsealed,
+        body: &Bytes,
+        read: Tail,
+        memtable: &Memtable,
+        known: &impl Fn(Bytes),
+    ) -> Result<Tail> {
+        let (start, rest) = (read.end, body.slice(in_body(read.end)..));
+        let image = memtable.add_image(rest.clone(), start as u32);
+        let stream = segment.header.stream();
+        let mut replay = Replay::resume(stream, start, &rest, segment.declared, read.records, read.last_seq);
+        let (mut placed, mut turn, mut told) = (Vec::new(), Turn::default(), start);
+        loop {
             match replay.step() {
                 Step::Batch(batch) => {
                     placed.clear();
                     for record in batch.records() {
                         let (offset, record) = record.map_err(|damage| Error::in_file(&segment.path, damage))?;
                         placed.push(Placed {
-                            start: (offset - HEADER_LEN as u64) as u32,
+                            start: (offset - start) as u32,
                             len: record.len as u32,
                             hash: hash::hash(self.epoch.hash_seed, record.key),
                             seq: record.seq,
@@ -197,25 +227,51 @@ impl Replayer<'_> {
                     memtable.insert_in(image, &placed);
                     let end = batch.offset + batch.bytes.len() as u64;
                     if end - told >= carry::COPY_LEN {
-                        known(end);
+                        known(body.slice(..in_body(end)));
                         told = end;
                     }
                 }
                 Step::More => tokio::task::yield_now().await,
-                Step::Done(tail) => break tail,
+                Step::Done(tail) => {
+                    self.clock.saw(tail.time);
+                    return Ok(tail);
+                }
             }
-        };
-        self.clock.saw(tail.time);
-        judge(segment, &tail)?;
-        let end = match &tail.verdict {
-            Verdict::Ended(_) => tail.end - END_LEN as u64,
-            _ => tail.end,
-        };
-        if !memtable.is_empty() {
-            known(end);
         }
-        Ok(end)
     }
+
+    /// What a second read finds behind the end that was judged of `body`, if that is something else.
+    ///
+    /// Where a log ends is what decides which of its bytes count, and no checksum tells that they were read as they stand.
+    /// So unless the log itself says that it ends there, all that is to be dropped, or called damaged, is read again. (A
+    /// fragment was read again if it was wrong: the checksum of each was right.)
+    async fn read_otherwise(&self, segment: &Unsealed, body: &Bytes, read: &Tail) -> Result<Option<Bytes>> {
+        if matches!(read.verdict, Verdict::Ended(_)) || segment.declared > 0 || planted(Bug::EndReadOnce) {
+            return Ok(None);
+        }
+        let object = match self.backend.open(&segment.path).await {
+            // Who has deleted it has published since: this opening comes to nothing, and is told so when it does.
+            Err(error) if error.kind() == backends::ErrorKind::NotFound => return Ok(None),
+            opened => opened?,
+        };
+        let again = match object.len() > read.end {
+            true => object.read(read.end..object.len()).await?,
+            false => Bytes::new(),
+        };
+        let before = &body[in_body(read.end)..];
+        let mut turn = Turn::default();
+        let mut same = again.len() == before.len();
+        for (again, before) in again.chunks(turn::PIECE).zip(before.chunks(turn::PIECE)) {
+            same = same && again == before;
+            turn.take(again.len()).await;
+        }
+        Ok((!same).then_some(again))
+    }
+}
+
+/// Where the byte at `offset` of a segment's file lies in its [body](Unsealed::body).
+pub(super) fn in_body(offset: u64) -> usize {
+    (offset - HEADER_LEN as u64) as usize
 }
 
 /// Whether the log may end as it does.

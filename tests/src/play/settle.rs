@@ -27,6 +27,15 @@ impl From<String> for Stop {
 
 pub(super) type Step<T = ()> = Result<T, Stop>;
 
+/// What is wrong with it.
+pub(super) fn complaint<T>(outcome: &Result<halite::Result<T>, String>) -> String {
+    match outcome {
+        Ok(Ok(_)) => "nothing".to_owned(),
+        Ok(Err(error)) => format!("{error:?}"),
+        Err(hangs) => hangs.clone(),
+    }
+}
+
 impl Player<'_> {
     /// Whether the process is no more: its store has crashed.
     pub(super) fn is_dead(&self) -> bool {
@@ -172,21 +181,23 @@ impl Player<'_> {
         loop {
             let strikes = self.world.strikes();
             let reopened = ends("reopen", self.db().reopen()).await;
+            let said = complaint(&reopened);
             match self.settle("reopen", reopened) {
                 Ok(db) => {
                     (self.spoiled, self.strikes) = (false, self.world.strikes());
                     return self.take_over(db).await;
                 }
-                Err(Stop::Expected) if !self.is_dead() => self.go_on_opening(&mut attempts, strikes)?,
+                Err(Stop::Expected) if !self.is_dead() => self.go_on_opening(&mut attempts, strikes, said)?,
                 Err(stop) => return Err(stop),
             }
         }
     }
 
-    /// An attempt to open has failed; `strikes` is how many steps had failed before it. Things are put right after some.
-    pub(super) fn go_on_opening(&mut self, attempts: &mut u32, strikes: u64) -> Step {
+    /// An attempt to open has failed, and this is what it `said`; `strikes` is how many steps had failed before it. Things are
+    /// put right after some.
+    pub(super) fn go_on_opening(&mut self, attempts: &mut u32, strikes: u64, said: String) -> Step {
         if self.world.strikes() == strikes {
-            return Err(Stop::Wrong("opening fails without a fault".to_owned()));
+            return Err(Stop::Wrong(format!("opening fails without a fault: {said}")));
         }
         *attempts += 1;
         if *attempts == ATTEMPTS {
@@ -218,9 +229,12 @@ impl Player<'_> {
     /// no task panics.
     fn check_kind(&self, error: &Error) -> Result<(), String> {
         let wrong_kind = match error.kind() {
-            // A store whose proof is read wrong does not prove to be one.
-            ErrorKind::Corruption | ErrorKind::InvalidInput => !self.world.has_spoilt_reads(),
-            kind => matches!(kind, ErrorKind::Fenced | ErrorKind::NotAStore | ErrorKind::InUse),
+            // A store whose proof is read wrong does not prove to be one, and where lists lag manifests come and go.
+            ErrorKind::Corruption | ErrorKind::InvalidInput => {
+                !self.world.has_spoilt_reads() && !self.world.has_lagged()
+            }
+            ErrorKind::Fenced | ErrorKind::InUse => !self.world.has_lagged(),
+            kind => kind == ErrorKind::NotAStore,
         };
         if wrong_kind || format!("{error:?}").contains("panicked") {
             return Err(format!("an error that the fault does not explain: {error:?}"));

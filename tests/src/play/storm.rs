@@ -21,7 +21,7 @@ pub(super) struct Held {
 impl Player<'_> {
     /// Whether the operation was but a plan, to which no database is needed.
     pub(super) fn plan(&mut self, op: &Op) -> bool {
-        if !matches!(op, Op::Fault(_) | Op::Full(_) | Op::Heal | Op::CrashIn(..)) {
+        if !matches!(op, Op::Fault(_) | Op::Full(_) | Op::BringBack(_) | Op::Lag(_) | Op::Heal | Op::CrashIn(..)) {
             return false;
         }
         assert_eq!(self.policy, Policy::Stormy, "only there things may go wrong as operations say");
@@ -38,6 +38,8 @@ impl Player<'_> {
                 }
             }
             Op::Full(room) => disk.set_capacity(Some(disk.used() + room)),
+            Op::BringBack(choice) => self.world.figures.brought_back += u64::from(disk.bring_back(choice).is_some()),
+            Op::Lag(steps) => disk.lag_lists(steps),
             Op::Heal => {
                 disk.clear_faults();
                 disk.heal();

@@ -4,7 +4,9 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt};
-use halite::backends::{self, Appender, Backend, Capabilities, Lock, Memory, Meta, Object, Path, Uploader};
+use halite::backends::{
+    self, Appender, Backend, Capabilities, Lock, Memory, Meta, Object, Path, Simulated, SimulatedOptions, Uploader,
+};
 use halite::{Db, ErrorKind};
 use halite_tests::world::process;
 use std::sync::Arc;
@@ -96,6 +98,39 @@ fn a_store_that_does_not_is_taken() {
     process(async {
         let store = Arc::new(Liar { inner: Memory::create_only(), lie: None });
         let db = Db::builder(store).open().await.unwrap();
+        db.close().await.unwrap();
+    });
+}
+
+/// A store that passed the proof, and whose lists fall behind what was created later.
+#[test]
+fn a_store_whose_lists_lag_is_refused_and_loses_nothing() {
+    process(async {
+        let disk = Simulated::new(SimulatedOptions { append: false, lock: false, ..SimulatedOptions::default() });
+        let open = || Db::builder(Arc::new(disk.clone())).open();
+        let db = open().await.unwrap();
+        db.put("a", "1").await.unwrap();
+
+        // So far behind that the store seems to be empty: no other one is made in its place.
+        disk.lag_lists(1_000_000);
+        let refused = open().await.expect_err("it does not list what it creates");
+        assert_eq!(refused.kind(), ErrorKind::InvalidInput, "{refused:?}");
+        disk.heal();
+        db.put("b", "2").await.unwrap();
+        db.checkpoint("before").await.unwrap();
+
+        // So far that what was just created is not seen, nor would be what others have.
+        disk.lag_lists(2);
+        let failed = db.checkpoint("after").await.expect_err("it does not list what it creates");
+        assert_eq!(failed.kind(), ErrorKind::Unknown, "{failed:?}");
+        let refused = open().await.expect_err("it does not list what it creates");
+        assert_eq!(refused.kind(), ErrorKind::Unknown, "{refused:?}");
+        assert!(format!("{refused:?}").contains("does not list what was created"), "{refused:?}");
+        disk.heal();
+        let db = open().await.unwrap();
+        for (key, value) in [("a", "1"), ("b", "2")] {
+            assert_eq!(db.get(key).await.unwrap().as_deref(), Some(value.as_bytes()));
+        }
         db.close().await.unwrap();
     });
 }

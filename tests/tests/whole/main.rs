@@ -22,6 +22,7 @@ mod input;
 mod leftovers;
 mod liars;
 mod memory;
+mod misreads;
 mod objects;
 mod outside;
 mod panics;
