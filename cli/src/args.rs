@@ -198,6 +198,23 @@ pub(crate) enum Command {
         /// The new one
         to: String,
     },
+    /// Keep a live backup of the store at TARGET, until Ctrl-C
+    ///
+    /// Works beside a process that has the store open, and follows it: a machine that is lost loses what was committed since
+    /// the last shipment. Each shipment takes the place of the one before. `restore` makes a store of it.
+    Ship {
+        /// Where the backup is kept, beside others of this store if there are any: a folder or URI
+        target: String,
+        /// Its name
+        #[arg(long, default_value = "live")]
+        name: String,
+        /// Pause between shipments
+        #[arg(long, value_name = "TIME", value_parser = ttl, default_value = "10s")]
+        interval: Duration,
+        /// Ship once, and end
+        #[arg(long, conflicts_with = "interval")]
+        once: bool,
+    },
     /// Bring what is whole of a damaged store into a new one, and list what is lost
     ///
     /// The damaged store is only read. A key whose newest record is lost shows an older value, or none, and one whose

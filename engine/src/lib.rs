@@ -88,7 +88,7 @@ pub use checkpoint::{Checkpoint, CheckpointOptions};
 pub use clock::{Clock, SystemClock};
 pub use collect::{Superfluous, Why};
 pub use compaction::{CompactOptions, CompactReport, MergeProgress};
-pub use copy::CopyReport;
+pub use copy::{CopyReport, ShipOptions};
 pub use cost::{Cost, Prices};
 pub use db::Db;
 pub use error::{Error, ErrorKind, Result};

@@ -2,11 +2,12 @@
 
 use crate::args::{CheckpointCommand, Reading};
 use crate::failure::{Exit, Failure, Result};
+use crate::interrupt::Interrupt;
 use crate::output::Out;
 use crate::store::{self, Settings};
 use crate::text::{self, bytes, counted};
 use halite::backends::{Backend, shown_uri};
-use halite::{Checkpoint, CheckpointOptions, CopyReport, Db};
+use halite::{Checkpoint, CheckpointOptions, CopyReport, Db, ShipOptions};
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::sync::Arc;
@@ -101,6 +102,31 @@ pub(super) async fn copy(from: &str, at: Reading<'_>, to: &str, settings: Settin
     let copied = reader.copy_to(place(to)?).await;
     reader.close().await;
     said(&copied?, out)
+}
+
+/// Keeps a live backup until somebody presses Ctrl-C, and ships what came last then.
+pub(super) async fn ship(
+    uri: &str,
+    target: &str,
+    options: ShipOptions,
+    settings: Settings,
+    out: &mut Out,
+) -> Result<Exit> {
+    let reader = store::open_read_only(uri, Reading::Newest, settings).await?;
+    let (target, interrupt) = (place(target)?, Interrupt::listen());
+    let last = ShipOptions { interval: None, ..options.clone() };
+    // What cannot be said does not keep anything from being shipped.
+    let mut told = |report: &CopyReport| drop(said(report, out).and_then(|_| out.flush()));
+    let is_once = options.interval.is_none();
+    tokio::select! {
+        done = reader.ship_to(target.clone(), options, &mut told) => done?,
+        () = interrupt.raised() => {}
+    }
+    if !is_once {
+        reader.ship_to(target, last, &mut told).await?;
+    }
+    reader.close().await;
+    Ok(Exit::Done)
 }
 
 /// Says what a copy came to.

@@ -18,7 +18,7 @@ use crate::args::{Args, Command, DataCommand, Reading};
 use crate::failure::{Exit, Result};
 use crate::output::Out;
 use crate::{shell, store};
-use halite::{CheckpointOptions, Db};
+use halite::{CheckpointOptions, Db, ShipOptions};
 
 /// Opens the store, does what was asked, and closes the store, also after a failure.
 pub(crate) async fn run(args: Args, out: &mut Out) -> Result<Exit> {
@@ -38,6 +38,10 @@ pub(crate) async fn run(args: Args, out: &mut Out) -> Result<Exit> {
         }
         (Command::Copy { from, to }, reading) => {
             return copies::copy(from, reading.unwrap_or(Reading::Newest), to, args.settings(), out).await;
+        }
+        (Command::Ship { target, name, interval, once }, None) => {
+            let options = ShipOptions { name: name.clone(), interval: (!once).then_some(*interval) };
+            return copies::ship(uri, target, options, args.settings(), out).await;
         }
         (Command::Data(DataCommand::Backup { target, name, delete: true, .. }), _) => {
             return copies::delete_backup(target, name, out).await;
@@ -68,7 +72,8 @@ pub(crate) async fn run(args: Args, out: &mut Out) -> Result<Exit> {
         | Command::Repair { .. }
         | Command::Inspect { .. }
         | Command::Restore { .. }
-        | Command::Copy { .. } => {
+        | Command::Copy { .. }
+        | Command::Ship { .. } => {
             unreachable!("they open their stores themselves")
         }
     };

@@ -251,3 +251,25 @@ fn a_store_in_two_tiers_goes_on_without_its_log_only_if_that_is_said() {
     let said = place.fails(2, &["--log", "log", "--store", "other", "put", "a", "1"]);
     assert!(said.contains("it is the log of"), "{said}");
 }
+
+/// A live backup beside a process that writes and is killed.
+#[test]
+fn a_live_backup_follows_who_writes() {
+    let place = with_records(&[("a", "1")]);
+    let said = place.ok(&["ship", "live", "--once"]);
+    assert!(said.contains("copied and verified: 1 segment"), "{said}");
+    let mut shell = place.spawn(&["shell"]);
+    let (mut input, mut answers) = (shell.stdin.take().unwrap(), BufReader::new(shell.stdout.take().unwrap()).lines());
+    let mut ship = place.spawn(&["--format", "json", "ship", "live", "--interval", "20ms"]);
+    let mut shipped = BufReader::new(ship.stdout.take().unwrap()).lines();
+    assert_eq!(documents(&shipped.next().unwrap().unwrap())[0]["seq"], json!(1));
+    writeln!(input, "put b 2\nput c 3").unwrap();
+    assert_eq!((answers.next().unwrap().unwrap(), answers.next().unwrap().unwrap()), ("OK".into(), "OK".into()));
+    while documents(&shipped.next().unwrap().unwrap())[0]["seq"] != json!(3) {}
+    for child in [&mut shell, &mut ship] {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    place.ok(&["--store", "restored", "restore", "live"]);
+    assert_eq!(place.ok(&["--store", "restored", "list"]), "a 1\nb 2\nc 3\n");
+}

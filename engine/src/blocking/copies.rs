@@ -3,7 +3,7 @@
 use super::Db;
 use super::home::Home;
 use crate::backends::Backend;
-use crate::{Checkpoint, CheckpointOptions, CopyReport, RepairReport, Result, Superfluous};
+use crate::{Checkpoint, CheckpointOptions, CopyReport, RepairReport, Result, ShipOptions, Superfluous};
 use std::sync::Arc;
 
 impl Db {
@@ -62,6 +62,17 @@ impl Db {
         options: CheckpointOptions,
     ) -> Result<CopyReport> {
         self.home.run(self.as_async().backup_with(target, name, options))
+    }
+
+    /// Keeps a live backup in `target`, on this thread, until the database is closed: see
+    /// [`halite::Db::ship_to`](crate::Db::ship_to).
+    pub fn ship_to(
+        &self,
+        target: Arc<dyn Backend>,
+        options: ShipOptions,
+        told: impl FnMut(&CopyReport) + Send,
+    ) -> Result<()> {
+        self.home.run(self.as_async().ship_to(target, options, told))
     }
 
     /// Makes the empty `target` a database of the backup of that name: see [`halite::Db::restore`](crate::Db::restore).

@@ -4,8 +4,8 @@ use super::home::Home;
 use super::{Collection, Scan};
 use crate::backends::Backend;
 use crate::{
-    Builder, Checkpoint, CheckpointOptions, CopyReport, Entry, Key, KeyRange, Result, Seq, Stats, Superfluous, Tree,
-    VerifyOptions, VerifyProgress, VerifyReport,
+    Builder, Checkpoint, CheckpointOptions, CopyReport, Entry, Key, KeyRange, Result, Seq, ShipOptions, Stats,
+    Superfluous, Tree, VerifyOptions, VerifyProgress, VerifyReport,
 };
 use bytes::Bytes;
 use std::sync::Arc;
@@ -204,6 +204,17 @@ impl ReadOnly {
         options: CheckpointOptions,
     ) -> Result<CopyReport> {
         self.home.run(self.reader.backup_with(target, name, options))
+    }
+
+    /// Keeps a live backup in `target`, on this thread, until the reader is closed: see
+    /// [`halite::ReadOnly::ship_to`](crate::ReadOnly::ship_to).
+    pub fn ship_to(
+        &self,
+        target: Arc<dyn Backend>,
+        options: ShipOptions,
+        told: impl FnMut(&CopyReport) + Send,
+    ) -> Result<()> {
+        self.home.run(self.reader.ship_to(target, options, told))
     }
 
     /// Closes it to all handles: see [`halite::ReadOnly::close`](crate::ReadOnly::close).

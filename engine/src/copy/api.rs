@@ -106,7 +106,7 @@ impl Db {
         options: CheckpointOptions,
     ) -> Result<CopyReport> {
         let source = self.source().await?;
-        self.core().tasks.inside(backup(&source, target, name.as_ref().to_owned(), options)).await
+        self.core().tasks.inside(backup(&source, target, name.as_ref().to_owned(), options, false)).await
     }
 
     /// Makes the empty `target` a database that holds what the backup of that name does, the newest if `None`. Every
@@ -143,7 +143,7 @@ impl Db {
         Tasks::current()?.inside(delete).await
     }
 
-    async fn source(&self) -> Result<Source> {
+    pub(super) async fn source(&self) -> Result<Source> {
         let core = self.core();
         core.check_open()?;
         core.carry_out("seal for a copy", Source::of(core.clone())).await
@@ -221,10 +221,20 @@ impl ReadOnly {
         name: impl AsRef<str>,
         options: CheckpointOptions,
     ) -> Result<CopyReport> {
+        self.tasks().inside(self.backup_as(target, name.as_ref(), options, false)).await
+    }
+
+    pub(super) async fn backup_as(
+        &self,
+        target: Arc<dyn Backend>,
+        name: &str,
+        options: CheckpointOptions,
+        replace: bool,
+    ) -> Result<CopyReport> {
         loop {
             let outcome = {
                 let (source, _held) = self.source().await?;
-                self.tasks().inside(backup(&source, target.clone(), name.as_ref().to_owned(), options)).await
+                backup(&source, target.clone(), name.to_owned(), options, replace).await
             };
             match outcome {
                 Err(error) if self.was_overtaken(&error).await? => {}

@@ -11,6 +11,7 @@
 
 mod api;
 mod place;
+mod ship;
 mod transfer;
 
 use crate::checkpoint::{self, CheckpointOptions};
@@ -22,6 +23,7 @@ use crate::version::Version;
 use crate::{Error, ErrorKind, Result, Seq};
 use halite_backends::Backend;
 use place::Place;
+pub use ship::ShipOptions;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -115,16 +117,21 @@ pub(crate) async fn clone(source: &Source, target: Arc<dyn Backend>, share: bool
     Ok(report)
 }
 
-/// Adds what `source` holds to the backups in `target`, by that name.
+/// Adds what `source` holds to the backups in `target`, by that name; with `replace` in the place of one of that name.
 pub(crate) async fn backup(
     source: &Source,
     target: Arc<dyn Backend>,
     name: String,
     options: CheckpointOptions,
+    replace: bool,
 ) -> Result<CopyReport> {
     checkpoint::check_name(&name)?;
     let mut place = Place::open(target, source, Purpose::Backup).await?;
-    checkpoint::check_absent(&place.manifest, &name)?;
+    if replace {
+        checkpoint::remove(&mut place.manifest.clone(), &name, source.time)?;
+    } else {
+        checkpoint::check_absent(&place.manifest, &name)?;
+    }
     let mut report = CopyReport::default();
     let brought = bring(source, &mut place, false, &mut report).await?;
     let seq = brought.seq;
@@ -132,6 +139,7 @@ pub(crate) async fn backup(
         let (number, time) = (manifest.number, source.time);
         let bytes = manifest.segments().map(|meta| meta.len).sum();
         let hold_until = options.hold_until.unwrap_or(0);
+        manifest.checkpoints.retain(|checkpoint| checkpoint.name != name);
         manifest.checkpoints.push(CheckpointMeta { name, manifest: number, seq, time, bytes, hold_until });
     };
     place.publish(source, brought, add).await?;

@@ -3,7 +3,7 @@
 //! A recorder must be installed before a database is opened: that is when the numbers are made known to it. Without one
 //! this costs a look at a handle that does nothing.
 
-use super::{COMMIT_SECONDS, Meter, Meters, counted_by_reads, gauges};
+use super::{COMMIT_SECONDS, Meter, Meters, counted_elsewhere, gauges};
 use crate::core::Core;
 use metrics::{Counter, Histogram, Label, Unit};
 use std::sync::OnceLock;
@@ -68,7 +68,7 @@ impl Meters {
         for (_, of) in gauges(&none) {
             metrics::describe_gauge!(of.name, unit(of), of.meaning);
         }
-        for (_, of) in counted_by_reads(&none) {
+        for (_, of) in counted_elsewhere(&none) {
             metrics::describe_counter!(of.name, unit(of), of.meaning);
         }
     }
@@ -85,7 +85,7 @@ pub(crate) fn tell(stats: &crate::Stats) {
     for (value, of) in gauges(stats) {
         metrics::gauge!(of.name, store.iter()).set(value as f64);
     }
-    for (value, of) in counted_by_reads(stats) {
+    for (value, of) in counted_elsewhere(stats) {
         metrics::counter!(of.name, store.iter()).absolute(value);
     }
 }
@@ -189,6 +189,7 @@ mod tests {
             ("halite_seals_total", stats.seals),
             ("halite_merge_bytes_total", stats.merge_bytes_written),
             ("halite_merge_dropped_records_total", stats.merge_records_dropped),
+            ("halite_requests_total", stats.traffic.total()),
             ("halite_commit_seconds", 51),
             ("halite_segments", 1),
             ("halite_segment_bytes", stats.segment_bytes),

@@ -1,8 +1,9 @@
-//! The proof of a store, before the first database is made in it.
+//! The proof of a store, before the first database is made in it; and a store whose lists take their time.
 #![allow(clippy::unwrap_used)]
 
 use bytes::Bytes;
-use futures::stream::BoxStream;
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
 use halite::backends::{
     self as backends, Appender, Backend, Capabilities, Fault, Lock, Memory, Meta, Object, Path, Repeat, Simulated,
     SimulatedOptions, Uploader,
@@ -10,6 +11,7 @@ use halite::backends::{
 use halite::{Db, ErrorKind};
 use halite_tests::world::{process, small_options};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What a store may do that is none.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -20,6 +22,8 @@ enum Lie {
     Agrees,
     /// Lists do not show what was just created.
     ListsLate,
+    /// None: but a list of everything takes a second, once the manifests are listed.
+    ListsSlowly,
 }
 
 #[derive(Debug)]
@@ -69,6 +73,13 @@ impl Backend for Liar {
         if self.1 == Lie::ListsLate && folder == "proof" {
             return Box::pin(futures::stream::empty());
         }
+        if self.1 == Lie::ListsSlowly && folder.is_empty() {
+            let rest = async {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                self.0.list("").try_filter(|meta| std::future::ready(meta.path.folder() != "manifest"))
+            };
+            return self.0.list("manifest").chain(stream::once(rest).flatten()).boxed();
+        }
         self.0.list(folder)
     }
 
@@ -107,4 +118,32 @@ fn a_store_whose_answers_get_lost_is_proved() {
             db.close().await.unwrap();
         });
     }
+}
+
+/// A list shows the manifests of before, and segments of after: nothing is missing, somebody is at work.
+#[test]
+fn a_store_that_another_process_opens_while_it_is_listed_is_not_taken_for_damaged() {
+    process(async {
+        let store = Memory::create_only();
+        let builder = |backend| Db::builder(backend).options(small_options());
+        let db = builder(Arc::new(store.clone())).open().await.unwrap();
+        db.put("first", "1").await.unwrap();
+        // The newest manifest stays, whatever comes after it.
+        db.checkpoint("kept").await.unwrap();
+        std::mem::forget(db);
+
+        let slow = tokio::spawn(builder(Arc::new(Liar(store.clone(), Lie::ListsSlowly))).open());
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let other = builder(Arc::new(store.clone())).open().await.unwrap();
+        for n in 0..40 {
+            other.put(format!("{n}"), [7; 300]).await.unwrap();
+        }
+        let segments: Vec<_> = store.list("segments").try_collect().await.unwrap();
+        assert!(segments.len() > 2, "segments of the other's epoch are there to be met: {segments:?}");
+        let db = slow.await.unwrap().unwrap();
+        assert_eq!(db.scan(..).count().await, 41);
+        let told = other.put("late", "x").await.unwrap_err().kind();
+        assert!(matches!(told, ErrorKind::Fenced | ErrorKind::Unknown), "{told:?}");
+        db.close().await.unwrap();
+    });
 }

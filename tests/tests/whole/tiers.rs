@@ -1,11 +1,12 @@
 //! A store in two tiers: the log on a machine's disk, all else in an object store.
 //!
 //! What the machine has is enough: whatever happens to the process, everything that was acknowledged is there. What the object
-//! store has is enough for all but the end: without the disk, if that is said, a prefix is there, as long as is promised.
+//! store has is enough for all but the end: without the disk, if that is said, a prefix is there, as long as is promised. And so it
+//! is with a live backup, whatever happens to it.
 #![allow(clippy::unwrap_used)]
 
 use halite::backends::{self, Backend, Memory, Simulated, SimulatedOptions, Tiered};
-use halite::{Db, Error, ErrorKind, Options};
+use halite::{Db, Error, ErrorKind, Options, ShipOptions};
 use halite_tests::far::Far;
 use halite_tests::world::{assert_sound, process, read_all, small_options};
 use std::sync::{Arc, Mutex};
@@ -290,4 +291,105 @@ fn a_store_moves_from_any_to_any() {
         assert_eq!(shown(&tiered).await, 1);
         tiered.close().await.unwrap();
     });
+}
+
+async fn restored(live: Arc<dyn Backend>) -> Db {
+    let place = Arc::new(Memory::new());
+    Db::restore(live, None, place.clone()).await.unwrap();
+    Db::builder(place).open().await.unwrap()
+}
+
+fn once() -> ShipOptions {
+    ShipOptions { interval: None, ..ShipOptions::default() }
+}
+
+/// What a lost machine loses that has a live backup, in time.
+#[test]
+fn a_live_backup_is_never_older_than_its_interval() {
+    for (beside, seconds) in [(false, 10), (true, 3)] {
+        process(async {
+            let (store, far) = (Arc::new(Memory::new()), Arc::new(Memory::create_only()));
+            let live: Arc<dyn Backend> = Arc::new(Far::new(far, Duration::from_millis(20)));
+            let db = Db::builder(store.clone()).options(small_options()).open().await.unwrap();
+            let options = ShipOptions { interval: Some(Duration::from_secs(seconds)), ..ShipOptions::default() };
+            let shipments = Arc::new(Mutex::new(0));
+            let (counted, to, writer) = (shipments.clone(), live.clone(), db.clone());
+            let told = move |_: &_| *counted.lock().unwrap() += 1;
+            let shipping = tokio::spawn(async move {
+                if beside {
+                    let reader = Db::builder(store).options(small_options()).open_read_only().await.unwrap();
+                    reader.ship_to(to, options, told).await
+                } else {
+                    writer.ship_to(to, options, told).await
+                }
+            });
+            for n in 0..1000 {
+                db.put(key(n), [n as u8; 400]).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                if n % 197 == 100 {
+                    let restored = restored(live.clone()).await;
+                    // A shipment takes some of the far store's 20 ms.
+                    assert!(n - shown(&restored).await <= seconds as u32 * 10 + 20, "{n}");
+                    restored.close().await.unwrap();
+                }
+            }
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            let quiet = *shipments.lock().unwrap();
+            tokio::time::sleep(Duration::from_secs(600)).await;
+            assert_eq!(*shipments.lock().unwrap(), quiet, "where nothing is committed, nothing is shipped");
+            let restored = restored(live).await;
+            assert_eq!(shown(&restored).await, 1000);
+            restored.close().await.unwrap();
+            db.close().await.unwrap();
+            if beside {
+                shipping.abort();
+            } else {
+                shipping.await.unwrap().unwrap();
+            }
+        });
+    }
+}
+
+#[test]
+fn whatever_ends_a_shipment_leaves_the_one_before() {
+    let ship = |step: Option<u64>| {
+        process(async {
+            let live = Tiers::new().store;
+            let db = Db::builder(Arc::new(Memory::new())).options(small_options()).open().await.unwrap();
+            for n in 0..30 {
+                db.put(key(n), [n as u8; 400]).await.unwrap();
+            }
+            db.ship_to(Arc::new(live.clone()), once(), |_| {}).await.unwrap();
+            let first = live.steps();
+            for n in 30..60 {
+                db.put(key(n), [n as u8; 400]).await.unwrap();
+            }
+            db.compact().await.unwrap();
+            let Some(step) = step else {
+                db.ship_to(Arc::new(live.clone()), once(), |_| {}).await.unwrap();
+                return live.steps() - first;
+            };
+            live.crash_at(first + step);
+            // It may be done but for what it was to delete.
+            let _ = db.ship_to(Arc::new(live.clone()), once(), |_| {}).await;
+            let live = live.kill();
+            let left = restored(Arc::new(live.clone())).await;
+            assert!([30, 60].contains(&shown(&left).await), "step {step}");
+            left.close().await.unwrap();
+            db.ship_to(Arc::new(live.clone()), once(), |_| {}).await.unwrap();
+            let all = restored(Arc::new(live.clone())).await;
+            assert_eq!(shown(&all).await, 60, "step {step}");
+            all.close().await.unwrap();
+            let reader = Db::builder(Arc::new(live)).open_read_only().await.unwrap();
+            let backups = reader.checkpoints().unwrap();
+            assert_eq!(backups.iter().map(|backup| &*backup.name).collect::<Vec<_>>(), ["live"]);
+            assert!(reader.collectable().await.unwrap().is_empty(), "step {step}");
+            0
+        })
+    };
+    let steps = ship(None);
+    assert!(steps > 20, "{steps}");
+    for step in 0..steps {
+        ship(Some(step));
+    }
 }
