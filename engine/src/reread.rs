@@ -26,8 +26,12 @@ where
 {
     match decode(read_all(backend, path).await?).await {
         Err(error) if matches!(error.kind(), ErrorKind::Corruption | ErrorKind::NotAStore) => {
-            tracing::warn!(%error, "reads again what seems to be damaged");
-            decode(read_all(backend, path).await?).await
+            let again = decode(read_all(backend, path).await?).await;
+            // What is damaged says so by itself.
+            if again.is_ok() {
+                tracing::warn!(%error, "a read came out wrong, and right when it was repeated");
+            }
+            again
         }
         outcome => outcome,
     }
