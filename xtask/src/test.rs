@@ -7,7 +7,7 @@ use crate::run::{Result, cargo, heading, program};
 pub(crate) const FEATURES: &str = "zstd,metrics,explored";
 
 /// Seeds of the simulation.
-const SEEDS: u64 = 4_000;
+const SEEDS: u64 = 20_000;
 
 pub(crate) fn test() -> Result {
     check::check()?;
