@@ -41,6 +41,8 @@ pub enum ErrorKind {
     UnexpectedEof,
     /// Whether the request took effect is not known: it may have, may not have, or may yet.
     Unknown,
+    /// The runtime that was to carry out the call has ended. Nothing happened.
+    Closed,
     /// Anything else the storage reports. A write or sync that fails so may have happened in part.
     Io,
 }

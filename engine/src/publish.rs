@@ -220,8 +220,10 @@ impl Manifest {
 /// keeps.
 pub(crate) async fn forget_older(backend: &dyn Backend, listed: Vec<u64>, newest: &Manifest) {
     for number in listed.into_iter().filter(|number| *number < newest.number && !newest.keeps(*number)) {
-        if let Err(error) = backend.delete(&Name::Manifest(number).path()).await {
-            // What this was about is done; the next manifest tries again.
+        // What this was about is done; the next manifest tries again.
+        if let Err(error) = backend.delete(&Name::Manifest(number).path()).await
+            && error.kind() != backends::ErrorKind::Closed
+        {
             tracing::warn!(%error, "a manifest that is needed no more could not be deleted");
         }
     }

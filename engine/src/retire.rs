@@ -20,7 +20,7 @@ use crate::format::names::{self, Name, SegmentId};
 use crate::listing::Listing;
 use crate::planted::{Bug, planted};
 use crate::segment::Segment;
-use halite_backends::{Backend, Path};
+use halite_backends::{self as backends, Backend, Path};
 use parking_lot::Mutex;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Weak};
@@ -193,7 +193,10 @@ async fn remove(backend: &dyn Backend, name: &str) -> bool {
         Ok(path) => backend.delete(&path).await,
         Err(error) => Err(error),
     };
-    if let Err(error) = &deleted {
+    // What is left when the runtime ends is for the next opening, and no news.
+    if let Err(error) = &deleted
+        && error.kind() != backends::ErrorKind::Closed
+    {
         tracing::warn!(%error, "a file that is needed no more could not be deleted");
     }
     deleted.is_ok()

@@ -22,7 +22,7 @@ where
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
         Err(error) if error.is_cancelled() => {
-            Err(Error::new(ErrorKind::Io, op, path, "the runtime shut down before the call began"))
+            Err(Error::new(ErrorKind::Closed, op, path, "the runtime shut down before the call began"))
         }
         Err(error) => Err(Error::new(ErrorKind::Unknown, op, path, format!("the call panicked: {error}"))),
     }
