@@ -27,9 +27,6 @@ const GATES: &[(&str, u64, &[&str], &str)] = &[
     ("system calls that failed", 200, PROGRAM, "system_calls::whichever_call_fails"),
 ];
 
-/// Seeds of the simulation.
-const SEEDS: u64 = 20_000;
-
 /// What a gate came to.
 struct Outcome {
     what: &'static str,
@@ -54,7 +51,7 @@ pub(crate) fn reliability(json: bool) -> Result {
         outcomes.push(run(what, least, &test)?);
     }
     outcomes.push(run("cores whose threads are interleaved", 4, &crate::interleaved())?);
-    outcomes.push(run("seeds simulated", SEEDS, &crate::simulated(SEEDS))?);
+    outcomes.push(run("seeds simulated", crate::SEEDS, &crate::simulated())?);
     outcomes.push(run("planted bugs found", 50, &crate::planted())?);
     match json {
         true => println!("{:#}", outcomes.iter().map(as_json).collect::<serde_json::Value>()),

@@ -6,9 +6,6 @@ use crate::run::{Result, cargo, heading, program};
 /// Of the engine: those that its own tests are run with again.
 pub(crate) const FEATURES: &str = "zstd,metrics,explored";
 
-/// Seeds of the simulation.
-const SEEDS: u64 = 20_000;
-
 pub(crate) fn test() -> Result {
     check::check()?;
     crate::wasm::command()?;
@@ -18,7 +15,7 @@ pub(crate) fn test() -> Result {
     let tests = cargo(&["test", "--workspace", "--features", crate::servers::FEATURES, "--no-fail-fast"]);
     let succeeded = tests.watch(|line| total.add(line))?;
     heading("simulation");
-    let simulated = crate::simulated(SEEDS).run();
+    let simulated = crate::simulated().run();
     total.note(simulated.is_ok());
     let succeeded = simulated.is_ok() && succeeded;
     heading("tests: what features that are off by default bring");
