@@ -115,7 +115,12 @@ impl Tiered {
     async fn ship(&self, path: &Path) -> Result<()> {
         let (mut waited, mut pause) = (Duration::ZERO, PAUSE_MIN);
         while let Err(error) = self.upload_of(path).await {
-            if error.kind() != ErrorKind::Io || waited >= PATIENCE {
+            let may_be_there = matches!(error.kind(), ErrorKind::Io | ErrorKind::Unknown | ErrorKind::AlreadyExists);
+            // The answer was lost, of this upload or of one before: names are given once, and uploads appear whole.
+            if may_be_there && self.store.exists(path).await.unwrap_or(false) {
+                break;
+            }
+            if !matches!(error.kind(), ErrorKind::Io | ErrorKind::Unknown) || waited >= PATIENCE {
                 return Err(error);
             }
             tracing::warn!(%path, %error, ?pause, "a segment could not be shipped; trying again");

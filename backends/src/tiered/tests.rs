@@ -85,3 +85,20 @@ async fn a_store_that_is_away_for_a_while_is_waited_for() {
         assert_eq!(names(&log).await.len(), if is_back { 1 } else { 2 });
     }
 }
+
+/// An upload whose answer is lost has shipped the file: it is not in its own way.
+#[tokio::test(start_paused = true)]
+async fn an_upload_whose_answer_is_lost_counts() {
+    for kind in [ErrorKind::Io, ErrorKind::Unknown] {
+        let (log, store) = (Memory::new(), Simulated::new(SimulatedOptions { append: false, ..Default::default() }));
+        let tiers = Tiered::open(Arc::new(log.clone()), Arc::new(store.clone())).await.unwrap();
+        let mut growing = tiers.append(&path("segments/1")).await.unwrap();
+        growing.append(vec!["commits".into()], true).await.unwrap();
+        let fault = Fault { at_step: 0, kind, repeat: Repeat::Once, applied: true };
+        store.fail_when(fault, |step| step.effect == "put" && step.path == "segments/1");
+        growing.finish().await.unwrap();
+        assert_eq!(store.strikes(), 1, "{kind:?}");
+        assert_eq!(store.read_whole(&path("segments/1")).await.unwrap(), "commits");
+        assert_eq!(names(&log).await, [HOME]);
+    }
+}
