@@ -108,6 +108,19 @@ impl Program {
     }
 }
 
+/// Installs the Debian package that brings `name`, where that is missing and this is a Debian; if not, what needs it will
+/// fail and say so. `version` makes it print its version.
+pub(crate) fn install(name: &str, version: &str, package: &str) {
+    if !cfg!(target_os = "linux") || program(name, &[version]).output().is_ok() {
+        return;
+    }
+    let install = program("apt-get", &["install", "--yes", "--no-install-recommends", package]);
+    let installed = install.run().or_else(|_| program("apt-get", &["update"]).run().and_then(|()| install.run()));
+    if let Err(failure) = installed {
+        eprintln!("{failure}: what needs {name} will fail");
+    }
+}
+
 /// As one would type it.
 impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,18 +1,19 @@
 //! What continuous integration runs: the checks, then every test of the workspace, counted.
 
 use crate::check;
-use crate::run::{Result, cargo, heading, program};
+use crate::run::{Result, cargo, heading, install};
 
 /// Of the engine: those that its own tests are run with again.
 pub(crate) const FEATURES: &str = "zstd,metrics,explored";
 
 pub(crate) fn test() -> Result {
     check::check()?;
-    crate::wasm::command()?;
+    let command = crate::wasm::command()?;
     heading("tests: unit, integration, documentation, and the engine under WASI");
-    strace();
+    install("strace", "-V", "strace");
     let mut total = Count::default();
     let tests = cargo(&["test", "--workspace", "--features", crate::servers::FEATURES, "--no-fail-fast"]);
+    let tests = tests.var(crate::wasm::COMMAND, command.display().to_string());
     let succeeded = tests.watch(|line| total.add(line))?;
     heading("simulation");
     let simulated = crate::simulated().run();
@@ -33,18 +34,6 @@ pub(crate) fn test() -> Result {
     }
     println!("{} passed, {} failed", total.passed, total.failed);
     if succeeded { Ok(()) } else { Err(format!("failed: {tests}")) }
-}
-
-/// Installs what the tests of system calls need, where it is missing and this is a Debian; if not, they say what to do.
-fn strace() {
-    if !cfg!(target_os = "linux") || program("strace", &["-V"]).output().is_ok() {
-        return;
-    }
-    let install = program("apt-get", &["install", "--yes", "--no-install-recommends", "strace"]);
-    let installed = install.run().or_else(|_| program("apt-get", &["update"]).run().and_then(|()| install.run()));
-    if let Err(failure) = installed {
-        eprintln!("{failure}: tests of system calls will fail without strace");
-    }
 }
 
 /// The sum of the runs' summaries.

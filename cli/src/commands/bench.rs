@@ -73,7 +73,10 @@ async fn measure(args: &BenchArgs, db: &Db) -> Result<Vec<Phase>> {
     let mut phases = Vec::new();
     for phase in [
         work.load(args.n).await,
+        work.settle(args.n).await,
         work.get("get, any key", args.n, 0, args.n).await,
+        // The same keys: what had to be read is in memory now, as far as it has room.
+        work.get("get, again", args.n, 0, args.n).await,
         work.get("get, absent key", args.n, args.n, args.n).await,
         work.scan(args.n, (args.n / 100).clamp(10, 10_000)).await,
         work.put(args.n * 2, args.puts).await,
@@ -208,6 +211,16 @@ impl Work<'_> {
         }
         self.db.flush().await?;
         Ok(Phase::new("load, then flush", n, begin, Vec::new()))
+    }
+
+    /// Waits for what a load leaves to do, which would be a part of the figures that follow: all of it where there is one
+    /// thread, a share where there are more. Operations are the records that were loaded.
+    async fn settle(&self, n: u64) -> Result<Phase> {
+        let begin = Instant::now();
+        while !self.db.maintain(Duration::from_millis(100)).await? {
+            self.go_on()?;
+        }
+        Ok(Phase::new("rest of seals and merges", n, begin, Vec::new()))
     }
 
     /// Gets `count` random keys of those numbered from `first`, of which there are `n`.

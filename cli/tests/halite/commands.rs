@@ -280,7 +280,9 @@ fn help_and_version() {
 fn bench_measures_on_a_store_of_its_own() {
     let place = Place::new();
     let table = place.ok(&["bench", "--n", "300", "--puts", "5", "--writers", "2"]);
-    for phase in ["load, then flush", "get, any key", "get, absent key", "scan of 100", "put, synced", "2 writers"] {
+    for phase in
+        ["load, then flush", "get, any key", "get, again", "get, absent key", "scan of 100", "put, synced", "2 writers"]
+    {
         assert!(table.contains(phase), "{phase}: {table}");
     }
     assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 0);

@@ -35,16 +35,12 @@ struct Kind {
 const KINDS: [Kind; 2] = [
     Kind {
         stores: ["mem:", "mem:"],
-        phases: &[
-            ("memory: bulk load", "load, then flush", 0.5),
-            ("memory: random reads", "get, any key", 0.5),
-            ("memory: single writes", "put, synced", 0.5),
-        ],
+        phases: &[("memory: random reads", "get, again", 0.5), ("memory: single writes", "put, synced", 0.5)],
         counts_puts: true,
     },
     Kind {
         stores: ["native", "/data/guest"],
-        phases: &[("files: bulk load", "load, then flush", 0.4), ("files: random reads, cached", "get, any key", 0.4)],
+        phases: &[("files: bulk load", "load, then flush", 0.4), ("files: random reads, cached", "get, again", 0.4)],
         counts_puts: false,
     },
 ];

@@ -26,7 +26,7 @@ fn main() -> Result<()> {
         metering,
         folder: &scratch.0,
         records: records.parse()?,
-        puts: 100_000,
+        puts: 200_000,
         rounds: 3,
     };
     let speed = Program::load(Path::new(components).join("speed.wasm"), metering)?;
