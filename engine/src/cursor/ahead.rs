@@ -5,10 +5,14 @@
 //! goes on in its lane where it was before is read ahead of, by as much as it has walked so far: what is read in vain is
 //! never more than what was wanted. A leap begins anew.
 //!
+//! Backward all is the same as seen in a mirror: there what lies before a place lies behind it, and a lane, all of whose places
+//! are those in the mirror, walks on as ever.
+//!
 //! # Concurrency
 //! A read ahead is a task: it comes to its end although nobody polls the walk, so that a walk that rests holds no request
 //! back from others. Dropped, the walk takes its tasks with it. Polled outside of a runtime, a walk reads for itself.
 
+use crate::range::Direction;
 use crate::segment::Segment;
 use crate::tasks::Beside;
 use crate::{Error, ErrorKind, Result};
@@ -44,7 +48,11 @@ struct Lane {
     wanted: u64,
     walked: u64,
     ahead_max: u64,
+    direction: Direction,
 }
+
+/// Where the mirror stands: behind all that a file can hold.
+const MIRROR: u64 = 1 << 62;
 
 #[derive(Debug)]
 struct Piece {
@@ -59,10 +67,10 @@ enum Read {
 }
 
 impl ReadAhead {
-    /// For one of so many sources.
-    pub(super) fn new(sources: usize) -> ReadAhead {
+    /// For one of so many sources, which goes in `direction`.
+    pub(super) fn new(sources: usize, direction: Direction) -> ReadAhead {
         let ahead_max = (AHEAD_OF_ALL_MAX / sources.max(1) as u64).clamp(AHEAD_MIN, AHEAD_MAX);
-        ReadAhead { records: Lane::new(ahead_max), index: Lane::new(ahead_max) }
+        ReadAhead { records: Lane::new(ahead_max, direction), index: Lane::new(ahead_max, direction) }
     }
 
     /// Reads `range` of `segment`, and begins to read what follows it.
@@ -82,11 +90,20 @@ impl ReadAhead {
 }
 
 impl Lane {
-    fn new(ahead_max: u64) -> Lane {
-        Lane { segment: None, pieces: VecDeque::new(), at: 0, end: 0, wanted: 0, walked: 0, ahead_max }
+    fn new(ahead_max: u64, direction: Direction) -> Lane {
+        Lane { segment: None, pieces: VecDeque::new(), at: 0, end: 0, wanted: 0, walked: 0, ahead_max, direction }
+    }
+
+    /// Places of a file as the lane has them, and back.
+    fn seen(&self, range: Range<u64>) -> Range<u64> {
+        match self.direction {
+            Direction::Forward => range,
+            Direction::Backward => MIRROR - range.end..MIRROR - range.start,
+        }
     }
 
     async fn read(&mut self, segment: &Arc<Segment>, range: Range<u64>, part: Range<u64>) -> Result<Bytes> {
+        let (range, part) = (self.seen(range), self.seen(part));
         let goes_on = self.goes_on(segment, &range, &part);
         if !goes_on {
             self.walked = 0;
@@ -130,7 +147,7 @@ impl Lane {
     /// Asks for what lies between the last piece and `until`.
     fn request(&mut self, until: u64) {
         let Some(segment) = self.segment.clone() else { return };
-        let range = self.end..until;
+        let range = self.seen(self.end..until);
         let len = until - self.end;
         let read = Read::Coming(Beside::new(async move { segment.read(range).await }));
         self.pieces.push_back(Piece { len, read });
@@ -148,9 +165,14 @@ impl Lane {
                 break;
             }
             let bytes = piece.here().await?;
-            let from = range.start.max(start) - start;
-            let to = range.end.min(end) - start;
-            parts.push(bytes.slice(from as usize..to as usize));
+            let (from, to) = (range.start.max(start) - start, range.end.min(end) - start);
+            parts.push(match self.direction {
+                Direction::Forward => bytes.slice(from as usize..to as usize),
+                Direction::Backward => bytes.slice((piece.len - to) as usize..(piece.len - from) as usize),
+            });
+        }
+        if self.direction == Direction::Backward {
+            parts.reverse();
         }
         Ok(match <[Bytes; 1]>::try_from(parts) {
             Ok([one]) => one,

@@ -233,7 +233,7 @@ impl Merge {
             let sources = self.sources.len();
             self.ahead.resize_with(sources, || None);
             let ahead = self.ahead[need.source].take();
-            need.ahead = Some(ahead.unwrap_or_else(|| Box::new(ReadAhead::new(sources))));
+            need.ahead = Some(ahead.unwrap_or_else(|| Box::new(ReadAhead::new(sources, self.direction))));
         }
         needs
     }
