@@ -16,13 +16,16 @@
 //! Futures are `Send` on every target, so that the engine needs one set of bounds; a backend on a platform whose own
 //! futures are not `Send` wraps them.
 
-use crate::{Path, Result, Traffic};
+use crate::{Limiter, Path, Purpose, Result, Traffic};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use std::fmt::Debug;
 use std::ops::Range;
 use std::sync::Arc;
+
+/// How long a read may be that leaves something on a disk of this machine: see [`Backend::keeps`].
+pub const KEPT_READ_MAX: u64 = 768 << 10;
 
 /// What a backend can do beyond the minimum.
 ///
@@ -208,6 +211,20 @@ pub trait Backend: Debug + Send + Sync + 'static {
     /// What was asked of the store since it was opened, where that is counted: nothing, where requests cost nothing.
     fn traffic(&self) -> Traffic {
         Traffic::default()
+    }
+
+    /// A handle on the same store whose requests count as being for `purpose` in the [`traffic`](Backend::traffic) of all its
+    /// handles, and wait until `limiter` admits them. `None`, the default, where nothing is counted: then there is nothing to
+    /// be limited either.
+    fn for_purpose(&self, purpose: Purpose, limiter: &Limiter) -> Option<Arc<dyn Backend>> {
+        let _ = (purpose, limiter);
+        None
+    }
+
+    /// How many bytes of what is read of segments stay on a disk of this machine, at most, so that they need not be asked for
+    /// again: none by default. Reads of more than [`KEPT_READ_MAX`] bytes leave nothing there.
+    fn keeps(&self) -> u64 {
+        0
     }
 
     /// Removes what interrupted creates and uploads left behind, and space set aside by appenders that are gone. Only

@@ -22,7 +22,8 @@
 mod tests;
 
 use crate::{
-    Appender, Backend, Capabilities, Error, ErrorKind, Lock, Meta, Object, Path, Result, Shared, Traffic, Uploader,
+    Appender, Backend, Capabilities, Error, ErrorKind, Limiter, Lock, Meta, Object, Path, Purpose, Result, Shared,
+    Traffic, Uploader,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -262,6 +263,15 @@ impl Backend for Tiered {
 
     fn traffic(&self) -> Traffic {
         self.store.traffic()
+    }
+
+    fn keeps(&self) -> u64 {
+        self.store.keeps()
+    }
+
+    fn for_purpose(&self, purpose: Purpose, limiter: &Limiter) -> Option<Arc<dyn Backend>> {
+        let store = self.store.for_purpose(purpose, limiter)?;
+        Some(Arc::new(Tiered { store, ..self.clone() }))
     }
 
     async fn tidy(&self) -> Result<()> {

@@ -1,6 +1,5 @@
 //! What a backend has asked of a store that counts: requests and bytes, by kind and by what they were for.
 
-use crate::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A kind of request, as stores charge for it.
@@ -25,26 +24,41 @@ pub enum RequestKind {
     Delete,
 }
 
-/// What a request is for, as the names that it is about tell.
+/// What a request is for, as whoever makes it says: see [`Backend::for_purpose`](crate::Backend::for_purpose).
 ///
 /// ```
 /// use halite_backends::{Purpose, RequestKind, Traffic};
-/// fn of_the_log(traffic: &Traffic) -> u64 {
-///     let log = traffic.requests.iter().filter(|requests| requests.purpose == Purpose::Log);
-///     log.map(|requests| requests.count).sum()
+/// fn sent_by_merges(traffic: &Traffic) -> u64 {
+///     traffic.of(Purpose::Merge).filter(|requests| requests.kind == RequestKind::Put).map(|requests| requests.bytes).sum()
 /// }
-/// assert_eq!(of_the_log(&Traffic::default()), 0);
+/// assert_eq!(sent_by_merges(&Traffic::default()), 0);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Purpose {
-    /// `manifest/`: publishing versions, claiming, looking for the newest.
-    Manifests,
-    /// `log/`: commits, and reading them after a crash or as a follower.
-    Log,
-    /// `segments/`: puts are seals and merges, gets are reads and merges, deletes collect.
-    Segments,
-    /// The proof of a new store, and looks at all of it.
+    /// Opening a store: finding its newest manifest, claiming it, replaying its log.
+    Open,
+    /// The log, as it is written.
+    Commit,
+    /// Sealing: writing segments from the log (or uploading them, where that is kept apart), and opening them.
+    Seal,
+    /// Merging: reading segments, writing those that take their place, and looking what would be worth a merge.
+    Merge,
+    /// Making versions known: creating manifests, and looking whether another writer has.
+    Publish,
+    /// What was asked for: reads and scans.
+    Read,
+    /// What is read before it is asked for: warming up, and loading keys into memory.
+    Warm,
+    /// Readers that go on to what is new: manifests and log.
+    Follow,
+    /// Deleting what is needed no more, and looking for it.
+    Collect,
+    /// Verifications.
+    Verify,
+    /// Clones, backups and their like: what they read of their source, and all that they ask of their target.
+    Copy,
+    /// What nobody said anything of: the use of a backend by itself.
     Other,
 }
 
@@ -85,7 +99,19 @@ pub struct Traffic {
     pub repeated: u64,
 }
 
+impl Requests {
+    /// So many requests of that kind, for that purpose, with so many bytes.
+    pub fn new(kind: RequestKind, purpose: Purpose, count: u64, bytes: u64) -> Requests {
+        Requests { kind, purpose, count, bytes }
+    }
+}
+
 impl Traffic {
+    /// What consists of `requests`, none of which were repeated: for a [`Backend`](crate::Backend) that counts its own.
+    pub fn of_requests(requests: Vec<Requests>) -> Traffic {
+        Traffic { requests, repeated: 0 }
+    }
+
     /// How many requests of `kind` there were.
     pub fn count(&self, kind: RequestKind) -> u64 {
         self.requests.iter().filter(|requests| requests.kind == kind).map(|requests| requests.count).sum()
@@ -96,24 +122,66 @@ impl Traffic {
         self.requests.iter().filter(|requests| requests.kind == kind).map(|requests| requests.bytes).sum()
     }
 
+    /// What there was of requests for `purpose`, by kind.
+    pub fn of(&self, purpose: Purpose) -> impl Iterator<Item = &Requests> {
+        self.requests.iter().filter(move |requests| requests.purpose == purpose)
+    }
+
     /// How many requests there were, and how many attempts that had to be repeated.
     pub fn total(&self) -> u64 {
         self.requests.iter().map(|requests| requests.count).sum::<u64>() + self.repeated
     }
 }
 
-pub(crate) const KINDS: [RequestKind; 5] =
-    [RequestKind::Put, RequestKind::Get, RequestKind::Head, RequestKind::List, RequestKind::Delete];
-pub(crate) const PURPOSES: [Purpose; 4] = [Purpose::Manifests, Purpose::Log, Purpose::Segments, Purpose::Other];
+impl RequestKind {
+    /// All kinds.
+    pub const ALL: [RequestKind; 5] =
+        [RequestKind::Put, RequestKind::Get, RequestKind::Head, RequestKind::List, RequestKind::Delete];
+
+    /// Its name, in lower case.
+    pub fn name(self) -> &'static str {
+        match self {
+            RequestKind::Put => "put",
+            RequestKind::Get => "get",
+            RequestKind::Head => "head",
+            RequestKind::List => "list",
+            RequestKind::Delete => "delete",
+        }
+    }
+}
 
 impl Purpose {
-    /// What a request about `folder`, or about something in it, is for.
-    pub(crate) fn of(folder: &str) -> Purpose {
-        match folder.split('/').next() {
-            Some("manifest") => Purpose::Manifests,
-            Some("log") => Purpose::Log,
-            Some("segments") => Purpose::Segments,
-            _ => Purpose::Other,
+    /// All purposes.
+    pub const ALL: [Purpose; 12] = [
+        Purpose::Open,
+        Purpose::Commit,
+        Purpose::Seal,
+        Purpose::Merge,
+        Purpose::Publish,
+        Purpose::Read,
+        Purpose::Warm,
+        Purpose::Follow,
+        Purpose::Collect,
+        Purpose::Verify,
+        Purpose::Copy,
+        Purpose::Other,
+    ];
+
+    /// Its name, in lower case.
+    pub fn name(self) -> &'static str {
+        match self {
+            Purpose::Open => "open",
+            Purpose::Commit => "commit",
+            Purpose::Seal => "seal",
+            Purpose::Merge => "merge",
+            Purpose::Publish => "publish",
+            Purpose::Read => "read",
+            Purpose::Warm => "warm",
+            Purpose::Follow => "follow",
+            Purpose::Collect => "collect",
+            Purpose::Verify => "verify",
+            Purpose::Copy => "copy",
+            Purpose::Other => "other",
         }
     }
 }
@@ -121,17 +189,13 @@ impl Purpose {
 /// Counts requests as they are sent.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    counts: [[(AtomicU64, AtomicU64); PURPOSES.len()]; KINDS.len()],
+    counts: [[(AtomicU64, AtomicU64); Purpose::ALL.len()]; RequestKind::ALL.len()],
     repeated: AtomicU64,
 }
 
 impl Counters {
-    /// A request about `path` that carries so many bytes of it.
-    pub(crate) fn add(&self, kind: RequestKind, path: &Path, bytes: u64) {
-        self.add_for(kind, Purpose::of(path.folder()), 1, bytes);
-    }
-
-    pub(crate) fn add_for(&self, kind: RequestKind, purpose: Purpose, count: u64, bytes: u64) {
+    /// So many requests that carry so many bytes of objects.
+    pub(crate) fn add(&self, kind: RequestKind, purpose: Purpose, count: u64, bytes: u64) {
         let (counter, sum) = &self.counts[kind as usize][purpose as usize];
         counter.fetch_add(count, Ordering::Relaxed);
         sum.fetch_add(bytes, Ordering::Relaxed);
@@ -143,8 +207,8 @@ impl Counters {
 
     pub(crate) fn read(&self) -> Traffic {
         let mut requests = Vec::new();
-        for kind in KINDS {
-            for purpose in PURPOSES {
+        for kind in RequestKind::ALL {
+            for purpose in Purpose::ALL {
                 let (count, bytes) = &self.counts[kind as usize][purpose as usize];
                 let (count, bytes) = (count.load(Ordering::Relaxed), bytes.load(Ordering::Relaxed));
                 if count > 0 {
@@ -158,25 +222,34 @@ impl Counters {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn all_kinds_and_purposes_are_listed_in_their_order() {
+        assert!(RequestKind::ALL.iter().enumerate().all(|(at, &kind)| kind as usize == at));
+        assert!(Purpose::ALL.iter().enumerate().all(|(at, &purpose)| purpose as usize == at));
+        let mut names: Vec<_> = Purpose::ALL.map(Purpose::name).to_vec();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Purpose::ALL.len());
+    }
 
     #[test]
     fn requests_are_summed_by_kind_and_purpose() {
         let counters = Counters::default();
         assert_eq!(counters.read(), Traffic::default());
-        let path = |name: &str| Path::new(name).unwrap();
-        counters.add(RequestKind::Put, &path("manifest/1"), 10);
-        counters.add(RequestKind::Put, &path("log/1-2/3"), 20);
-        counters.add(RequestKind::Put, &path("log/1-2/4"), 30);
-        counters.add(RequestKind::Get, &path("segments/1"), 40);
-        counters.add_for(RequestKind::List, Purpose::of(""), 3, 0);
+        counters.add(RequestKind::Put, Purpose::Publish, 1, 10);
+        counters.add(RequestKind::Put, Purpose::Commit, 1, 20);
+        counters.add(RequestKind::Put, Purpose::Commit, 1, 30);
+        counters.add(RequestKind::Get, Purpose::Merge, 1, 40);
+        counters.add(RequestKind::List, Purpose::Other, 3, 0);
         counters.repeat();
         let traffic = counters.read();
         assert_eq!((traffic.count(RequestKind::Put), traffic.bytes(RequestKind::Put)), (3, 60));
         assert_eq!((traffic.count(RequestKind::List), traffic.bytes(RequestKind::Get)), (3, 40));
         assert_eq!(traffic.total(), 8);
-        let log = Requests { kind: RequestKind::Put, purpose: Purpose::Log, count: 2, bytes: 50 };
-        assert!(traffic.requests.contains(&log), "{traffic:?}");
+        assert_eq!(traffic.of(Purpose::Commit).map(|requests| requests.count).sum::<u64>(), 2);
+        let commits = Requests { kind: RequestKind::Put, purpose: Purpose::Commit, count: 2, bytes: 50 };
+        assert!(traffic.requests.contains(&commits), "{traffic:?}");
     }
 }

@@ -7,11 +7,12 @@ pub(crate) use values::time;
 use crate::failure::Failure;
 use crate::store::{Cache, Settings};
 use clap::{Parser, Subcommand, ValueEnum};
-use halite::Anchor;
+use halite::backends::{Limit, Purpose};
+use halite::{Anchor, Limits};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
-use values::{cache, duration, future, size, text, ttl};
+use values::{cache, duration, future, limit, size, text, ttl};
 
 /// Where the store is when nobody says.
 const STORE: &str = "./halite-data";
@@ -76,6 +77,10 @@ pub(crate) struct Args {
     /// [default size: 1GiB]
     #[arg(long, global = true, env = "HALITE_CACHE", value_name = "DIR[:SIZE]", value_parser = cache, display_order = 100)]
     cache: Option<Cache>,
+    /// How much may be asked of an object store for one purpose (commit, seal, merge, read, warm, follow, collect, verify or
+    /// copy): bytes a second, requests a second, requests at once, such as merge=20MiB/s,100/s,4. May be given for several
+    #[arg(long, global = true, value_name = "PURPOSE=LIMITS", value_parser = limit, display_order = 100)]
+    limit: Vec<(Purpose, Limit)>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -106,7 +111,17 @@ impl Args {
             cache: self.cache.clone(),
             log: self.log.clone(),
             give_up_log: self.give_up_log,
+            limits: self.limits(),
         }
+    }
+
+    fn limits(&self) -> Limits {
+        let mut limits = Limits::default();
+        for (purpose, limit) in &self.limit {
+            // Others are refused where they are read.
+            limits.of_mut(*purpose).into_iter().for_each(|place| *place = *limit);
+        }
+        limits
     }
 
     /// What is read where nothing is to be written; `None` where writing is allowed.
@@ -389,6 +404,11 @@ pub(crate) enum DataCommand {
     },
     /// Show the segments and their indexes as a tree, with counts and bytes
     Tree,
+    /// Read what reads of a range of keys will need, before they come
+    ///
+    /// Of a store that is far away, onto the disk of --cache, where the next commands find it; of local files, into the system's
+    /// memory. No more than there is room for.
+    Warm(WarmArgs),
     /// Read every byte and list every damaged place
     Verify(VerifyArgs),
     /// Rewrite the store so that nothing dead remains in it
@@ -433,6 +453,21 @@ pub(crate) enum DataCommand {
         /// The new store
         target: String,
     },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct WarmArgs {
+    #[command(flatten)]
+    pub(crate) range: RangeArgs,
+    /// Only this segment, as `tree` names it
+    #[arg(long, value_name = "NAME")]
+    pub(crate) segment: Option<String>,
+    /// Leave the records out, and read only what they are found by
+    #[arg(long)]
+    pub(crate) index_only: bool,
+    /// Read no more than this: 500MiB, 10GiB [default: what the caches hold]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) max: Option<u64>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -5,7 +5,7 @@ use crate::failure::{Failure, Result};
 use halite::backends::{self, Backend, open_uri, shown_uri};
 #[cfg(not(target_family = "wasm"))]
 use halite::backends::{Cached, Local, Tiered};
-use halite::{Compression, Db, ErrorKind, Options, ReadOnly};
+use halite::{Compression, Db, ErrorKind, Limits, Options, ReadOnly};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -25,6 +25,7 @@ pub(crate) struct Settings {
     /// A folder for the log.
     pub(crate) log: Option<PathBuf>,
     pub(crate) give_up_log: bool,
+    pub(crate) limits: Limits,
 }
 
 /// A folder in which what is read of a store that is far away stays.
@@ -43,7 +44,7 @@ pub(crate) async fn open(uri: &str, create: bool, settings: Settings) -> Result<
 
 /// Opens the store at `uri`, or a checkpoint of it, to read only.
 pub(crate) async fn open_read_only(uri: &str, reading: Reading<'_>, settings: Settings) -> Result<ReadOnly> {
-    let options = Options { memory_budget: settings.memory, ..Options::default() };
+    let options = Options { memory_budget: settings.memory, limits: settings.limits, ..Options::default() };
     let backend = reach(uri, false, &settings).await.map_err(|error| explain(uri, error))?;
     let builder = || Db::builder(backend.clone()).options(options.clone());
     let newest = builder().open_read_only().await.map_err(|error| explain(uri, error))?;
@@ -144,7 +145,7 @@ async fn try_open(uri: &str, create: bool, settings: Settings) -> halite::Result
     // A store in memory is always a new one.
     let create = create || uri.starts_with("mem:");
     let backend = reach(uri, create, &settings).await?;
-    let Settings { compression, memory, history, retention, retention_step, give_up_log, .. } = settings;
+    let Settings { compression, memory, history, retention, retention_step, give_up_log, limits, .. } = settings;
     let options = Options {
         create_if_missing: create,
         compression,
@@ -152,6 +153,7 @@ async fn try_open(uri: &str, create: bool, settings: Settings) -> halite::Result
         history_bytes: history,
         retention,
         retention_step,
+        limits,
         ..Options::default()
     };
     let builder = Db::builder(backend).options(options);

@@ -191,9 +191,17 @@ impl Builder {
 
     fn reader_setup(self) -> reader::Setup {
         let memory = memory(&self.options);
-        let Options { refresh_interval, max_forward_jump, .. } = self.options;
+        let Options { refresh_interval, max_forward_jump, limits, .. } = self.options;
         let random = Arc::new(Random::new(self.seed));
-        reader::Setup { backend: self.backend, memory, clock: self.clock, refresh_interval, max_forward_jump, random }
+        reader::Setup {
+            backend: self.backend,
+            memory,
+            clock: self.clock,
+            refresh_interval,
+            max_forward_jump,
+            limits,
+            random,
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::format::manifest::{Manifest, Retired};
 use crate::format::names::{Name, SegmentId};
 use crate::{Result, retire};
 use futures::TryStreamExt;
-use halite_backends::Backend;
+use halite_backends::{Backend, Purpose};
 use std::collections::{HashMap, HashSet};
 
 /// A file that nothing names.
@@ -113,7 +113,7 @@ pub(crate) async fn superfluous(backend: &dyn Backend, manifest: &Manifest) -> R
 /// What `core` may delete: of what nothing names, that which no reader of this process holds either.
 pub(crate) async fn collectable(core: &Core) -> Result<Vec<Superfluous>> {
     let manifest = core.publisher.look(Clone::clone).await;
-    let mut found = superfluous(&*core.backend, &manifest).await?;
+    let mut found = superfluous(core.stores.of(Purpose::Collect), &manifest).await?;
     // Where names are not durable, only a later epoch deletes what this one has retired.
     let may_retire = core.capabilities.durable_names;
     found.retain(|file| file.why != Why::Retired || (may_retire && core.retiring.is_unneeded(&file.file)));

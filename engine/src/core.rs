@@ -13,11 +13,12 @@ use crate::residency::Residency;
 use crate::retire::Retiring;
 use crate::seal::Sealer;
 use crate::segment::{Files, Segment};
+use crate::stores::Stores;
 use crate::tasks::Tasks;
 use crate::version::View;
 use crate::versions::Versions;
 use crate::{Error, ErrorKind, Options, Result, Seq};
-use halite_backends::{Backend, Capabilities, Lock};
+use halite_backends::{Capabilities, Lock, Purpose};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -28,7 +29,7 @@ use tokio::task::JoinHandle;
 #[derive(Debug)]
 pub(crate) struct Core {
     // Constant after construction.
-    pub(crate) backend: Arc<dyn Backend>,
+    pub(crate) stores: Stores,
     pub(crate) capabilities: Capabilities,
     pub(crate) options: Options,
     pub(crate) budget: Budget,
@@ -148,10 +149,10 @@ impl Core {
         outcome
     }
 
-    /// Opens a segment of this database that was just written.
-    pub(crate) async fn open_segment(&self, meta: &SegmentMeta) -> Result<Arc<Segment>> {
+    /// Opens a segment of this database that was just written for `purpose`.
+    pub(crate) async fn open_segment(&self, meta: &SegmentMeta, purpose: Purpose) -> Result<Arc<Segment>> {
         let segment = Segment::new(&self.files, meta);
-        segment.open().await?;
+        segment.read_for(purpose).open().await?;
         Ok(segment)
     }
 

@@ -1,7 +1,7 @@
 //! What an object store charges for what was asked of it: an estimate.
 
 use crate::Stats;
-use halite_backends::{RequestKind, Traffic};
+use halite_backends::{RequestKind, Requests, Traffic};
 use serde::{Deserialize, Serialize};
 
 /// What a store charges, in any one currency. The default is what Amazon lists for S3 Standard in `us-east-1`, in dollars, to a
@@ -74,27 +74,34 @@ pub struct Cost {
 impl Prices {
     /// What the requests in `traffic` cost.
     pub fn requests(&self, traffic: &Traffic) -> f64 {
-        let kinds = [
-            (RequestKind::Put, self.put),
-            (RequestKind::Get, self.get),
-            (RequestKind::Head, self.head),
-            (RequestKind::List, self.list),
-            (RequestKind::Delete, self.delete),
-        ];
-        kinds.iter().map(|(kind, price)| traffic.count(*kind) as f64 * price / 1000.0).sum()
+        traffic.requests.iter().map(|requests| self.of(requests).0).sum()
+    }
+
+    /// What `requests` cost, and what the bytes do that they have carried.
+    pub fn of(&self, requests: &Requests) -> (f64, f64) {
+        let (request, byte) = match requests.kind {
+            RequestKind::Put => (self.put, self.sent),
+            RequestKind::Get => (self.get, self.received),
+            RequestKind::Head => (self.head, 0.0),
+            RequestKind::List => (self.list, 0.0),
+            RequestKind::Delete => (self.delete, 0.0),
+            _ => (0.0, 0.0),
+        };
+        (requests.count as f64 * request / 1000.0, gib(requests.bytes) * byte)
     }
 
     /// What `stats` tell of costs.
     pub fn estimate(&self, stats: &Stats) -> Cost {
-        let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
-        let traffic = &stats.traffic;
-        let (received, sent) = (gib(traffic.bytes(RequestKind::Get)), gib(traffic.bytes(RequestKind::Put)));
         Cost {
-            requests: self.requests(traffic),
-            carried: received * self.received + sent * self.sent,
+            requests: self.requests(&stats.traffic),
+            carried: stats.traffic.requests.iter().map(|requests| self.of(requests).1).sum(),
             kept_a_month: gib(stats.segment_bytes + stats.log_bytes) * self.kept,
         }
     }
+}
+
+fn gib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 30)
 }
 
 #[cfg(test)]

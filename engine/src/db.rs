@@ -13,7 +13,7 @@ use crate::tasks::Tasks;
 use crate::verify::{self, VerifyOptions, VerifyProgress, VerifyReport};
 use crate::{Durability, KeyRange, Result, WriteBatch, WriteOptions, get, recovery, residency, shutdown};
 use bytes::Bytes;
-use halite_backends::Backend;
+use halite_backends::{Backend, Purpose};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -459,7 +459,12 @@ impl Db {
         let core = &*self.core;
         let version = core.versions.get();
         let publisher = Some(&core.publisher);
-        let store = verify::Store { backend: &*core.backend, files: &core.files, version: &version, publisher };
+        let store = verify::Store {
+            backend: core.stores.of(Purpose::Verify),
+            files: &core.files,
+            version: &version,
+            publisher,
+        };
         core.tasks.inside(verify::verify(store, options, progress)).await
     }
 

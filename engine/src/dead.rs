@@ -24,6 +24,7 @@ use crate::segment::{FilterInHand, Segment, SegmentCursor, Step};
 use crate::turn::Turn;
 use crate::version::Version;
 use crate::{Result, Seq};
+use halite_backends::Purpose;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -57,7 +58,7 @@ pub(crate) async fn settle(core: &Core, segment: &Arc<Segment>) -> Result<Option
             segment.add_dead(u64::from(len));
         }
     };
-    let resident = core.residency.settle(&core.keydir, segment, superseded).await?;
+    let resident = core.residency.settle(&core.keydir, segment, Purpose::Seal, superseded).await?;
     let counts = if by_slots && resident.is_some() { Counts::IdleTombstones } else { Counts::All };
     count(core, &version, segment, counts).await;
     Ok(resident)
@@ -91,7 +92,9 @@ pub(crate) async fn count(core: &Core, version: &Version, newer: &Arc<Segment>, 
 async fn try_count(core: &Core, version: &Version, newer: &Arc<Segment>, counts: Counts<'_>) -> Result<()> {
     let rate = if newer.meta.entries < ENOUGH { 1 } else { SAMPLE };
     let mut search = Search { core, version, newer, counts, rate, sample: Vec::new() };
-    let mut cursor = SegmentCursor::new(newer.clone(), Course::all(), true);
+    // What is dead is looked for so that what is worth a merge is known.
+    let read = newer.read_for(Purpose::Merge);
+    let mut cursor = SegmentCursor::new(read.clone(), Course::all(), true);
     let mut turn = Turn::default();
     loop {
         match cursor.advance()? {
@@ -102,7 +105,7 @@ async fn try_count(core: &Core, version: &Version, newer: &Arc<Segment>, counts:
                 continue;
             }
             Step::Need(range) => {
-                let bytes = newer.read(range).await?;
+                let bytes = read.read(range).await?;
                 cursor.supply(bytes);
                 continue;
             }

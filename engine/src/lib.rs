@@ -69,6 +69,7 @@ mod segment;
 mod shutdown;
 mod snapshot;
 mod stats;
+mod stores;
 mod sync;
 mod tasks;
 mod timers;
@@ -80,6 +81,7 @@ mod value;
 mod verify;
 mod version;
 mod versions;
+mod warm;
 mod watch;
 
 pub use batch::WriteBatch;
@@ -97,7 +99,7 @@ pub use halite_backends as backends;
 pub(crate) use halite_backends::planted;
 pub use lifetime::Ttl;
 pub use meters::Latencies;
-pub use options::{Compression, Durability, Options, WriteOptions};
+pub use options::{Compression, Durability, Limits, Options, WriteOptions};
 pub use range::KeyRange;
 pub use reader::ReadOnly;
 pub use repair::{Loss, RepairReport, repair};
@@ -107,6 +109,7 @@ pub use stats::{MemtableNode, RunNode, SegmentNode, Stats, Tree};
 pub use txn::{Isolation, Transaction, TransactionOptions, TransactionScan};
 pub use typed::{AsKey, Collection, Entries, Key, KeyBounds, KeyError, Keys, PrefixOf, Reader};
 pub use verify::{Anchor, Damage, VerifyOptions, VerifyProgress, VerifyReport};
+pub use warm::{WarmOptions, WarmReport};
 pub use watch::{Change, Commit, Watch};
 
 /// The commit order of a record: one counter for the database, never reused, from 1.

@@ -1,6 +1,7 @@
 //! Settings as plain data: each with its unit, default and effect.
 
 use crate::format::compressed::Codec;
+use halite_backends::{Limit, Purpose};
 use std::num::NonZeroU64;
 use std::time::Duration;
 
@@ -73,6 +74,65 @@ impl Compression {
             Compression::None => None,
             Compression::Lz4 => Some(Codec::Lz4),
             Compression::Zstd => Some(Codec::Zstd),
+        }
+    }
+}
+
+/// How much may be asked of an object store, by purpose, so that what can wait leaves room for what cannot, and costs are
+/// bounded. What was asked for, [`Stats::traffic`](crate::Stats::traffic) tells by the same purposes.
+///
+/// Limits hold where requests are counted: in object stores, behind [`Cached`](crate::backends::Cached) and
+/// [`Tiered`](crate::backends::Tiered) too, where what is found on the local disk is no request. They delay, and refuse nothing:
+/// commits come to share larger objects; writers wait where seals do, as they do for a slow store; reads take longer. Opening a
+/// store and publishing its versions are never held up.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> halite::Result<()> {
+/// use halite::{Db, Limits, Options, backends::{Limit, Memory}};
+/// use std::{num::{NonZeroU32, NonZeroU64}, sync::Arc};
+/// let merge = Limit { bytes_per_second: NonZeroU64::new(20 << 20), at_once: NonZeroU32::new(4), ..Limit::default() };
+/// let options = Options { limits: Limits { merge, ..Limits::default() }, ..Options::default() };
+/// let db = Db::builder(Arc::new(Memory::new())).options(options).open().await?;
+/// # db.close().await
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// The log, as it is written.
+    pub commit: Limit,
+    /// Sealing what was committed.
+    pub seal: Limit,
+    /// Merging: what it reads and what it writes.
+    pub merge: Limit,
+    /// Reads and scans.
+    pub read: Limit,
+    /// Warming up, and loading keys into memory.
+    pub warm: Limit,
+    /// Readers that follow their database.
+    pub follow: Limit,
+    /// Deleting what is needed no more.
+    pub collect: Limit,
+    /// Verifications.
+    pub verify: Limit,
+    /// What copies and backups read.
+    pub copy: Limit,
+}
+
+impl Limits {
+    /// The limit for `purpose`; nothing where there is none to be set, as with opening and publishing.
+    pub fn of_mut(&mut self, purpose: Purpose) -> Option<&mut Limit> {
+        match purpose {
+            Purpose::Commit => Some(&mut self.commit),
+            Purpose::Seal => Some(&mut self.seal),
+            Purpose::Merge => Some(&mut self.merge),
+            Purpose::Read => Some(&mut self.read),
+            Purpose::Warm => Some(&mut self.warm),
+            Purpose::Follow => Some(&mut self.follow),
+            Purpose::Collect => Some(&mut self.collect),
+            Purpose::Verify => Some(&mut self.verify),
+            Purpose::Copy => Some(&mut self.copy),
+            _ => None,
         }
     }
 }
@@ -202,6 +262,8 @@ pub struct Options {
     /// then. `None`, the default, stands for a thousandth of it. At least 1 ms, and a ten-thousandth. Each moment takes a
     /// manifest, a few hundred bytes for each segment.
     pub retention_step: Option<Duration>,
+    /// How much may be asked of an object store, by purpose. No limits by default.
+    pub limits: Limits,
     /// Whether to create the store where there is none. Default true.
     pub create_if_missing: bool,
 }
@@ -258,6 +320,7 @@ impl Default for Options {
             history_bytes: 0,
             retention: None,
             retention_step: None,
+            limits: Limits::default(),
             create_if_missing: true,
         }
     }

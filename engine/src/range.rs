@@ -64,7 +64,7 @@ impl KeyRange {
 
     /// Whether `key` is too small.
     #[inline]
-    fn is_below(&self, key: &[u8]) -> bool {
+    pub(crate) fn is_below(&self, key: &[u8]) -> bool {
         match &self.start {
             Bound::Included(start) => key < &start[..],
             Bound::Excluded(start) => key <= &start[..],

@@ -20,6 +20,7 @@ use crate::turn::Turn;
 use crate::version::Version;
 use crate::{ErrorKind, Result};
 use futures::future::{self, Either};
+use halite_backends::Purpose;
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
 use std::pin::{Pin, pin};
@@ -173,18 +174,19 @@ impl Residency {
         Some(Arc::new(Resident { kid, segment: segment.clone(), stays: self.stays.clone() }))
     }
 
-    /// Brings the slots of `segment` into the keydir if there is room for them. `on_equal` hears of the slots of equal
+    /// Brings the slots of `segment`, read for `purpose`, into the keydir if there is room for them. `on_equal` hears of the slots of equal
     /// fingerprints met for each.
     pub(crate) async fn settle(
         &self,
         keydir: &Keydir,
         segment: &Arc<Segment>,
+        purpose: Purpose,
         mut on_equal: impl FnMut(&[Slot]),
     ) -> Result<Option<Arc<Resident>>> {
         // Slots that are in are counted twice until the room is given back: on the safe side.
         let Some(_room) = self.room(keydir, segment.meta.entries) else { return Ok(None) };
         let Some(resident) = self.begin(segment) else { return Ok(None) };
-        let mut hints = segment.hints().await?;
+        let mut hints = segment.read_for(purpose).hints().await?;
         let mut equals = Vec::new();
         let mut turn = Turn::default();
         while let Some(Hint { fingerprint, offset, len }) = hints.next()? {
@@ -327,7 +329,7 @@ async fn step(core: &Core) -> bool {
 }
 
 async fn settle(core: &Core, segment: &Arc<Segment>) -> bool {
-    match core.residency.settle(&core.keydir, segment, |_| {}).await {
+    match core.residency.settle(&core.keydir, segment, Purpose::Warm, |_| {}).await {
         Ok(Some(resident)) => core.versions.settled(resident),
         // Somebody else's slots are on their way in, who says so when they are.
         Ok(None) => return false,

@@ -20,7 +20,7 @@ use crate::format::names::{self, Name, SegmentId};
 use crate::listing::Listing;
 use crate::planted::{Bug, planted};
 use crate::segment::Segment;
-use halite_backends::{self as backends, Backend, Path};
+use halite_backends::{self as backends, Backend, Path, Purpose};
 use parking_lot::Mutex;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Weak};
@@ -146,7 +146,7 @@ fn deletable(manifest: &Manifest, candidates: BTreeSet<String>) -> Vec<String> {
 /// to fail what this was about.
 /// True where it is gone.
 pub(crate) async fn delete(core: &Core, name: &str) -> bool {
-    let is_gone = remove(&*core.backend, name).await;
+    let is_gone = remove(core.stores.of(Purpose::Collect), name).await;
     if is_gone {
         core.retiring.note_deleted(name);
     }
@@ -171,7 +171,7 @@ pub(crate) async fn collect_leftovers(core: Arc<Core>, manifest: Manifest, mut t
     let retired = manifest.retired.iter().filter_map(|retired| Name::parse(&retired.name));
     let known: HashSet<Name> = manifest.segments().map(|meta| Name::Segment(meta.id)).chain(retired).collect();
     if planted(Bug::OpenFilesCollected)
-        && let Ok(now) = Listing::of(&*core.backend, names::SEGMENTS).await
+        && let Ok(now) = Listing::of(core.stores.of(Purpose::Collect), names::SEGMENTS).await
     {
         there.segments = now.segments;
     }
@@ -180,7 +180,7 @@ pub(crate) async fn collect_leftovers(core: Arc<Core>, manifest: Manifest, mut t
     let segments = there.segments.into_iter().map(Name::Segment);
     let fragments = there.fragments.into_iter().map(|(id, _)| Name::Fragment(id));
     for name in segments.chain(fragments).filter(|name| !known.contains(name)) {
-        remove(&*core.backend, &name.to_string()).await;
+        remove(core.stores.of(Purpose::Collect), &name.to_string()).await;
     }
 }
 

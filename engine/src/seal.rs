@@ -23,7 +23,7 @@ use crate::turn::Turn;
 use crate::value::LARGE_LEN;
 use crate::version::Run;
 use crate::{Error, ErrorKind, Result, Seq, dead, retire};
-use halite_backends::{self as backends, Backend};
+use halite_backends::{self as backends, Backend, Purpose};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -126,7 +126,7 @@ async fn settle(core: &Core, sealable: &Sealable, meta: &SegmentMeta) -> Result<
     };
     core.log.meters.seals.add(1);
     core.log.meters.seal_bytes.add(written);
-    let segment = core.open_segment(meta).await?;
+    let segment = core.open_segment(meta, Purpose::Seal).await?;
     let resident = dead::settle(core, &segment).await?;
     Ok((segment, resident))
 }
@@ -140,7 +140,7 @@ async fn write(core: &Core, sealable: &mut Sealable, cover: &Cover) -> Result<Op
         Source::Fragments(_) => {
             let id = core.epoch.segment(core.numbers.next());
             let (salt, now) = (core.random.next(), core.clock.trusted());
-            write_sorted(&*core.backend, &core.epoch, &draft.memtable, cover, id, salt, now).await
+            write_sorted(core.stores.of(Purpose::Seal), &core.epoch, &draft.memtable, cover, id, salt, now).await
         }
     }
 }

@@ -172,7 +172,7 @@ pub(crate) fn stats(core: &Core) -> Stats {
     let (fences_bytes, cache_bytes) = (files.kept(), files.cache.len());
     let (meters, kept) = (&core.log.meters, core.publisher.kept());
     Stats {
-        location: core.backend.location(),
+        location: core.stores.plain().location(),
         epoch: core.epoch.epoch,
         manifest: core.publisher.number(),
         visible_seq: core.log.visible(),
@@ -215,7 +215,7 @@ pub(crate) fn stats(core: &Core) -> Stats {
         merges: meters.merges.get(),
         merge_bytes_written: meters.merge_bytes.get(),
         merge_records_dropped: meters.merge_records_dropped.get(),
-        traffic: core.backend.traffic(),
+        traffic: core.stores.plain().traffic(),
         failure,
         ..of_version
     }

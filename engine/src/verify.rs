@@ -13,7 +13,7 @@ use crate::segment::{Files, Findings, MISSING, Segment, what_of};
 use crate::version::Version;
 use crate::{Error, ErrorKind, Result};
 use bytes::Bytes;
-use halite_backends::{Backend, Path};
+use halite_backends::{Backend, Path, Purpose};
 use std::collections::HashSet;
 use std::fmt;
 use std::num::NonZeroU64;
@@ -282,10 +282,10 @@ pub(crate) async fn verify(
     verification.expect(past.iter().map(|(_, meta)| meta), 1);
     (verification.progress)(verification.total);
     for segment in store.version.segments() {
-        verification.segment(segment, options).await?;
+        verification.segment(&segment.read_for(Purpose::Verify), options).await?;
     }
     for (number, meta) in past {
-        let segment = Segment::new(store.files, &meta);
+        let segment = Segment::new(store.files, &meta).read_for(Purpose::Verify);
         let so_far = verification.report.clone();
         match verification.digest(&segment).await {
             Err(error) if error.kind() == ErrorKind::NotFound => verification.damage(segment.path(), 0, MISSING),

@@ -3,7 +3,9 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt};
-use halite::backends::{Appender, Backend, Capabilities, Lock, Meta, Object, Path, Result, Shared, Traffic, Uploader};
+use halite::backends::{
+    Appender, Backend, Capabilities, Limiter, Lock, Meta, Object, Path, Purpose, Result, Shared, Traffic, Uploader,
+};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -122,6 +124,15 @@ impl Backend for Far {
 
     fn traffic(&self) -> Traffic {
         self.store.traffic()
+    }
+
+    fn keeps(&self) -> u64 {
+        self.store.keeps()
+    }
+
+    fn for_purpose(&self, purpose: Purpose, limiter: &Limiter) -> Option<Arc<dyn Backend>> {
+        let store = self.store.for_purpose(purpose, limiter)?;
+        Some(Arc::new(Far { store, way: self.way.clone() }))
     }
 }
 

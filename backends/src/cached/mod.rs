@@ -2,7 +2,8 @@
 //!
 //! What is read of segments stays in blocks of 64 KiB, each a file of its own. A segment's name is only ever given to one
 //! sequence of bytes, so a block never becomes wrong, it only ceases to be of use. Manifests and the log are read once, and
-//! pass by; so does what is read in large pieces, as scans, merges and verifications do.
+//! pass by; so does what scans read in large pieces. Merges and copies use what is there and leave nothing, and verifications
+//! ask the store.
 //!
 //! # Guarantees
 //! 1. A read gives what the store holds. The file of a block says which part of which object of which store it is, and a
@@ -19,7 +20,8 @@ mod tests;
 
 use crate::bounds::checked_len;
 use crate::{
-    Appender, Backend, Capabilities, Local, Lock, Meta, Object, Path, Result, Shared, Traffic, Uploader, in_folder,
+    Appender, Backend, Capabilities, KEPT_READ_MAX, Limiter, Local, Lock, Meta, Object, Path, Purpose, Result, Shared,
+    Traffic, Uploader, in_folder,
 };
 use async_trait::async_trait;
 use blocks::{BLOCK_LEN, Blocks, Name};
@@ -32,7 +34,7 @@ use std::sync::Arc;
 const SEGMENTS: &str = "segments";
 
 /// Longer reads go to the store: the readers that make them read on, and would drive out what others come back to.
-const READ_MAX: u64 = 4 * BLOCK_LEN;
+const READ_MAX: u64 = KEPT_READ_MAX;
 
 /// What a cache holds, and how it has done.
 ///
@@ -76,6 +78,8 @@ pub struct CacheStats {
 pub struct Cached {
     store: Arc<dyn Backend>,
     blocks: Arc<Blocks>,
+    /// Whether what is read through this handle stays.
+    keeps: bool,
     /// Keeps other processes from the folder, where the system can.
     _lock: Option<Arc<dyn Lock>>,
 }
@@ -91,7 +95,7 @@ impl Cached {
         let local = Local::open(folder.as_ref(), true)?;
         let lock = if local.capabilities().lock { Some(Arc::from(local.lock().await?)) } else { None };
         let blocks = Blocks::open(folder.as_ref().to_owned(), store.location(), bytes_max).await?;
-        Ok(Cached { store, blocks, _lock: lock })
+        Ok(Cached { store, blocks, keeps: true, _lock: lock })
     }
 
     /// What the cache holds, and how it has done since it was opened.
@@ -104,7 +108,7 @@ impl Cached {
             return object;
         }
         let name = self.blocks.name(path);
-        Arc::new(CachedObject { path: path.clone(), name, object, blocks: self.blocks.clone() })
+        Arc::new(CachedObject { path: path.clone(), name, object, blocks: self.blocks.clone(), keeps: self.keeps })
     }
 }
 
@@ -177,6 +181,21 @@ impl Backend for Cached {
         self.store.traffic()
     }
 
+    fn keeps(&self) -> u64 {
+        self.blocks.stats().bytes_max
+    }
+
+    fn for_purpose(&self, purpose: Purpose, limiter: &Limiter) -> Option<Arc<dyn Backend>> {
+        let store = self.store.for_purpose(purpose, limiter)?;
+        match purpose {
+            // What is looked at is the store.
+            Purpose::Verify => Some(store),
+            // They read what nobody may come back to.
+            Purpose::Merge | Purpose::Copy => Some(Arc::new(Cached { store, keeps: false, ..self.clone() })),
+            _ => Some(Arc::new(Cached { store, ..self.clone() })),
+        }
+    }
+
     async fn tidy(&self) -> Result<()> {
         self.store.tidy().await
     }
@@ -189,6 +208,7 @@ struct CachedObject {
     name: Name,
     object: Arc<dyn Object>,
     blocks: Arc<Blocks>,
+    keeps: bool,
 }
 
 impl CachedObject {
@@ -226,6 +246,9 @@ impl Object for CachedObject {
                     let rest = self.bytes_of(block, end);
                     let bytes = self.object.read(rest.clone()).await?;
                     add(rest.start, &bytes);
+                    if !self.keeps {
+                        break;
+                    }
                     for (block, start) in (block..).zip((0..bytes.len()).step_by(BLOCK_LEN as usize)) {
                         let end = bytes.len().min(start + BLOCK_LEN as usize);
                         self.blocks.keep(&self.name, block, bytes.slice(start..end));

@@ -2,8 +2,7 @@
 
 use super::{Objects, error_kind};
 use crate::bounds::checked_len;
-use crate::traffic::{Purpose, RequestKind};
-use crate::{Error, ErrorKind, Object, Path, Result, Uploader};
+use crate::{Error, ErrorKind, Object, Path, RequestKind, Result, Uploader};
 use async_trait::async_trait;
 use bytes::Bytes;
 use opendal::Writer;
@@ -22,8 +21,8 @@ pub(super) struct Open {
 impl Open {
     /// Asks how long `path` is.
     pub(super) async fn find(store: &Objects, path: &Path) -> Result<Open> {
-        let operator = &store.0.operator;
-        store.count(RequestKind::Head, path, 0);
+        let operator = &store.shared.operator;
+        let _admitted = store.admit(RequestKind::Head, 1, 0).await;
         let found = operator.stat(path.as_str()).await.map_err(|error| store.failed("open", path, &error))?;
         if !found.is_file() {
             return Err(Error::new(ErrorKind::NotFound, "open", path, "it is a folder"));
@@ -56,20 +55,23 @@ impl Object for Open {
         if len == 0 {
             return Ok(Bytes::new());
         }
-        let mut read = self.store.0.operator.read_with(self.path.as_str()).range(range);
+        let mut read = self.store.shared.operator.read_with(self.path.as_str()).range(range);
         if let Some(tag) = &self.tag {
             read = read.if_match(tag);
         }
-        self.store.count(RequestKind::Get, &self.path, len as u64);
         let failed = |error| {
             // The condition was the object that was opened: another one has its name by now.
             let kind = match error_kind(&error) {
                 ErrorKind::AlreadyExists => ErrorKind::NotFound,
                 kind => kind,
             };
-            self.store.0.secrets.error(kind, "read", &self.path, &error)
+            self.store.shared.secrets.error(kind, "read", &self.path, &error)
         };
-        let bytes = self.store.0.runtime.run(async { read.await.map_err(failed) }).await?;
+        let read = async {
+            let _admitted = self.store.admit(RequestKind::Get, 1, len as u64).await;
+            read.await.map_err(failed)
+        };
+        let bytes = self.store.shared.runtime.run(read).await?;
         if bytes.len() != len {
             let message = format!("the store sent {} bytes of {len}", bytes.len());
             return Err(Error::new(ErrorKind::UnexpectedEof, "read", &self.path, message));
@@ -84,15 +86,43 @@ pub(super) struct Upload {
     path: Path,
     writer: Writer,
     len: u64,
+    /// Requests and bytes of them that were counted.
+    counted: (u64, u64),
 }
 
 impl Upload {
     pub(super) async fn begin(store: &Objects, path: &Path) -> Result<Upload> {
-        let options = &store.0.options;
-        let writer = store.0.operator.writer_with(path.as_str());
-        let writer = writer.chunk(options.part_bytes.max(1)).concurrent(options.parts_at_once.max(1)).await;
+        let options = &store.shared.options;
+        let at_once = store.limiter.at_once().map_or(usize::MAX, |at_once| at_once.get() as usize);
+        let at_once = options.parts_at_once.clamp(1, at_once);
+        let writer = store.shared.operator.writer_with(path.as_str());
+        let writer = writer.chunk(options.part_bytes.max(1)).concurrent(at_once).await;
         let writer = writer.map_err(|error| store.failed("upload", path, &error))?;
-        Ok(Upload { store: store.clone(), path: path.clone(), writer, len: 0 })
+        Ok(Upload { store: store.clone(), path: path.clone(), writer, len: 0, counted: (0, 0) })
+    }
+
+    /// Counts the requests that are sent now that the object is `len` bytes long, and at its end if `ends`, and waits until
+    /// they may be.
+    async fn admit(&mut self, ends: bool) {
+        let (requests, bytes) = requests_of(self.len, self.store.shared.options.part_bytes.max(1) as u64, ends);
+        let (requests_before, bytes_before) = std::mem::replace(&mut self.counted, (requests, bytes));
+        if requests > requests_before {
+            // Parts are sent in the background: how many of them at once, the writer was told.
+            let store = &self.store;
+            store.limiter.admit_beside(requests - requests_before, bytes - bytes_before).await;
+            store.count(RequestKind::Put, requests - requests_before, bytes - bytes_before);
+        }
+    }
+}
+
+/// How many requests have been sent of an object that is `len` bytes long, and how many bytes with them: all if it `ends`.
+/// What fits into one part goes up in one request at the end; else to begin and to end takes a request each.
+fn requests_of(len: u64, part_len: u64, ends: bool) -> (u64, u64) {
+    match len.div_ceil(part_len) {
+        0 | 1 => (u64::from(ends), if ends { len } else { 0 }),
+        parts if ends => (parts + 2, len),
+        // The last one may still grow.
+        parts => (parts, (parts - 1) * part_len),
     }
 }
 
@@ -106,27 +136,28 @@ impl fmt::Debug for Upload {
 impl Uploader for Upload {
     async fn write(&mut self, data: Bytes) -> Result<()> {
         self.len += data.len() as u64;
-        let Upload { store, path, writer, .. } = self;
-        let failed = |error| store.failed("upload", &*path, &error);
-        store.0.runtime.run(async { writer.write(data).await.map_err(failed) }).await
+        let store = self.store.clone();
+        let write = async {
+            self.admit(false).await;
+            self.writer.write(data).await.map_err(|error| store.failed("upload", &self.path, &error))
+        };
+        store.shared.runtime.run(write).await
     }
 
     async fn finish(mut self: Box<Self>) -> Result<()> {
-        let part_len = self.store.0.options.part_bytes.max(1) as u64;
-        // To begin and to end an upload in parts takes a request each.
-        let requests = if self.len <= part_len { 1 } else { self.len.div_ceil(part_len) + 2 };
-        self.store.0.counters.add_for(RequestKind::Put, Purpose::of(self.path.folder()), requests, self.len);
-        let Upload { store, path, writer, len } = &mut *self;
+        let store = self.store.clone();
         let close = async {
+            self.admit(true).await;
+            let Upload { path, writer, len, .. } = &mut *self;
             let Err(error) = writer.close().await else { return Ok(()) };
             // The object may be there: a store that has put the parts together does not know them any more when it is
             // asked again because its answer was lost.
-            match Open::find(store, path).await {
+            match Open::find(&store, path).await {
                 Ok(found) if found.len == *len => Ok(()),
                 _ => Err(store.failed("upload", &*path, &error)),
             }
         };
-        store.0.runtime.run(close).await
+        store.shared.runtime.run(close).await
     }
 
     async fn abort(mut self: Box<Self>) -> Result<()> {
@@ -138,6 +169,6 @@ impl Uploader for Upload {
                 outcome => outcome.map_err(|error| store.failed("upload", &*path, &error)),
             }
         };
-        store.0.runtime.run(abort).await
+        store.shared.runtime.run(abort).await
     }
 }

@@ -9,6 +9,7 @@
 //!    was lost is settled by looking for the object: nobody else uses its name.
 //! 3. No credential is shown: not by `Debug`, not in errors, not in events. See [`secrets`].
 //! 4. Whoever polls may do so outside of the runtime. See [`runtime`].
+//! 5. Requests are counted when they are admitted, each once, for the purpose of the handle by which they are made.
 //!
 //! # What is left behind
 //! Parts of an upload that was dropped, or whose process died, stay in the store unseen, and cost. OpenDAL cannot list
@@ -24,10 +25,10 @@ mod uri;
 pub(crate) use secrets::Secrets;
 pub(crate) use uri::from_uri;
 
-use crate::traffic::{Counters, Purpose, RequestKind};
+use crate::traffic::Counters;
 use crate::{
-    Appender, Backend, Capabilities, Error, ErrorKind, Lock, Meta, Object, Path, Result, Shared, Traffic, Uploader,
-    in_folder,
+    Admitted, Appender, Backend, Capabilities, Error, ErrorKind, Limiter, Lock, Meta, Object, Path, Purpose,
+    RequestKind, Result, Shared, Traffic, Uploader, in_folder,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -92,7 +93,12 @@ impl Default for ObjectsOptions {
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(example()).unwrap();
 /// ```
 #[derive(Clone)]
-pub struct Objects(Arc<Store>);
+pub struct Objects {
+    shared: Arc<Store>,
+    /// What the requests of this handle are for, and what keeps them within their limit.
+    purpose: Purpose,
+    limiter: Limiter,
+}
 
 struct Store {
     /// With time limits and retries.
@@ -135,28 +141,36 @@ impl Objects {
         let info = operator.info();
         let location = format!("{}://{}{}", info.scheme(), info.name(), info.root());
         let runtime = Runtime::new();
-        Objects(Arc::new(Store { operator, once, options, location, secrets, counters, runtime }))
+        let store = Store { operator, once, options, location, secrets, counters, runtime };
+        Objects { shared: Arc::new(store), purpose: Purpose::Other, limiter: Limiter::default() }
     }
 
-    fn count(&self, kind: RequestKind, path: &Path, bytes: u64) {
-        self.0.counters.add(kind, path, bytes);
+    /// Counts requests that carry so many bytes, and waits until they may be sent. They are under way until what is returned
+    /// is dropped.
+    async fn admit(&self, kind: RequestKind, requests: u64, bytes: u64) -> Admitted {
+        let admitted = self.limiter.admit(requests, bytes).await;
+        self.count(kind, requests, bytes);
+        admitted
+    }
+
+    fn count(&self, kind: RequestKind, requests: u64, bytes: u64) {
+        self.shared.counters.add(kind, self.purpose, requests, bytes);
     }
 
     fn failed(&self, op: &'static str, path: impl fmt::Display, error: &opendal::Error) -> Error {
-        self.0.secrets.error(error_kind(error), op, path, error)
+        self.shared.secrets.error(error_kind(error), op, path, error)
     }
 
-    /// Writes `path` if nothing is there, in one request.
+    /// Writes `path` if nothing is there, in one request, which was admitted.
     async fn put(&self, path: &Path, data: Bytes) -> opendal::Result<()> {
-        let once = &self.0.once;
+        let once = &self.shared.once;
         let conditional = once.info().capability().write_with_if_not_exists;
         if !conditional {
-            self.count(RequestKind::Head, path, 0);
+            self.count(RequestKind::Head, 1, 0);
             if once.exists(path.as_str()).await? {
                 return Err(opendal::Error::new(opendal::ErrorKind::AlreadyExists, "the name is taken"));
             }
         }
-        self.count(RequestKind::Put, path, data.len() as u64);
         once.write_with(path.as_str(), data).if_not_exists(conditional).await.map(drop)
     }
 
@@ -173,8 +187,8 @@ impl Objects {
             return Ok(Some(Meta::new(path, entry.metadata().content_length())));
         }
         // A store that does not say in a list how long things are.
-        self.count(RequestKind::Head, &path, 0);
-        match self.0.operator.stat(path.as_str()).await {
+        let _admitted = self.admit(RequestKind::Head, 1, 0).await;
+        match self.shared.operator.stat(path.as_str()).await {
             Ok(found) => Ok(Some(Meta::new(path, found.content_length()))),
             Err(error) if error.kind() == opendal::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(self.failed("list", &path, &error)),
@@ -209,7 +223,7 @@ impl Backend for Objects {
     }
 
     fn location(&self) -> String {
-        self.0.location.clone()
+        self.shared.location.clone()
     }
 
     async fn lock(&self) -> Result<Box<dyn Lock>> {
@@ -217,8 +231,10 @@ impl Backend for Objects {
     }
 
     async fn create(&self, path: &Path, data: Bytes) -> Result<()> {
-        let limit = self.0.options.request_timeout + Duration::from_secs(data.len() as u64 >> 20);
+        let limit = self.shared.options.request_timeout + Duration::from_secs(data.len() as u64 >> 20);
         let create = async {
+            // Time that it waits here is none that the store takes.
+            let _admitted = self.admit(RequestKind::Put, 1, data.len() as u64).await;
             match tokio::time::timeout(limit, self.put(path, data)).await {
                 Ok(Ok(())) => Ok(()),
                 Ok(Err(error)) => {
@@ -228,12 +244,12 @@ impl Backend for Objects {
                         ErrorKind::Io => ErrorKind::Unknown,
                         kind => kind,
                     };
-                    Err(self.0.secrets.error(kind, "create", path, &error))
+                    Err(self.shared.secrets.error(kind, "create", path, &error))
                 }
                 Err(_) => Err(Error::new(ErrorKind::Unknown, "create", path, format!("no answer within {limit:?}"))),
             }
         };
-        self.0.runtime.run(create).await
+        self.shared.runtime.run(create).await
     }
 
     async fn adopt(&self, _path: &Path, _shared: &Shared) -> Result<bool> {
@@ -241,7 +257,7 @@ impl Backend for Objects {
     }
 
     async fn upload(&self, path: &Path) -> Result<Box<dyn Uploader>> {
-        Ok(Box::new(self.0.runtime.run(Upload::begin(self, path)).await?))
+        Ok(Box::new(self.shared.runtime.run(Upload::begin(self, path)).await?))
     }
 
     async fn append(&self, path: &Path) -> Result<Box<dyn Appender>> {
@@ -249,7 +265,7 @@ impl Backend for Objects {
     }
 
     async fn open(&self, path: &Path) -> Result<Arc<dyn Object>> {
-        Ok(Arc::new(self.0.runtime.run(Open::find(self, path)).await?))
+        Ok(Arc::new(self.shared.runtime.run(Open::find(self, path)).await?))
     }
 
     async fn open_known(&self, path: &Path, len: u64) -> Result<Arc<dyn Object>> {
@@ -258,22 +274,31 @@ impl Backend for Objects {
 
     async fn read_whole(&self, path: &Path) -> Result<Bytes> {
         let read = async {
-            let read = self.0.operator.read(path.as_str()).await;
-            self.count(RequestKind::Get, path, read.as_ref().map_or(0, |bytes| bytes.len() as u64));
+            let _admitted = self.admit(RequestKind::Get, 1, 0).await;
+            let read = self.shared.operator.read(path.as_str()).await;
+            let bytes = read.as_ref().map_or(0, |bytes| bytes.len() as u64);
+            self.count(RequestKind::Get, 0, bytes);
+            self.limiter.owe(bytes);
             read.map(|bytes| bytes.to_bytes()).map_err(|error| self.failed("read", path, &error))
         };
-        self.0.runtime.run(read).await
+        self.shared.runtime.run(read).await
     }
 
     fn traffic(&self) -> Traffic {
-        self.0.counters.read()
+        self.shared.counters.read()
+    }
+
+    fn for_purpose(&self, purpose: Purpose, limiter: &Limiter) -> Option<Arc<dyn Backend>> {
+        Some(Arc::new(Objects { shared: self.shared.clone(), purpose, limiter: limiter.clone() }))
     }
 
     async fn exists(&self, path: &Path) -> Result<bool> {
-        self.count(RequestKind::Head, path, 0);
         let failed = |error| self.failed("look for", path, &error);
-        let looked = async { self.0.operator.exists(path.as_str()).await.map_err(failed) };
-        self.0.runtime.run(looked).await
+        let look = async {
+            let _admitted = self.admit(RequestKind::Head, 1, 0).await;
+            self.shared.operator.exists(path.as_str()).await.map_err(failed)
+        };
+        self.shared.runtime.run(look).await
     }
 
     fn list(&self, folder: &str) -> BoxStream<'_, Result<Meta>> {
@@ -285,10 +310,10 @@ impl Backend for Objects {
             _ => return stream::empty().boxed(),
         };
         let listed = async move {
-            let purpose = Purpose::of(&folder);
-            self.0.counters.add_for(RequestKind::List, purpose, 1, 0);
-            let lister = self.0.operator.lister_with(&prefix).recursive(true).await;
-            let place = format!("{}{}", self.0.location, folder);
+            // The pages that follow are asked for by OpenDAL, each while the one before is looked at.
+            let _admitted = self.admit(RequestKind::List, 1, 0).await;
+            let lister = self.shared.operator.lister_with(&prefix).recursive(true).await;
+            let place = format!("{}{}", self.shared.location, folder);
             let failed = move |error: opendal::Error| self.failed("list", &place, &error);
             match lister {
                 Ok(lister) => lister
@@ -296,7 +321,7 @@ impl Backend for Objects {
                     .enumerate()
                     .map(move |(number, entry)| {
                         if number > 0 && number % PAGE == 0 {
-                            self.0.counters.add_for(RequestKind::List, purpose, 1, 0);
+                            self.count(RequestKind::List, 1, 0);
                         }
                         entry
                     })
@@ -309,14 +334,14 @@ impl Backend for Objects {
                 Err(error) => stream::iter([Err(failed(error))]).boxed(),
             }
         };
-        self.0.runtime.stream(stream::once(listed).flatten().boxed()).boxed()
+        self.shared.runtime.stream(stream::once(listed).flatten().boxed()).boxed()
     }
 
     async fn foreign(&self) -> Result<Option<String>> {
         let failed = |error: opendal::Error| self.failed("list", self.location(), &error);
-        self.0.counters.add_for(RequestKind::List, Purpose::Other, 1, 0);
         let look = async {
-            let mut lister = self.0.operator.lister_with("/").recursive(true).await.map_err(failed)?;
+            let _admitted = self.admit(RequestKind::List, 1, 0).await;
+            let mut lister = self.shared.operator.lister_with("/").recursive(true).await.map_err(failed)?;
             while let Some(entry) = lister.try_next().await.map_err(failed)? {
                 let name = entry.path();
                 // Consoles make an empty object to show a folder: it says nothing.
@@ -326,25 +351,27 @@ impl Backend for Objects {
             }
             Ok(None)
         };
-        self.0.runtime.run(look).await
+        self.shared.runtime.run(look).await
     }
 
     async fn delete(&self, path: &Path) -> Result<()> {
-        self.count(RequestKind::Delete, path, 0);
         let delete = async {
-            match self.0.operator.delete(path.as_str()).await {
+            let _admitted = self.admit(RequestKind::Delete, 1, 0).await;
+            match self.shared.operator.delete(path.as_str()).await {
                 Err(error) if error.kind() != opendal::ErrorKind::NotFound => Err(self.failed("delete", path, &error)),
                 _ => Ok(()),
             }
         };
-        self.0.runtime.run(delete).await
+        self.shared.runtime.run(delete).await
     }
 }
 
 /// The location says where, the options how; the operator's own configuration may hold a secret.
 impl fmt::Debug for Objects {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Store { location, options, .. } = &*self.0;
-        f.debug_struct("Objects").field("location", location).field("options", options).finish_non_exhaustive()
+        let Store { location, options, .. } = &*self.shared;
+        let mut shown = f.debug_struct("Objects");
+        shown.field("location", location).field("options", options).field("purpose", &self.purpose);
+        shown.finish_non_exhaustive()
     }
 }

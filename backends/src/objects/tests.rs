@@ -12,11 +12,11 @@ fn memory() -> Objects {
 async fn a_folder_marker_is_no_object_and_foreign_names_are_told() {
     let store = memory();
     assert_eq!(store.foreign().await.unwrap(), None);
-    store.0.once.create_dir("prefix/").await.unwrap();
+    store.shared.once.create_dir("prefix/").await.unwrap();
     assert_eq!(store.foreign().await.unwrap(), None);
     let listed: Vec<_> = store.list("").try_collect().await.unwrap();
     assert_eq!(listed, []);
-    store.0.once.write("Holiday Photo.jpg", "x").await.unwrap();
+    store.shared.once.write("Holiday Photo.jpg", "x").await.unwrap();
     assert_eq!(store.foreign().await.unwrap().as_deref(), Some("Holiday Photo.jpg"));
 }
 

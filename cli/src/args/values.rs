@@ -2,6 +2,9 @@
 
 use crate::store::Cache;
 use clap::builder::{OsStringValueParser, TypedValueParser};
+use halite::Limits;
+use halite::backends::{Limit, Purpose};
+use std::num::NonZeroU64;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A store's name; unlike keys and values, it has to be text.
@@ -54,6 +57,30 @@ pub(super) fn cache(text: &str) -> Result<Cache, String> {
     }
 }
 
+/// A purpose, and how much may be asked of a store for it.
+pub(super) fn limit(text: &str) -> Result<(Purpose, Limit), String> {
+    const EXAMPLE: &str = "such as merge=20MiB/s,100/s,4";
+    let (name, limits) = text.split_once('=').ok_or_else(|| format!("no purpose and its limits ({EXAMPLE})"))?;
+    let purpose = Purpose::ALL.into_iter().find(|purpose| purpose.name() == name);
+    let purpose = purpose.filter(|purpose| Limits::default().of_mut(*purpose).is_some());
+    let purpose = purpose.ok_or_else(|| format!("{name:?} is no purpose that can be limited ({EXAMPLE})"))?;
+    let mut limit = Limit::default();
+    for part in limits.split(',') {
+        let bad = |_| format!("{part:?} is no limit ({EXAMPLE})");
+        match part.strip_suffix("/s") {
+            Some(rate) if rate.bytes().all(|byte| byte.is_ascii_digit()) => {
+                limit.requests_per_second = Some(rate.parse().map_err(|_| bad(()))?);
+            }
+            Some(rate) => {
+                let bytes = size(rate).ok().and_then(NonZeroU64::new);
+                limit.bytes_per_second = Some(bytes.ok_or(()).map_err(bad)?);
+            }
+            None => limit.at_once = Some(part.parse().map_err(|_| bad(()))?),
+        }
+    }
+    Ok((purpose, limit))
+}
+
 /// What a cache may take where nothing is said.
 const CACHE_BYTES: u64 = 1 << 30;
 
@@ -83,7 +110,9 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+    use std::num::NonZeroU32;
 
     #[test]
     fn sizes_have_units() {
@@ -105,6 +134,24 @@ mod tests {
         check("a:b", "a:b", CACHE_BYTES);
         check("a:b:0", "a:b", 0);
         assert!(cache("").is_err() && cache(":1GiB").is_err());
+    }
+
+    #[test]
+    fn limits_are_of_bytes_of_requests_and_of_how_many_at_once() {
+        let (purpose, found) = limit("merge=20MiB/s,100/s,4").unwrap();
+        let expected = Limit {
+            requests_per_second: NonZeroU32::new(100),
+            bytes_per_second: NonZeroU64::new(20 << 20),
+            at_once: NonZeroU32::new(4),
+        };
+        assert_eq!((purpose, found), (Purpose::Merge, expected));
+        let (purpose, found) = limit("read=7").unwrap();
+        assert_eq!((purpose, found.at_once, found.bytes_per_second), (Purpose::Read, NonZeroU32::new(7), None));
+        for text in
+            ["", "merge", "merge=", "merge=0", "merge=0/s", "merge=0MiB/s", "merge=MiB", "merge=1,", "open=1", "x=1"]
+        {
+            assert!(limit(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::failure::{Exit, Failure, Result};
 use crate::output::Out;
 use crate::text;
-use halite::backends::{Purpose, RequestKind, Requests};
+use halite::backends::{Purpose, Requests, Traffic};
 use halite::{Prices, Stats};
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -13,12 +13,14 @@ pub(super) fn cost(stats: &Stats, prices: Option<&Path>, out: &mut Out) -> Resul
     let prices = prices.map_or_else(|| Ok(Prices::default()), read)?;
     let cost = prices.estimate(stats);
     let traffic = &stats.traffic;
-    let rows = traffic.requests.iter().map(|row| {
-        json!({ "kind": kind(row.kind), "purpose": purpose(row.purpose), "requests": row.count, "bytes": row.bytes })
-    });
+    let comes_to = |requests: &Requests| {
+        let (requests, carried) = prices.of(requests);
+        requests + carried
+    };
+    let requests = |row: &Requests| json!({ "requests": row.count, "bytes": row.bytes, "cost": comes_to(row) });
     let document = json!({
         "location": stats.location,
-        "requests": rows.collect::<Vec<Value>>(),
+        "requests": self::requests(traffic, requests),
         "repeated": traffic.repeated,
         "stored_bytes": stats.segment_bytes + stats.log_bytes,
         "cost_of_requests": cost.requests,
@@ -27,10 +29,13 @@ pub(super) fn cost(stats: &Stats, prices: Option<&Path>, out: &mut Out) -> Resul
     });
     out.document(&document, || {
         let mut table = format!("{:<26}{}\n", "store", stats.location);
-        for Requests { kind: of_kind, purpose: of_purpose, count, bytes, .. } in &traffic.requests {
-            let what = format!("{} {}", kind(*of_kind), purpose(*of_purpose));
-            // Writing to a string cannot fail.
-            let _ = writeln!(table, "{what:<26}{}, {}", text::counted(*count, "request"), text::bytes(*bytes));
+        for purpose in Purpose::ALL {
+            for row in traffic.of(purpose) {
+                let what = format!("{} {}", purpose.name(), row.kind.name());
+                let (count, bytes) = (text::counted(row.count, "request"), text::bytes(row.bytes));
+                // Writing to a string cannot fail.
+                let _ = writeln!(table, "{what:<26}{count}, {bytes}: {:.6}", comes_to(row));
+            }
         }
         let _ = writeln!(table, "{:<26}{}", "attempts repeated", traffic.repeated);
         let _ = writeln!(table, "{:<26}{}", "kept", text::bytes(stats.segment_bytes + stats.log_bytes));
@@ -42,29 +47,18 @@ pub(super) fn cost(stats: &Stats, prices: Option<&Path>, out: &mut Out) -> Resul
     Ok(Exit::Done)
 }
 
+/// What `say` says of the requests of each kind and purpose of which there were any: `{"merge": {"get": …}}`.
+pub(super) fn requests(traffic: &Traffic, say: impl Fn(&Requests) -> Value) -> Value {
+    let mut document = json!({});
+    for row in &traffic.requests {
+        document[row.purpose.name()][row.kind.name()] = say(row);
+    }
+    document
+}
+
 fn read(path: &Path) -> Result<Prices> {
     let place = path.display();
     let text = std::fs::read_to_string(path)
         .map_err(|cause| Failure::input(format!("cannot read the prices in {place}: {cause}")))?;
     serde_json::from_str(&text).map_err(|cause| Failure::input(format!("{place} holds no prices: {cause}")))
-}
-
-fn kind(kind: RequestKind) -> &'static str {
-    match kind {
-        RequestKind::Put => "put",
-        RequestKind::Get => "get",
-        RequestKind::Head => "head",
-        RequestKind::List => "list",
-        RequestKind::Delete => "delete",
-        _ => "other",
-    }
-}
-
-fn purpose(purpose: Purpose) -> &'static str {
-    match purpose {
-        Purpose::Manifests => "manifests",
-        Purpose::Log => "log",
-        Purpose::Segments => "segments",
-        _ => "other",
-    }
 }

@@ -1,12 +1,14 @@
-//! The commands that look after a store: stats, verify, compact.
+//! The commands that look after a store: stats, warm, verify, compact.
 
-use crate::args::VerifyArgs;
+use super::cost;
+use crate::args::{VerifyArgs, WarmArgs};
 use crate::failure::{Exit, Result};
 use crate::output::Out;
 use crate::progress::Progress;
 use crate::text;
 use halite::{
-    CompactOptions, CompactReport, Db, Latencies, Stats, Superfluous, VerifyOptions, VerifyProgress, VerifyReport, Why,
+    CompactOptions, CompactReport, Db, Latencies, Stats, Superfluous, VerifyOptions, VerifyProgress, VerifyReport,
+    WarmOptions, WarmReport, Why,
 };
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -86,6 +88,7 @@ pub(super) fn stats(stats: &Stats, out: &mut Out) -> Result<Exit> {
     document["space_amplification"] = stats.space_amplification().map_or(Value::Null, Value::from);
     document["write_amplification"] = stats.write_amplification().map_or(Value::Null, Value::from);
     document["commit_latencies"] = latencies(&stats.commit_latencies);
+    document["requests"] = cost::requests(&stats.traffic, |row| json!({ "requests": row.count, "bytes": row.bytes }));
     document["clock_ahead_millis"] = stats.clock_ahead_millis.into();
     document["failure"] = stats.failure.as_deref().map_or(Value::Null, Value::from);
     out.document(&document, || {
@@ -134,6 +137,22 @@ fn latencies(latencies: &Latencies) -> Value {
         "p999_us": micros(p999),
         "max_us": micros(max),
     })
+}
+
+pub(super) fn warm_options(args: &WarmArgs) -> WarmOptions {
+    WarmOptions { segment: args.segment.clone(), records: !args.index_only, bytes_max: args.max }
+}
+
+/// Says what a warm-up has done.
+pub(super) fn warmed(report: &WarmReport, out: &mut Out) -> Result<Exit> {
+    let WarmReport { segments, bytes, requests, is_whole, .. } = *report;
+    let document = json!({ "segments": segments, "bytes": bytes, "requests": requests, "whole": is_whole });
+    out.document(&document, || {
+        let (segments, requests) = (text::counted(segments, "segment"), text::counted(requests, "request"));
+        let short = if is_whole { "" } else { "; there was no room for more" };
+        format!("{} of {segments} in {requests}{short}\n", text::bytes(bytes))
+    })?;
+    Ok(Exit::Done)
 }
 
 pub(super) fn verify_options(args: &VerifyArgs) -> VerifyOptions {

@@ -122,6 +122,9 @@ pub(crate) async fn data(db: &Db, command: &DataCommand, out: &mut Out) -> Resul
         DataCommand::Stats => inspect::stats(&db.stats(), out),
         DataCommand::Cost { prices } => cost::cost(&db.stats(), prices.as_deref(), out),
         DataCommand::Tree => tree::tree(&db.stats().location, &db.tree().await?, out),
+        DataCommand::Warm(args) => {
+            inspect::warmed(&db.warm(records::range(&args.range), inspect::warm_options(args)).await?, out)
+        }
         DataCommand::Verify(args) => {
             let mut shown = inspect::Shown::new(out.is_shell());
             let report = db.verify_with(inspect::verify_options(args), |at| shown.at(&at)).await?;

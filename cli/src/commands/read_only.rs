@@ -9,7 +9,7 @@ use halite::{CheckpointOptions, ReadOnly};
 
 /// Whether `command` only asks, so that nobody need be kept from writing.
 pub(super) fn suffices(command: &Command) -> bool {
-    use DataCommand::{Backup, Checkpoint, Clone, Collect, Cost, Exists, Get, List, Scan, Stats, Tree, Verify};
+    use DataCommand::{Backup, Checkpoint, Clone, Collect, Cost, Exists, Get, List, Scan, Stats, Tree, Verify, Warm};
     match command {
         Command::Dump(_) => true,
         Command::Data(Checkpoint { command }) => matches!(command, CheckpointCommand::List),
@@ -24,6 +24,7 @@ pub(super) fn suffices(command: &Command) -> bool {
                 | Cost { .. }
                 | Tree
                 | Verify(_)
+                | Warm(_)
                 | Backup { .. }
                 | Clone { .. }
         ),
@@ -57,6 +58,9 @@ pub(super) async fn data(reader: &ReadOnly, command: &DataCommand, out: &mut Out
         DataCommand::Stats => inspect::stats(&reader.stats()?, out),
         DataCommand::Cost { prices } => cost::cost(&reader.stats()?, prices.as_deref(), out),
         DataCommand::Tree => tree::tree(&reader.stats()?.location, &reader.tree().await?, out),
+        DataCommand::Warm(args) => {
+            inspect::warmed(&reader.warm(range(&args.range), inspect::warm_options(args)).await?, out)
+        }
         DataCommand::Verify(args) => {
             let mut shown = inspect::Shown::new(out.is_shell());
             let report = reader.verify_with(inspect::verify_options(args), |at| shown.at(&at)).await?;

@@ -44,6 +44,7 @@ pub(crate) async fn data(db: &Db, transaction: &Transaction, command: &DataComma
         DataCommand::Stats
         | DataCommand::Cost { .. }
         | DataCommand::Tree
+        | DataCommand::Warm(_)
         | DataCommand::Verify(_)
         | DataCommand::Collect { .. }
         | DataCommand::Compact { .. } => super::data(db, command, out).await,

@@ -50,7 +50,7 @@ pub use watch::Watch;
 
 use crate::{
     Builder, CompactOptions, CompactReport, Entry, Key, KeyRange, Result, Seq, Stats, Tree, VerifyOptions,
-    VerifyProgress, VerifyReport, WriteBatch, WriteOptions,
+    VerifyProgress, VerifyReport, WarmOptions, WarmReport, WriteBatch, WriteOptions,
 };
 use bytes::Bytes;
 use home::Home;
@@ -260,6 +260,11 @@ impl Db {
         progress: impl FnMut(VerifyProgress) + Send,
     ) -> Result<VerifyReport> {
         self.home.run(self.as_async().verify_with(options, progress))
+    }
+
+    /// Reads what reads of the keys in `range` will need: see [`halite::Db::warm`](crate::Db::warm).
+    pub fn warm(&self, range: impl Into<KeyRange>, options: WarmOptions) -> Result<WarmReport> {
+        self.home.run(self.as_async().warm(range, options))
     }
 
     /// What the database holds and does, in numbers.

@@ -5,7 +5,7 @@ use super::{Collection, Scan};
 use crate::backends::Backend;
 use crate::{
     Builder, Checkpoint, CheckpointOptions, CopyReport, Entry, Key, KeyRange, Result, Seq, ShipOptions, Stats,
-    Superfluous, Tree, VerifyOptions, VerifyProgress, VerifyReport,
+    Superfluous, Tree, VerifyOptions, VerifyProgress, VerifyReport, WarmOptions, WarmReport,
 };
 use bytes::Bytes;
 use std::sync::Arc;
@@ -157,6 +157,11 @@ impl ReadOnly {
         progress: impl FnMut(VerifyProgress) + Send,
     ) -> Result<VerifyReport> {
         self.home.run(self.reader.verify_with(options, progress))
+    }
+
+    /// Reads what reads of the keys in `range` will need: see [`halite::ReadOnly::warm`](crate::ReadOnly::warm).
+    pub fn warm(&self, range: impl Into<KeyRange>, options: WarmOptions) -> Result<WarmReport> {
+        self.home.run(self.reader.warm(range, options))
     }
 
     /// What is shown, in numbers: see [`halite::ReadOnly::stats`](crate::ReadOnly::stats).

@@ -15,7 +15,7 @@ use crate::segment::{LogFile, Segment};
 use crate::turn::{self, Turn};
 use crate::{Error, Result, protocol, reread};
 use bytes::{Bytes, BytesMut};
-use halite_backends::{self as backends, Path};
+use halite_backends::{self as backends, Path, Purpose};
 use std::future::ready;
 use std::ops::Range;
 use std::sync::Arc;
@@ -162,7 +162,7 @@ impl Growing {
         if self.file.is_none() {
             let mut appender = match self.ahead.iter().position(|(id, _)| *id == draft.id()) {
                 Some(index) => self.ahead.swap_remove(index).1,
-                None => LogFile::create(&*core.backend, &Name::Segment(draft.id()).path()).await?,
+                None => LogFile::create(core.stores.of(Purpose::Seal), &Name::Segment(draft.id()).path()).await?,
             };
             appender.append(vec![Bytes::copy_from_slice(&draft.header.encode())], true).await?;
             let durable = appender.len();
@@ -180,7 +180,8 @@ impl Growing {
         let index = match self.ahead.iter().position(|(id, _)| *id == draft.id()) {
             Some(index) => index,
             None => {
-                let appender = LogFile::create(&*core.backend, &Name::Segment(draft.id()).path()).await?;
+                let appender =
+                    LogFile::create(core.stores.of(Purpose::Seal), &Name::Segment(draft.id()).path()).await?;
                 self.ahead.push((draft.id(), appender));
                 self.ahead.len() - 1
             }
@@ -300,7 +301,7 @@ impl Fragments {
     async fn create(&self, core: &Core, write_nonce: u64, bytes: Bytes) -> Result<()> {
         let id = fragment(core.epoch, self.next);
         let path = Name::Fragment(id).path();
-        let Err(error) = create_named(&*core.backend, &path, bytes).await else { return Ok(()) };
+        let Err(error) = create_named(core.stores.of(Purpose::Commit), &path, bytes).await else { return Ok(()) };
         if error.kind() != backends::ErrorKind::AlreadyExists {
             return Err(error.into());
         }
@@ -310,7 +311,7 @@ impl Fragments {
             Ok(found.write_nonce)
         };
         let decode = |bytes| ready(decode(bytes).map_err(|fault: Fault| Error::in_file(&path, fault)));
-        match reread::decoded(&*core.backend, &path, decode).await? {
+        match reread::decoded(core.stores.of(Purpose::Commit), &path, decode).await? {
             there if protocol::is_own(there, write_nonce) => Ok(()),
             _ => Err(Error::new(ErrorKind::Fenced, format!("another writer has fenced the log at {path}"))),
         }

@@ -27,6 +27,7 @@ use crate::version::{Run, Version};
 use crate::versions::history_after;
 use crate::{Error, ErrorKind, Result, Seq, dead};
 use bytes::Bytes;
+use halite_backends::Purpose;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -122,6 +123,7 @@ impl Merge<'_> {
             self.report.records_in += segment.meta.entries;
             self.report.dropped_covered += segment.meta.entries;
         }
+        let inputs: Vec<_> = inputs.iter().map(|input| input.read_for(Purpose::Merge)).collect();
         let mut records = Merged::new(&inputs, self.version.cover.clone());
         let mut turn = Turn::default();
         while let Some(record) = records.next().await? {
@@ -183,7 +185,7 @@ impl Merge<'_> {
                 let base_seq = self.inputs.iter().map(|input| input.meta.min_seq).min().unwrap_or(1);
                 let header = seal::sorted_header(&core.epoch, id, core.random.next(), base_seq, now);
                 self.begun.push(id);
-                let writer = SortedWriter::new(&*core.backend, &header).await?;
+                let writer = SortedWriter::new(core.stores.of(Purpose::Merge), &header).await?;
                 self.open.insert(writer.let_pass(self.passing).swept(self.swept()))
             }
         };
@@ -231,9 +233,9 @@ impl Merge<'_> {
         let touched: Vec<Arc<Run>> = self.version.runs[self.runs.clone()].to_vec();
         let mut residents: Vec<Arc<Resident>> = Vec::new();
         for meta in &self.written {
-            let segment = core.open_segment(meta).await?;
+            let segment = core.open_segment(meta, Purpose::Merge).await?;
             self.outputs.push(segment.clone());
-            residents.extend(core.residency.settle(&core.keydir, &segment, |_| {}).await?);
+            residents.extend(core.residency.settle(&core.keydir, &segment, Purpose::Merge, |_| {}).await?);
         }
         let mut segments = self.outputs.clone();
         let stays = |segment: &&Arc<Segment>| !self.inputs.iter().any(|input| Arc::ptr_eq(input, segment));
@@ -304,7 +306,7 @@ impl Merge<'_> {
         // What is open is deleted when nobody holds it any more.
         self.core.retiring.retire(&self.outputs);
         for id in self.begun.iter().skip(self.outputs.len()) {
-            if let Err(error) = self.core.backend.delete(&Name::Segment(*id).path()).await {
+            if let Err(error) = self.core.stores.of(Purpose::Collect).delete(&Name::Segment(*id).path()).await {
                 tracing::warn!(%error, "the output of a merge that was given up could not be deleted");
             }
         }

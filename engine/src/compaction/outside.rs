@@ -10,6 +10,7 @@ use crate::keydir::{Candidates, Slot};
 use crate::segment::{FilterInHand, OwnedRecord, Segment};
 use crate::version::{Paged, Run, Version};
 use crate::{ErrorKind, Result, Seq};
+use halite_backends::Purpose;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -88,7 +89,7 @@ impl<'a> Outside<'a> {
         };
         for (segment, slot) in sought.candidates.iter().filter_map(|slot| self.resident(slot)) {
             if self.is_newer(segment) && is_better(&found, segment) {
-                let read = segment.read_record(slot.offset, slot.len).await;
+                let read = segment.read_for(Purpose::Merge).read_record(slot.offset, slot.len).await;
                 let read = readable(read)?.filter(|record| record.key() == sought.key);
                 found = read.map(|record| newer(&record, segment)).or(found);
             }
@@ -96,7 +97,7 @@ impl<'a> Outside<'a> {
         for (run, filter) in &mut self.newer {
             let Some(segment) = run.holding(sought.key).filter(|segment| is_better(&found, segment)) else { continue };
             if readable(filter.may_contain(segment, sought.hash).await.map(Some))?.unwrap_or(false)
-                && let Some(record) = readable(segment.search(sought.key).await)?
+                && let Some(record) = readable(segment.read_for(Purpose::Merge).search(sought.key).await)?
             {
                 found = Some(newer(&record, segment));
                 break;

@@ -21,7 +21,7 @@ use crate::format::manifest::{CheckpointMeta, Log, LogState, Manifest, Purpose, 
 use crate::random::Random;
 use crate::version::Version;
 use crate::{Error, ErrorKind, Result, Seq};
-use halite_backends::Backend;
+use halite_backends::{Backend, Purpose as Use};
 use place::Place;
 pub use ship::ShipOptions;
 use std::collections::HashSet;
@@ -193,7 +193,7 @@ async fn bring(source: &Source, place: &mut Place, share: bool, report: &mut Cop
         brought.history_from = brought.seq + 1;
     }
     for segment in source.segments() {
-        place.bring(segment, share, report).await?;
+        place.bring(&segment.read_for(Use::Copy), share, report).await?;
     }
     Ok(brought)
 }

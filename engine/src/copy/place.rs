@@ -10,9 +10,10 @@ use crate::memtable::Memtable;
 use crate::random::Random;
 use crate::recovery::claim;
 use crate::segment::{Files, Segment};
+use crate::stores::{self, Stores};
 use crate::{Error, ErrorKind, Result, publish, seal};
 use futures::TryStreamExt;
-use halite_backends::{Backend, Lock, Path};
+use halite_backends::{Backend, Lock, Path, Purpose as Use};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -34,6 +35,7 @@ pub(super) struct Place {
 impl Place {
     /// Opens `backend` as the place of a copy of `source`, which it may have been before, or makes it one.
     pub(super) async fn open(backend: Arc<dyn Backend>, source: &Source, purpose: Purpose) -> Result<Place> {
+        let backend = stores::for_one(backend, Use::Copy);
         let location = backend.location();
         let check = |manifest: &Manifest| check(manifest, source, purpose, &location);
         // First, as a lock leaves a file.
@@ -52,6 +54,7 @@ impl Place {
 
     /// Opens the backups in `backend`.
     pub(super) async fn open_backup(backend: Arc<dyn Backend>) -> Result<Place> {
+        let backend = stores::for_one(backend, Use::Copy);
         let location = backend.location();
         let newest = publish::newest(&*backend).await?;
         let newest = newest.ok_or_else(|| refused(ErrorKind::NotFound, &location, "holds no backups"))?;
@@ -66,7 +69,7 @@ impl Place {
     async fn of(backend: Arc<dyn Backend>, manifest: Manifest, lock: Option<Box<dyn Lock>>) -> Result<Place> {
         backend.tidy().await?;
         let is_resumed = manifest.purpose == Purpose::Unfinished;
-        let files = Arc::new(Files::new(backend.clone(), manifest.database, manifest.hash_seed, 0));
+        let files = Arc::new(Files::new(Stores::untold(backend.clone()), manifest.database, manifest.hash_seed, 0));
         let mut place = Place { backend, manifest, files, there: HashMap::new(), is_resumed, _lock: lock };
         place.look().await?;
         Ok(place)

@@ -4,7 +4,7 @@ use super::*;
 use crate::segment::testing::Unmapped;
 use crate::version::View;
 use crate::{Db, ErrorKind, Options, WriteOptions};
-use halite_backends::{Backend, Memory};
+use halite_backends::{Backend, Memory, Purpose};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -76,7 +76,7 @@ async fn every_subset(backend: Arc<dyn Backend>) {
     let mut residents = Vec::new();
     for segment in &segments {
         // A second stay of each: the slots of the first are there too, and to be passed over.
-        residents.push(core.residency.settle(&core.keydir, segment, |_| {}).await.unwrap().unwrap());
+        residents.push(core.residency.settle(&core.keydir, segment, Purpose::Warm, |_| {}).await.unwrap().unwrap());
     }
     let sealed = version.runs[0].max_seq;
     let now = core.clock.now();

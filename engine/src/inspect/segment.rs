@@ -13,6 +13,7 @@ use crate::format::statistics::{Place, Statistics};
 use crate::format::tail::{Proof, Replay, Step, Tail, Verdict};
 use crate::format::{Damage, checksum};
 use crate::segment::{Files, Segment};
+use crate::stores::Stores;
 use crate::turn::{self, Turn};
 use crate::value::Value;
 use crate::{Error, ErrorKind, Result, publish, verify};
@@ -217,7 +218,7 @@ async fn whole_segment(backend: Arc<dyn Backend>, path: &Path, id: SegmentId) ->
             }
             // Whose it is only the manifest knows for certain; the header is the next best.
             let Some(header) = header else { return Ok(found) };
-            let files = Files::new(backend.clone(), header.database, header.hash_seed, 0);
+            let files = Files::new(Stores::untold(backend.clone()), header.database, header.hash_seed, 0);
             let findings = verify::findings(&Segment::new(&files.into(), &meta)).await?;
             found.add("records_verified", findings.records);
             found.damage.clear();

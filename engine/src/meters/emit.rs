@@ -3,7 +3,7 @@
 //! A recorder must be installed before a database is opened: that is when the numbers are made known to it. Without one
 //! this costs a look at a handle that does nothing.
 
-use super::{COMMIT_SECONDS, Meter, Meters, counted_elsewhere, gauges};
+use super::{COMMIT_SECONDS, Meter, Meters, REQUESTS, counted_elsewhere, gauges};
 use crate::core::Core;
 use metrics::{Counter, Histogram, Label, Unit};
 use std::sync::OnceLock;
@@ -68,7 +68,7 @@ impl Meters {
         for (_, of) in gauges(&none) {
             metrics::describe_gauge!(of.name, unit(of), of.meaning);
         }
-        for (_, of) in counted_elsewhere(&none) {
+        for of in counted_elsewhere(&none).into_iter().map(|(_, of)| of).chain(REQUESTS) {
             metrics::describe_counter!(of.name, unit(of), of.meaning);
         }
     }
@@ -87,6 +87,15 @@ pub(crate) fn tell(stats: &crate::Stats) {
     }
     for (value, of) in counted_elsewhere(stats) {
         metrics::counter!(of.name, store.iter()).absolute(value);
+    }
+    let [store] = store;
+    for requests in &stats.traffic.requests {
+        let kind = Label::from_static_parts("kind", requests.kind.name());
+        let purpose = Label::from_static_parts("purpose", requests.purpose.name());
+        let labels = [store.clone(), kind, purpose];
+        for (of, value) in REQUESTS.into_iter().zip([requests.count, requests.bytes]) {
+            metrics::counter!(of.name, labels.iter()).absolute(value);
+        }
     }
 }
 
@@ -143,9 +152,10 @@ mod tests {
 
     impl Kept {
         fn one(&self, key: &Key) -> Arc<One> {
-            let labels: Vec<_> = key.labels().map(|label| (label.key(), label.value())).collect();
-            assert_eq!(labels, [("store", "mem:")]);
-            Arc::new(One(self.clone(), key.name().to_owned()))
+            let mut labels = key.labels().map(|label| (label.key(), label.value()));
+            assert_eq!(labels.next(), Some(("store", "mem:")));
+            let name = labels.fold(key.name().to_owned(), |name, (label, value)| format!("{name} {label}={value}"));
+            Arc::new(One(self.clone(), name))
         }
     }
 
@@ -189,12 +199,32 @@ mod tests {
             ("halite_seals_total", stats.seals),
             ("halite_merge_bytes_total", stats.merge_bytes_written),
             ("halite_merge_dropped_records_total", stats.merge_records_dropped),
-            ("halite_requests_total", stats.traffic.total()),
             ("halite_commit_seconds", 51),
             ("halite_segments", 1),
             ("halite_segment_bytes", stats.segment_bytes),
         ] {
             assert_eq!(kept.get(name), Some(&(value as f64)), "{name}");
+        }
+    }
+
+    #[test]
+    fn requests_are_told_by_kind_and_purpose() {
+        use halite_backends::{Purpose, RequestKind, Requests, Traffic};
+        let mut stats = crate::Stats { location: "mem:".into(), ..crate::Stats::default() };
+        stats.traffic = Traffic::of_requests(vec![
+            Requests::new(RequestKind::Get, Purpose::Merge, 7, 700),
+            Requests::new(RequestKind::Get, Purpose::Read, 2, 30),
+        ]);
+        let kept = Kept::default();
+        metrics::with_local_recorder(&kept, || tell(&stats));
+        let kept = kept.0.lock();
+        for (name, value) in [
+            ("halite_requests_total kind=get purpose=merge", 7.0),
+            ("halite_request_bytes_total kind=get purpose=merge", 700.0),
+            ("halite_requests_total kind=get purpose=read", 2.0),
+            ("halite_request_bytes_total kind=get purpose=read", 30.0),
+        ] {
+            assert_eq!(kept.get(name), Some(&value), "{name}");
         }
     }
 }

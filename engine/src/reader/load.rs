@@ -94,7 +94,7 @@ async fn sealed(inner: &Inner, before: Option<&State>, manifest: Manifest, (seq,
 
 /// Manifest `number` of the past, which is of the digest that `newest` names.
 async fn past(inner: &Inner, newest: &Manifest, number: u64, what: impl FnOnce() -> String + Send) -> Result<Manifest> {
-    match publish::read(&*inner.backend, number).await {
+    match publish::read(inner.asked(), number).await {
         Ok(manifest) if newest.digest_of(number).is_some_and(|digest| digest != manifest.digest()) => {
             let path = Name::Manifest(number).path();
             Err(Error::corruption(path, 0, "the manifest has not the digest that the newest one names"))
@@ -120,9 +120,9 @@ async fn newest(inner: &Inner, before: Option<&State>) -> Result<Manifest> {
     {
         return Ok(manifest.clone());
     }
-    let location = inner.backend.location();
-    match publish::newest(&*inner.backend).await? {
-        None => Err(publish::no_store(&*inner.backend)),
+    let location = inner.stores.plain().location();
+    match publish::newest(inner.asked()).await? {
+        None => Err(publish::no_store(inner.asked())),
         Some(newest) if newest.purpose == Purpose::Unfinished => {
             Err(Error::new(ErrorKind::NotAStore, claim::unfinished(&location)))
         }
@@ -141,7 +141,7 @@ async fn newest(inner: &Inner, before: Option<&State>) -> Result<Manifest> {
 }
 
 async fn newest_number(inner: &Inner) -> Result<Option<u64>> {
-    Ok(publish::list(&*inner.backend).await?.into_iter().max())
+    Ok(publish::list(inner.asked()).await?.into_iter().max())
 }
 
 /// The checkpoint of that name and the manifest that took it.
@@ -159,14 +159,14 @@ fn files(inner: &Inner, before: Option<&State>, manifest: &Manifest) -> Arc<File
     if let Some(state) = same {
         return state.files.clone();
     }
-    let files = Files::new(inner.backend.clone(), manifest.database, manifest.hash_seed, inner.memory);
-    let stays = inner.backend.capabilities().open_objects_stay;
+    let files = Files::new(inner.stores.clone(), manifest.database, manifest.hash_seed, inner.memory);
+    let stays = inner.stores.plain().capabilities().open_objects_stay;
     Arc::new(if stays { files } else { files.that_may_vanish() })
 }
 
 /// The runs of `manifest`, its segments opened or taken from `before`.
 async fn runs(inner: &Inner, files: &Arc<Files>, before: Option<&State>, manifest: &Manifest) -> Result<Vec<Arc<Run>>> {
-    let stays = inner.backend.capabilities().open_objects_stay;
+    let stays = inner.stores.plain().capabilities().open_objects_stay;
     let open = before.iter().flat_map(|state| state.version.segments());
     let open: HashMap<SegmentId, &Arc<Segment>> = open.map(|segment| (segment.meta.id, segment)).collect();
     let mut runs = Vec::with_capacity(manifest.runs.len());

@@ -29,14 +29,15 @@ use crate::random::Random;
 use crate::scan::{Entry, Scan};
 use crate::segment::Files;
 use crate::stats::{self, Stats, Tree};
+use crate::stores::Stores;
 use crate::tasks::Tasks;
 use crate::value::Value;
 use crate::verify::{self, VerifyOptions, VerifyProgress, VerifyReport};
 use crate::version::{Version, View};
-use crate::{Error, ErrorKind, KeyRange, Result, Seq};
+use crate::{Error, ErrorKind, KeyRange, Limits, Result, Seq};
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
-use halite_backends::Backend;
+use halite_backends::{Backend, Purpose};
 use parking_lot::Mutex;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -53,6 +54,7 @@ pub(crate) struct Setup {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) refresh_interval: Option<Duration>,
     pub(crate) max_forward_jump: Duration,
+    pub(crate) limits: Limits,
     pub(crate) random: Arc<Random>,
 }
 
@@ -99,7 +101,7 @@ pub struct ReadOnly {
 #[derive(Debug)]
 struct Inner {
     // Constant after construction.
-    backend: Arc<dyn Backend>,
+    stores: Stores,
     /// What is shown.
     at: At,
     random: Arc<Random>,
@@ -124,6 +126,12 @@ impl Drop for Inner {
 }
 
 impl Inner {
+    /// The store, as it is asked what there is to show: when it is opened, and from then on to follow it.
+    fn asked(&self) -> &dyn Backend {
+        let is_opening = self.state.load().is_none();
+        self.stores.of(if is_opening { Purpose::Open } else { Purpose::Follow })
+    }
+
     fn stop(&self) {
         if let Some(follower) = self.follower.lock().take() {
             follower.abort();
@@ -182,7 +190,7 @@ pub(crate) async fn open(setup: Setup, at: At) -> Result<ReadOnly> {
     let tasks = Tasks::current()?;
     let clock = EngineClock::new(setup.clock, setup.max_forward_jump);
     let inner = Inner {
-        backend: setup.backend,
+        stores: Stores::new(setup.backend, &setup.limits),
         at,
         random: setup.random,
         clock,
@@ -225,6 +233,12 @@ impl ReadOnly {
     /// Dropped, it has happened or not.
     pub async fn refresh(&self) -> Result<bool> {
         self.inner.refresh().await
+    }
+
+    /// What is shown, where it is read from, and what is kept of it.
+    pub(crate) fn shown(&self) -> Result<(Stores, Arc<Version>, Arc<Files>)> {
+        let state = self.state()?;
+        Ok((self.inner.stores.clone(), state.version.clone(), state.files.clone()))
     }
 
     fn view(&self) -> Result<(Arc<State>, View)> {
@@ -356,7 +370,7 @@ impl ReadOnly {
         progress: impl FnMut(VerifyProgress) + Send,
     ) -> Result<VerifyReport> {
         let state = self.state()?;
-        let backend = &*self.inner.backend;
+        let backend = self.inner.stores.of(Purpose::Verify);
         let store = verify::Store { backend, files: &state.files, version: &state.version, publisher: None };
         self.inner.tasks.inside(verify::verify(store, options, progress)).await
     }
@@ -370,11 +384,11 @@ impl ReadOnly {
         let (fences_bytes, cache_bytes) = (files.kept(), files.cache.len());
         let kept = Kept::of(manifest);
         Ok(Stats {
-            location: self.inner.backend.location(),
+            location: self.inner.stores.plain().location(),
             epoch: manifest.epoch,
             manifest: manifest.number,
             visible_seq: *seq,
-            traffic: self.inner.backend.traffic(),
+            traffic: self.inner.stores.plain().traffic(),
             moments: kept.moments,
             past_from: kept.from,
             past_bytes: kept.bytes,
@@ -406,7 +420,7 @@ impl ReadOnly {
     /// `Io`, `Closed`.
     pub async fn collectable(&self) -> Result<Vec<Superfluous>> {
         self.state()?;
-        let backend = &*self.inner.backend;
+        let backend = self.inner.stores.of(Purpose::Collect);
         let newest = publish::newest(backend).await?.ok_or_else(|| publish::no_store(backend))?;
         collect::superfluous(backend, &newest).await
     }

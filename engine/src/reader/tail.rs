@@ -84,7 +84,7 @@ impl Tail {
             *self = Tail { epoch: log.epoch, nonce: log.nonce, ..Tail::default() };
         }
         // Of a log that is kept elsewhere nothing shows but what is sealed.
-        if log.state == LogState::ClosedCleanly || log.is_elsewhere(inner.backend.log_home()) {
+        if log.state == LogState::ClosedCleanly || log.is_elsewhere(inner.stores.plain().log_home()) {
             self.segments.clear();
             return Ok(());
         }
@@ -93,7 +93,7 @@ impl Tail {
             self.segments.clear();
             self.next_fragment = log.first_fragment;
         }
-        if inner.backend.capabilities().append && !self.is_in_fragments(inner).await? {
+        if inner.stores.plain().capabilities().append && !self.is_in_fragments(inner).await? {
             self.follow_files(inner, manifest).await
         } else {
             self.follow_fragments(inner, manifest).await
@@ -105,7 +105,7 @@ impl Tail {
         if let Some(known) = self.in_fragments {
             return Ok(known);
         }
-        let mut listed = inner.backend.list(&log_folder(self.epoch, self.nonce));
+        let mut listed = inner.asked().list(&log_folder(self.epoch, self.nonce));
         let is_so = listed.try_next().await?.is_some();
         self.in_fragments = Some(is_so);
         Ok(is_so)
@@ -131,12 +131,12 @@ impl Tail {
     /// The segment after the last, if it has a header yet, and what that says of the last.
     async fn next_file(&self, inner: &Inner, manifest: &Manifest) -> Result<Option<(Unsealed, Option<Predecessor>)>> {
         let last = self.segments.last().map(|last| last.number);
-        for id in files::candidates(&*inner.backend, manifest).await? {
+        for id in files::candidates(inner.asked(), manifest).await? {
             if last.is_some_and(|last| id.number <= last) {
                 continue;
             }
             let path = Name::Segment(id).path();
-            let object = inner.backend.open(&path).await?;
+            let object = inner.asked().open(&path).await?;
             let bytes = object.read(0..object.len().min(HEADER_LEN as u64)).await?;
             let header = match files::header(id, manifest, &bytes) {
                 Ok(header) if header.layout == Layout::Sorted => continue,
@@ -161,7 +161,7 @@ impl Tail {
     /// Takes in the fragments that have come. Mostly few have, and each is asked for by its name, the cheapest request
     /// there is; where they are many, or nothing is known yet, a list tells, and they are read at once.
     async fn follow_fragments(&mut self, inner: &Inner, manifest: &Manifest) -> Result<()> {
-        let backend = &*inner.backend;
+        let backend = inner.asked();
         let mut probes = if self.is_listed { PROBES } else { 0 };
         loop {
             let next = self.next_fragment;
@@ -247,7 +247,7 @@ const STREAM_END: u64 = u64::MAX;
 
 /// Whether a file without a readable header holds nothing that was ever acknowledged.
 async fn is_unborn(inner: &Inner, id: SegmentId, manifest: &Manifest, path: &Path) -> Result<bool> {
-    let bytes = read_all(&*inner.backend, path).await?;
+    let bytes = read_all(inner.asked(), path).await?;
     Ok(files::header(id, manifest, &bytes).is_err() && files::is_unborn(id, manifest, &bytes))
 }
 
@@ -259,7 +259,7 @@ impl Unsealed {
 
     /// Takes in what has come since the last call. All below the offset `declared` is known to be durable.
     async fn read_file(&mut self, inner: &Inner, declared: u64) -> Result<()> {
-        let object = inner.backend.open(&self.path).await?;
+        let object = inner.asked().open(&self.path).await?;
         if self.next >= object.len() || (self.is_full && self.next >= declared) {
             return Ok(());
         }

@@ -29,12 +29,13 @@ use crate::residency::{self, Residency};
 use crate::retire::{self, Retiring};
 use crate::seal::{self, Sealer};
 use crate::segment::{Files, Segment};
+use crate::stores::Stores;
 use crate::tasks::Tasks;
 use crate::version::Run;
 use crate::versions::Versions;
 use crate::{Error, ErrorKind, Options, Result, timers};
 use carry::Carried;
-use halite_backends::{Backend, Lock};
+use halite_backends::{Backend, Lock, Purpose};
 use parking_lot::Mutex;
 use replay::Replayer;
 use std::sync::Arc;
@@ -68,6 +69,8 @@ const SEQ_SKIP: u64 = 1 << 32;
 #[tracing::instrument(target = "halite", level = "info", skip_all, fields(store = %setup.backend.location()))]
 pub(crate) async fn open(mut setup: Setup) -> Result<Arc<Core>> {
     let tasks = Tasks::current()?;
+    let stores = Stores::new(setup.backend, &setup.options.limits);
+    setup.backend = stores.shared(Purpose::Open);
     if setup.lock.is_none() && setup.backend.capabilities().lock {
         // First, as a lock leaves a file.
         claim::check_place(&setup).await?;
@@ -80,7 +83,8 @@ pub(crate) async fn open(mut setup: Setup) -> Result<Arc<Core>> {
     let epoch =
         Epoch { database: claimed.database, hash_seed: claimed.hash_seed, epoch: claimed.epoch, nonce: claimed.nonce };
     let numbers = Arc::new(Numbers::from(claimed.log.next_segment.max(1)));
-    let publisher = Publisher::new(setup.backend.clone(), setup.random.clone(), clock.clone(), claimed.clone());
+    let publisher =
+        Publisher::new(stores.shared(Purpose::Publish), setup.random.clone(), clock.clone(), claimed.clone());
 
     let replayer = Replayer {
         backend: &*setup.backend,
@@ -95,7 +99,7 @@ pub(crate) async fn open(mut setup: Setup) -> Result<Arc<Core>> {
     let next_segment = numbers.peek();
     let first_segment = replayed.carried.front().map_or(next_segment, |first| first.draft.id().number);
     if planted(Bug::OldLogDeletedEarly) {
-        retire::delete_early(&*setup.backend, &replayed.retired).await;
+        retire::delete_early(stores.of(Purpose::Collect), &replayed.retired).await;
     }
     let manifest = publisher
         .publish(|manifest| {
@@ -115,8 +119,8 @@ pub(crate) async fn open(mut setup: Setup) -> Result<Arc<Core>> {
         })
         .await?;
     let retiring = Retiring::default();
-    retire::collect_at_opening(&*setup.backend, &manifest, &retiring).await;
-    assemble(setup, tasks, clock, epoch, numbers, publisher, retiring, manifest, replayed, there).await
+    retire::collect_at_opening(stores.of(Purpose::Collect), &manifest, &retiring).await;
+    assemble(setup, stores, tasks, clock, epoch, numbers, publisher, retiring, manifest, replayed, there).await
 }
 
 /// Opens the store of `core` anew, in the same process.
@@ -126,7 +130,7 @@ pub(crate) async fn reopen(core: &Arc<Core>) -> Result<Arc<Core>> {
     let lock = core.lock.lock().take();
     core.end_writing(Error::new(ErrorKind::Fenced, "the database was opened anew"));
     open(Setup {
-        backend: core.backend.clone(),
+        backend: core.stores.plain().clone(),
         // Where there seems to be no store any more, none is to be made in its place.
         options: Options { create_if_missing: false, ..core.options.clone() },
         memory: core.budget.total,
@@ -144,6 +148,7 @@ pub(crate) async fn reopen(core: &Arc<Core>) -> Result<Arc<Core>> {
 #[allow(clippy::too_many_arguments)]
 async fn assemble(
     setup: Setup,
+    stores: Stores,
     tasks: Tasks,
     clock: Arc<EngineClock>,
     epoch: Epoch,
@@ -155,7 +160,7 @@ async fn assemble(
     there: Listing,
 ) -> Result<Arc<Core>> {
     let budget = Budget::of(setup.memory, &setup.options);
-    let files = Arc::new(Files::new(setup.backend.clone(), epoch.database, epoch.hash_seed, 0));
+    let files = Arc::new(Files::new(stores.clone(), epoch.database, epoch.hash_seed, 0));
     let residency = Residency::new(budget.slots(0, false), &retiring);
     let segment = |meta: &SegmentMeta| Segment::new(&files, meta);
     let run = |run: &RunMeta| Arc::new(Run::new(run.segments.iter().map(segment).collect()));
@@ -202,12 +207,12 @@ async fn assemble(
         closing: tokio::sync::Mutex::new(()),
         background: Mutex::new(Vec::new()),
         lock: Mutex::new(setup.lock),
-        backend: setup.backend,
+        stores,
         options: setup.options,
     });
     #[cfg(feature = "metrics")]
     {
-        core.log.meters.announce(&core.backend.location());
+        core.log.meters.announce(&core.stores.plain().location());
         crate::meters::emit::sizes(&core);
     }
     start(&core, manifest, there, replayed_runs.len(), replayed_cover);

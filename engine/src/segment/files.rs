@@ -1,15 +1,14 @@
 //! What all segments of a database have in common: whose they are, where they are read from, and what of them is kept.
 
 use super::cache::Cache;
-use halite_backends::Backend;
-use std::sync::Arc;
+use crate::stores::Stores;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// The segments' backend and cache.
 #[derive(Debug)]
 pub(crate) struct Files {
     // Constant after construction.
-    pub(super) backend: Arc<dyn Backend>,
+    pub(super) stores: Stores,
     pub(super) database: [u8; 16],
     pub(super) hash_seed: u64,
     /// Each read takes its time.
@@ -37,11 +36,11 @@ pub(crate) struct FilterCounts {
 }
 
 impl Files {
-    /// The segments of `database` on `backend`, with `cache_bytes` for what is read of them where it is not mapped.
-    pub(crate) fn new(backend: Arc<dyn Backend>, database: [u8; 16], hash_seed: u64, cache_bytes: u64) -> Files {
+    /// The segments of `database` in `stores`, with `cache_bytes` for what is read of them where it is not mapped.
+    pub(crate) fn new(stores: Stores, database: [u8; 16], hash_seed: u64, cache_bytes: u64) -> Files {
         Files {
-            remote: backend.capabilities().remote,
-            backend,
+            remote: stores.plain().capabilities().remote,
+            stores,
             database,
             hash_seed,
             may_vanish: false,

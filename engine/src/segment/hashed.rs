@@ -122,7 +122,7 @@ impl Segment {
     /// `Corruption` where the file has another length than the manifest says, or is missing; `NotFound` where a reader may have
     /// been overtaken by whoever has merged it.
     pub(crate) async fn digest(&self, beat: &mut Beat<'_>) -> crate::Result<Digest> {
-        let opened = self.files.backend.open(self.path()).await;
+        let opened = self.backend().open(self.path()).await;
         let object = opened.map_err(|error| self.if_missing(error.into()))?;
         let len = self.meta.len;
         if object.len() != len {

@@ -14,7 +14,9 @@ use crate::format::filter::Filter;
 use crate::value::Value;
 use crate::{ErrorKind, Result};
 use bytes::Bytes;
+use halite_backends::Purpose;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// What a lookup by filter and index has come to.
 #[derive(Clone, Debug)]
@@ -51,12 +53,12 @@ pub(super) enum InBlock {
 pub(crate) struct FilterInHand(Option<(u64, Filter)>);
 
 impl FilterInHand {
-    /// False if `segment` does not hold the key whose hash is `hash`.
-    pub(crate) async fn may_contain(&mut self, segment: &Segment, hash: u64) -> Result<bool> {
+    /// False if `segment` does not hold the key whose hash is `hash`. It is asked so that something can be merged.
+    pub(crate) async fn may_contain(&mut self, segment: &Arc<Segment>, hash: u64) -> Result<bool> {
         let in_hand = self.0.take().filter(|(serial, _)| *serial == segment.serial);
         let filter = match in_hand {
             Some((_, filter)) => filter,
-            None => segment.filter().await?,
+            None => segment.read_for(Purpose::Merge).filter().await?,
         };
         let may_contain = filter.may_contain(hash);
         self.0 = Some((segment.serial, filter));
@@ -156,7 +158,7 @@ impl Segment {
             self.fences().await?;
             return Ok(filter.clone());
         }
-        let key = self.place(part.range.start);
+        let key = self.cached_at(part.range.start);
         if let Some(filter) = self.files.cache.filter(key) {
             return Ok(filter);
         }
@@ -188,7 +190,7 @@ impl Segment {
         key < &self.meta.min_key[..] || key > &self.meta.max_key[..]
     }
 
-    fn place(&self, offset: u64) -> Key {
+    fn cached_at(&self, offset: u64) -> Key {
         Key { segment: self.serial, offset }
     }
 
@@ -209,18 +211,25 @@ impl Segment {
     }
 
     /// The bytes of the file at `range`, if the cache has them.
-    fn kept(&self, range: &Range<u64>) -> Option<Bytes> {
+    pub(super) fn kept(&self, range: &Range<u64>) -> Option<Bytes> {
         if self.is_mapped() {
             return None;
         }
-        let bytes = self.files.cache.bytes(self.place(range.start))?;
+        let bytes = self.files.cache.bytes(self.cached_at(range.start))?;
         (bytes.len() as u64 == range.end - range.start).then_some(bytes)
     }
 
     /// Keeps bytes that have proved right.
     fn keep(&self, range: &Range<u64>, bytes: &Bytes) {
         if !self.is_mapped() {
-            self.files.cache.keep_bytes(self.place(range.start), bytes);
+            self.files.cache.keep_bytes(self.cached_at(range.start), bytes);
+        }
+    }
+
+    /// Keeps a copy of bytes that have proved right, or whose reader looks whether they are.
+    pub(super) fn keep_copy(&self, range: &Range<u64>, bytes: &[u8]) {
+        if !self.is_mapped() {
+            self.keep(range, &Bytes::copy_from_slice(bytes));
         }
     }
 
@@ -228,7 +237,7 @@ impl Segment {
     fn unless_damaged<T>(&self, range: &Range<u64>, decoded: Result<T>) -> Option<Result<T>> {
         let is_damaged = decoded.as_ref().is_err_and(|error| error.kind() == ErrorKind::Corruption);
         if is_damaged {
-            self.files.cache.forget(self.place(range.start));
+            self.files.cache.forget(self.cached_at(range.start));
         }
         (!is_damaged).then_some(decoded)
     }

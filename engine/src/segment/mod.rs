@@ -16,6 +16,7 @@
 //! | [`cursor`] | a range of keys |
 //! | [`log`] | all records in the order of the file |
 //! | [`verify`] | everything |
+//! | [`warm`] | what reads will need, before they come |
 //!
 //! # Guarantees
 //! 1. What is returned had its checksum compared, and stands where manifest, footer, index and hints said.
@@ -37,6 +38,7 @@ mod room;
 mod sorted;
 mod tail;
 mod verify;
+mod warm;
 mod window;
 
 #[cfg(test)]

@@ -51,12 +51,14 @@ impl Map {
 }
 
 impl Opened {
-    /// Opens the segment that a manifest calls `meta`, of the database and hash seed given.
+    /// Opens the segment that a manifest calls `meta`, of the database and hash seed given, to be read through `backend`: what
+    /// opening it takes is read through `asked`.
     ///
     /// # Errors
     /// `NotFound`; corruption where the file is not what the manifest says; `NotAStore` where it is of a newer format.
     pub(super) async fn open(
         backend: &dyn Backend,
+        asked: &dyn Backend,
         path: &Path,
         meta: &SegmentMeta,
         database: [u8; 16],
@@ -73,9 +75,14 @@ impl Opened {
             return mismatch(0, "length of the file", (HEADER_LEN + FOOTER_LEN) as u64, meta.len);
         };
         let map = object.map().filter(|map| map.len() as u64 == meta.len);
+        let through = if map.is_none() && !std::ptr::addr_eq(backend, asked) {
+            asked.open_known(path, meta.len).await?
+        } else {
+            object.clone()
+        };
         let read = async |range: Range<u64>| match &map {
             Some(map) => Ok(map.slice(range.start as usize..range.end as usize)),
-            None => object.read(range).await.map_err(Error::from),
+            None => through.read(range).await.map_err(Error::from),
         };
         let (header, footer) = futures::future::try_join(read(0..HEADER_LEN as u64), read(footer_at..meta.len)).await?;
         check_header(&header, meta, database, hash_seed).map_err(|fault| Error::in_file(path, fault))?;

@@ -23,7 +23,7 @@ use crate::turn::{self, Turn};
 use crate::value::Value;
 use crate::{Error, ErrorKind, Result, Seq};
 use bytes::Bytes;
-use halite_backends::{Path, Shared};
+use halite_backends::{Backend, Object, Path, Purpose, Shared};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -49,8 +49,19 @@ pub(crate) struct Segment {
 
     /// An estimate that only chooses merges.
     dead_bytes: AtomicU64,
+    /// What it is, if it is not the segment itself but a way to read it for another purpose.
+    way: Option<Way>,
     /// Told when the last that holds the segment lets it go.
     released: OnceLock<Arc<Notify>>,
+}
+
+/// A way to read a segment whose requests count for another purpose than reading.
+#[derive(Debug)]
+struct Way {
+    /// The segment itself, which keeps all that is known of it.
+    to: Arc<Segment>,
+    backend: Arc<dyn Backend>,
+    object: OnceLock<Arc<dyn Object>>,
 }
 
 impl Drop for Segment {
@@ -74,9 +85,55 @@ impl Segment {
             serial: files.serial(),
             opened: OnceLock::new(),
             dead_bytes: AtomicU64::new(meta.dead_bytes),
+            way: None,
             released: OnceLock::new(),
             meta: meta.clone(),
         })
+    }
+
+    /// The segment, read for `purpose`: what is read of it from then on counts for that. What is found out about it, the segment
+    /// itself keeps, so that it is asked for once; and it stays for as long as this does.
+    pub(crate) fn read_for(self: &Arc<Segment>, purpose: Purpose) -> Arc<Segment> {
+        let is_mapped = self.if_opened().is_some_and(|opened| opened.map.is_some());
+        let Some(backend) = self.files.stores.told_apart(purpose).filter(|_| !is_mapped) else { return self.clone() };
+        let to = self.way.as_ref().map_or(self, |way| &way.to).clone();
+        Arc::new(Segment {
+            path: self.path.clone(),
+            stream: self.stream,
+            files: self.files.clone(),
+            serial: self.serial,
+            opened: OnceLock::new(),
+            dead_bytes: AtomicU64::new(0),
+            way: Some(Way { to, backend: backend.clone(), object: OnceLock::new() }),
+            released: OnceLock::new(),
+            meta: self.meta.clone(),
+        })
+    }
+
+    /// Through which it is read.
+    pub(super) fn backend(&self) -> &dyn Backend {
+        self.way.as_ref().map_or_else(|| self.files.stores.of(Purpose::Read), |way| &*way.backend)
+    }
+
+    /// Where what opening has brought is kept.
+    #[inline]
+    fn place(&self) -> &OnceLock<Opened> {
+        match &self.way {
+            None => &self.opened,
+            Some(way) => &way.to.opened,
+        }
+    }
+
+    /// The object that is read, once the segment is open.
+    async fn object(&self) -> Result<&Arc<dyn Object>> {
+        let opened = self.opened().await?;
+        let Some(way) = &self.way else { return Ok(&opened.object) };
+        if let Some(object) = way.object.get() {
+            return Ok(object);
+        }
+        let object = way.backend.open_known(&self.path, self.meta.len).await;
+        let object = object.map_err(|error| self.if_missing(error.into()))?;
+        Ok(way.object.get_or_init(|| object))
     }
 
     /// Opens the segment's file, unless that is done: header and footer are compared with what the manifest says. After
@@ -91,16 +148,17 @@ impl Segment {
     /// Opens it, where nobody has. Those who come at once each open it, and one of them is believed: whoever waited for
     /// another would wait for ever if that one's future is not polled any more.
     pub(super) async fn opened(&self) -> Result<&Opened> {
-        if let Some(opened) = self.opened.get() {
+        if let Some(opened) = self.if_opened() {
             return Ok(opened);
         }
-        let Files { backend, database, hash_seed, .. } = &*self.files;
-        let opened = Opened::open(&**backend, &self.path, &self.meta, *database, *hash_seed).await;
+        let Files { stores, database, hash_seed, .. } = &*self.files;
+        let (backend, asked) = (stores.of(Purpose::Read), self.backend());
+        let opened = Opened::open(backend, asked, &self.path, &self.meta, *database, *hash_seed).await;
         let opened = opened.map_err(|error| self.if_missing(error))?;
         if opened.map.is_none() {
             self.files.note_unmapped();
         }
-        Ok(self.opened.get_or_init(|| opened))
+        Ok(self.place().get_or_init(|| opened))
     }
 
     /// What it means that its file is not there: damage, unless the writer may have merged it since.
@@ -114,7 +172,7 @@ impl Segment {
     /// What opening has brought, if somebody has opened it.
     #[inline]
     pub(super) fn if_opened(&self) -> Option<&Opened> {
-        self.opened.get()
+        self.place().get()
     }
 
     /// Whether each read takes its time, however little it asks for.
@@ -181,7 +239,7 @@ impl Segment {
     /// Whether the file has been opened: only then is there a [`footer`](Segment::footer).
     #[inline]
     pub(super) fn is_open(&self) -> bool {
-        self.opened.get().is_some()
+        self.if_opened().is_some()
     }
 
     /// The footer.
@@ -189,7 +247,7 @@ impl Segment {
     /// # Panics
     /// Before the segment was opened.
     pub(super) fn footer(&self) -> &Footer {
-        &self.opened.get().expect("the segment was opened before").footer
+        &self.if_opened().expect("the segment was opened before").footer
     }
 
     /// Where records stand in the file, once it is open.
@@ -273,7 +331,7 @@ impl Segment {
 
     pub(super) fn keep_fences(&self, bytes: Bytes) -> Result<&Fences> {
         let fences = self.decode_fences(bytes)?;
-        let opened = self.opened.get().expect("the segment was opened before");
+        let opened = self.if_opened().expect("the segment was opened before");
         Ok(opened.fences.get_or_init(|| {
             self.files.keep(opened.memory_of(&fences));
             fences
@@ -311,7 +369,7 @@ impl Segment {
 
     /// Bytes of the file, which is opened first where it must be.
     pub(crate) async fn read(&self, range: Range<u64>) -> Result<Bytes> {
-        let opened = self.opened().await?;
+        self.opened().await?;
         if let Some(bytes) = self.mapped(range.clone()) {
             return Ok(bytes);
         }
@@ -319,7 +377,7 @@ impl Segment {
         if len == 0 {
             return Ok(Bytes::new());
         }
-        let bytes = opened.object.read(range.clone()).await?;
+        let bytes = self.object().await?.read(range.clone()).await?;
         if bytes.len() as u64 != len {
             return Err(self.corrupt(Damage::mismatch(range.start, "bytes read", len, bytes.len())));
         }

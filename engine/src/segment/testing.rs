@@ -15,6 +15,7 @@ use crate::format::mark::{END_LEN, End, Mark};
 use crate::format::names::{Name, SegmentId};
 use crate::hash::hash;
 use crate::memtable::{Memtable, Placed};
+use crate::stores::Stores;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures::stream::BoxStream;
@@ -185,9 +186,9 @@ pub(crate) async fn open_as(
     hash_seed: u64,
 ) -> crate::Result<Arc<Segment>> {
     // Opened already, it never asks the backend that all segments share.
-    let files = Files::new(Arc::new(Memory::new()), database, hash_seed, 1 << 20);
+    let files = Files::new(Stores::untold(Arc::new(Memory::new())), database, hash_seed, 1 << 20);
     let segment = Segment::new(&Arc::new(files), meta);
-    let opened = Opened::open(backend, segment.path(), meta, database, hash_seed).await;
+    let opened = Opened::open(backend, backend, segment.path(), meta, database, hash_seed).await;
     let opened = opened.map_err(|error| segment.if_missing(error))?;
     segment.opened.set(opened).unwrap();
     Ok(segment)

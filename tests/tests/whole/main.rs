@@ -30,6 +30,7 @@ mod past;
 #[cfg(feature = "planted")]
 mod planted;
 mod protocol;
+mod purposes;
 mod range_deletes;
 mod readers;
 mod repair;

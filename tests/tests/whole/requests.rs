@@ -7,7 +7,7 @@ use futures::future::join_all;
 use futures::{FutureExt, TryStreamExt};
 use halite::backends::opendal::{Operator, services};
 use halite::backends::{Backend, Cached, Objects, ObjectsOptions, Purpose, RequestKind, Traffic};
-use halite::{Db, Durability, Options, Prices, ReadOnly, WriteOptions};
+use halite::{Db, Durability, ErrorKind, KeyRange, Options, Prices, ReadOnly, WarmOptions, WriteOptions};
 use halite_tests::far::Far;
 use halite_tests::scratch::Folder;
 use halite_tests::world::process;
@@ -83,7 +83,7 @@ fn a_commit_is_one_request_and_commits_share_them() {
         }
         let after = handle.traffic();
         assert_eq!(asked(&after) - asked(&before), 20, "{after:?}");
-        assert_eq!(puts(&after, Purpose::Log) - puts(&before, Purpose::Log), 20);
+        assert_eq!(puts(&after, Purpose::Commit) - puts(&before, Purpose::Commit), 20);
 
         // Who comes while others wait shares their object.
         let all = join_all((0..500).map(|n| db.put(format!("many {n}"), "1"))).await;
@@ -239,39 +239,42 @@ fn a_scan_reads_ahead_in_few_requests() {
         let reader = Db::builder(Arc::new(far.clone())).options(options()).open_read_only().await.unwrap();
         (reader, far)
     };
-    process(async {
-        let (reader, far) = reader().await;
-        let (before, begun) = (read(&far.traffic()), tokio::time::Instant::now());
-        let mut scan = reader.scan(..);
-        let mut count = 0;
-        while let Some(entry) = scan.try_next().await.unwrap() {
-            assert_eq!(entry.key, format!("{count:06}"));
-            assert_eq!(entry.value, [count as u8; VALUE_LEN][..]);
-            count += 1;
-        }
-        assert_eq!(count, RECORDS);
-        let (requests, bytes) = (read(&far.traffic()).0 - before.0, read(&far.traffic()).1 - before.1);
-        let segments = reader.stats().unwrap().segments;
-        assert!(requests <= 12 + 4 * segments, "{requests} requests, {segments} segments");
-        assert!(bytes <= RECORDS * (VALUE_LEN as u64 + 40), "nothing is read twice: {bytes}");
-        // Virtual time: most of what is asked for is on its way before it is needed.
-        let waited = begun.elapsed().as_millis() / LATENCY.as_millis();
-        assert!(waited <= 8 + 2 * u128::from(segments), "{waited} latencies");
+    for backward in [false, true] {
+        process(async {
+            let (reader, far) = reader().await;
+            let scan = |range: KeyRange| if backward { reader.scan(range).rev() } else { reader.scan(range) };
+            let (before, begun) = (read(&far.traffic()), tokio::time::Instant::now());
+            let mut all = scan((..).into());
+            for count in 0..RECORDS {
+                let n = if backward { RECORDS - 1 - count } else { count };
+                let entry = all.try_next().await.unwrap().unwrap();
+                assert_eq!(entry.key, format!("{n:06}"));
+                assert_eq!(entry.value, [n as u8; VALUE_LEN][..]);
+            }
+            assert!(all.try_next().await.unwrap().is_none());
+            let (requests, bytes) = (read(&far.traffic()).0 - before.0, read(&far.traffic()).1 - before.1);
+            let segments = reader.stats().unwrap().segments;
+            // Backward it goes by the index.
+            let of_index = if backward { 6 * segments } else { 0 };
+            assert!(requests <= 12 + 4 * segments + of_index, "{requests} requests, {segments} segments");
+            assert!(bytes <= RECORDS * (VALUE_LEN as u64 + 40), "nothing is read twice: {bytes}");
+            // Virtual time: most of what is asked for is on its way before it is needed.
+            let waited = begun.elapsed().as_millis() / LATENCY.as_millis();
+            assert!(waited <= 8 + 2 * u128::from(segments + of_index), "{waited} latencies");
 
-        let before = read(&far.traffic()).1;
-        let some: Vec<_> = reader.scan("001000"..).limit(50).try_collect().await.unwrap();
-        assert_eq!((some.len(), &some[0].key[..]), (50, &b"001000"[..]));
-        let bytes = read(&far.traffic()).1 - before;
-        assert!(bytes <= 4 * 50 * VALUE_LEN as u64, "{bytes}");
-    });
+            let before = read(&far.traffic()).1;
+            let some = if backward { (..="001000").into() } else { ("001000"..).into() };
+            let some: Vec<_> = scan(some).limit(50).try_collect().await.unwrap();
+            assert_eq!((some.len(), &some[0].key[..]), (50, &b"001000"[..]));
+            let bytes = read(&far.traffic()).1 - before;
+            assert!(bytes <= 4 * 50 * VALUE_LEN as u64, "{bytes}");
+        });
+    }
     process(async {
-        // Backward, and of keys alone, it finds the same.
+        // Of keys alone it finds the same.
         let (reader, far) = reader().await;
-        let mut keys: Vec<_> = reader.scan(..).rev().try_collect().await.unwrap();
-        keys.reverse();
-        let keys: Vec<_> = keys.into_iter().map(|entry| entry.key).collect();
         let only: Vec<_> = reader.scan(..).keys_only().map_ok(|entry| entry.key).try_collect().await.unwrap();
-        assert_eq!((keys.len() as u64, &keys), (RECORDS, &only));
+        assert!(only.iter().eq((0..RECORDS).map(|n| format!("{n:06}")).collect::<Vec<_>>().iter()));
         // Given up in the middle, it leaves nothing under way.
         let mut scan = reader.scan(..);
         for _ in 0..500 {
@@ -368,4 +371,119 @@ fn a_warm_cache_on_a_local_disk_asks_the_store_for_nothing() {
     // A disk that does not keep up has not kept all at once.
     let warm = (0..20).map(|_| read_some()).find(|(requests, _)| *requests == 0);
     assert!(warm.is_some_and(|(_, hits)| hits > RECORDS / 5), "{warm:?}");
+}
+
+/// What `reader` asks the store for in order to read these records.
+async fn reads(reader: &ReadOnly, handle: &Arc<dyn Backend>, records: impl Iterator<Item = u64>) -> u64 {
+    let before = read(&handle.traffic()).0;
+    for n in records {
+        let value = reader.get(format!("{n:06}")).await.unwrap();
+        assert_eq!(value.as_deref(), Some(&[n as u8; VALUE_LEN][..]));
+    }
+    read(&handle.traffic()).0 - before
+}
+
+#[test]
+fn what_is_warm_asks_the_store_for_nothing() {
+    let bucket = Bucket::new();
+    merged(&bucket);
+    process(async {
+        let (reader, handle) = bucket.reader().await;
+        let before = read(&handle.traffic());
+        let report = reader.warm(KeyRange::prefix("0012"), WarmOptions::default()).await.unwrap();
+        let after = read(&handle.traffic());
+        assert!(report.is_whole && report.segments == 1, "{report:?}");
+        assert_eq!(report.requests, after.0 - before.0);
+        // Filter, fences, index and a hundred records of this segment, with some neighbours.
+        assert!(report.requests <= 7, "{report:?}");
+        assert!((100 * VALUE_LEN as u64..400 * VALUE_LEN as u64).contains(&report.bytes), "{report:?}");
+        assert_eq!(reads(&reader, &handle, 1200..1300).await, 0);
+        assert!(reads(&reader, &handle, 3000..3001).await > 0);
+        // What is there is not read again.
+        let again = reader.warm("0012".."0013", WarmOptions::default()).await.unwrap();
+        assert_eq!(again.requests, 0, "{again:?}");
+
+        let index = WarmOptions { records: false, ..WarmOptions::default() };
+        let report = reader.warm(.., index).await.unwrap();
+        assert_eq!((report.segments, report.is_whole), (reader.stats().unwrap().segments, true));
+        // A cold read is one request then.
+        assert_eq!(reads(&reader, &handle, (100..4000).step_by(1000)).await, 4);
+        reader.close().await;
+    });
+    process(async {
+        // By segment, and within bounds; given up, it leaves nothing under way.
+        let far = Far::new(bucket.handle(), Duration::from_millis(100));
+        let handle: Arc<dyn Backend> = Arc::new(far);
+        let reader = Db::builder(handle.clone()).options(options()).open_read_only().await.unwrap();
+        let segment = reader.tree().await.unwrap().runs[0].segments[0].file.clone();
+        let some = WarmOptions { bytes_max: Some(100 << 10), segment: Some(segment), ..WarmOptions::default() };
+        let before = read(&handle.traffic()).1;
+        let report = reader.warm(.., some.clone()).await.unwrap();
+        assert!(!report.is_whole && report.segments == 1 && report.bytes <= 100 << 10, "{report:?}");
+        assert!(read(&handle.traffic()).1 - before <= 101 << 10, "what opening takes comes besides");
+        let unknown = WarmOptions { segment: Some("segments/none".into()), ..some };
+        assert_eq!(reader.warm(.., unknown).await.unwrap_err().kind(), ErrorKind::NotFound);
+        let given_up = reader.warm(.., WarmOptions::default());
+        assert!(tokio::time::timeout(Duration::from_millis(350), given_up).await.is_err());
+        settle().await;
+        let before = handle.traffic();
+        settle().await;
+        assert_eq!(handle.traffic(), before);
+        assert!(reader.warm(.., WarmOptions::default()).await.unwrap().is_whole);
+        assert_eq!(reads(&reader, &handle, (0..RECORDS).step_by(7)).await, 0);
+        reader.close().await;
+    });
+}
+
+/// Warm on the disk of this machine it stays for the next process, which has only memory to fill.
+#[test]
+fn what_is_warm_on_a_local_disk_is_so_for_the_next_process() {
+    let bucket = Bucket::new();
+    merged(&bucket);
+    let folder = Folder::new("warm");
+    // Of 64 KiB of memory nothing is left that could keep a record.
+    let reader = async |handle: &Arc<dyn Backend>| {
+        let cached = Cached::open(handle.clone(), folder.path(), 64 << 20).await.unwrap();
+        let options = Options { memory_budget: Some(64 << 10), ..options() };
+        let reader = Db::builder(Arc::new(cached.clone())).options(options).open_read_only().await.unwrap();
+        (reader, cached)
+    };
+    let warm = || {
+        process(async {
+            let handle = bucket.handle();
+            let (reader, cached) = reader(&handle).await;
+            let report =
+                reader.warm(.., WarmOptions { bytes_max: Some(60 << 20), ..WarmOptions::default() }).await.unwrap();
+            reader.close().await;
+            (report, cached.cache().bytes)
+        })
+    };
+    // A disk that does not keep up has not kept all at once.
+    let warmed = (0..20).map(|_| warm()).find(|(report, _)| report.requests == 0);
+    assert!(warmed.is_some_and(|(_, bytes)| bytes > RECORDS * VALUE_LEN as u64), "{warmed:?}");
+    process(async {
+        let handle = bucket.handle();
+        let (reader, _cached) = reader(&handle).await;
+        assert_eq!(reads(&reader, &handle, (0..RECORDS).step_by(3)).await, 0);
+        reader.close().await;
+    });
+}
+
+#[test]
+fn a_writer_and_local_files_are_warmed_too() {
+    let folder = Folder::new("warm-local");
+    let db = halite::blocking::Db::open(folder.path().to_str().unwrap()).unwrap();
+    for n in 0..2000 {
+        db.put(format!("{n:04}"), [1; 100]).unwrap();
+    }
+    db.compact().unwrap();
+    let sealed = db.stats().segment_bytes;
+    let report = db.warm(.., WarmOptions::default()).unwrap();
+    assert!(
+        report.is_whole && report.requests == 0 && report.bytes > sealed / 2 && report.bytes <= sealed,
+        "{report:?}"
+    );
+    let none = db.warm("x".., WarmOptions::default()).unwrap();
+    assert_eq!((none.segments, none.bytes), (0, 0));
+    db.close().unwrap();
 }

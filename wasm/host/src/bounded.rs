@@ -12,7 +12,8 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use futures::stream::BoxStream;
 use halite::backends::{
-    Appender, Backend, Capabilities, Error, ErrorKind, Lock, Meta, Object, Path, Result, Traffic, Uploader,
+    Appender, Backend, Capabilities, Error, ErrorKind, Limiter, Lock, Meta, Object, Path, Purpose, Result, Traffic,
+    Uploader,
 };
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -208,6 +209,15 @@ impl Backend for Bounded {
 
     fn traffic(&self) -> Traffic {
         self.backend.traffic()
+    }
+
+    fn keeps(&self) -> u64 {
+        self.backend.keeps()
+    }
+
+    fn for_purpose(&self, purpose: Purpose, limiter: &Limiter) -> Option<Arc<dyn Backend>> {
+        let backend = self.backend.for_purpose(purpose, limiter)?;
+        Some(Arc::new(Bounded { backend, room: self.room.clone() }))
     }
 
     async fn tidy(&self) -> Result<()> {
