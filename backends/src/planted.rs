@@ -67,6 +67,8 @@ bugs! {
     SealNotSynced 15 "P1" "a sealed segment is published before its bytes and length are durable";
     OldLogDeletedEarly 16 "P1" "recovery deletes the old log before it has published the new segments";
     TornHeaderFatal 17 "P1" "a segment that a crash has left without a header cannot be opened";
+    AcknowledgedAhead 18 "P1" "a fragment is acknowledged when it is there, though one before it is not";
+    FencedBehindGap 18 "P5" "a fence is set behind the last fragment that is there, not at the first that is absent";
     ClaimForgotten 18 "P5" "the claim that fences a writer that did not close is collected";
     NoFence 18 "P5" "recovery does not fence the log that it replays";
     OwnCreateConflicts 19 "P5" "a create whose answer was lost, and which took effect, counts as somebody else's";

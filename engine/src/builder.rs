@@ -215,8 +215,9 @@ fn check(options: &Options) -> Result<()> {
         let (min, max) = (Options::SEGMENT_BYTES_MIN, Options::SEGMENT_BYTES_MAX);
         return refuse(format!("segment_bytes_max out of bounds given={bytes} min={min} max={max}"));
     }
-    if options.segment_fragments_max == 0 || options.unsealed_max == 0 {
-        return refuse("segment_fragments_max and unsealed_max must be at least 1".to_owned());
+    if options.segment_fragments_max == 0 || options.fragments_in_flight_max == 0 || options.unsealed_max == 0 {
+        let names = "segment_fragments_max, fragments_in_flight_max and unsealed_max";
+        return refuse(format!("{names} must be at least 1"));
     }
     if !(options.merge_dead_share > 0.0 && options.merge_dead_share <= 1.0) {
         return refuse(format!("merge_dead_share must lie above 0 and up to 1 given={}", options.merge_dead_share));

@@ -5,7 +5,7 @@ use crate::clock::EngineClock;
 use crate::commit::Log;
 use crate::compaction::Compactor;
 use crate::format::manifest::{Manifest, SegmentMeta};
-use crate::format::names::SegmentId;
+use crate::format::names::{FragmentId, SegmentId};
 use crate::keydir::Keydir;
 use crate::publish::{Publisher, never_refuses};
 use crate::random::Random;
@@ -94,6 +94,11 @@ impl Epoch {
     /// The identity of segment `number` of this epoch.
     pub(crate) fn segment(&self, number: u64) -> SegmentId {
         SegmentId { epoch: self.epoch, nonce: self.nonce, number }
+    }
+
+    /// The identity of fragment `number` of this epoch's log.
+    pub(crate) fn fragment(&self, number: u64) -> FragmentId {
+        FragmentId { epoch: self.epoch, nonce: self.nonce, number }
     }
 }
 

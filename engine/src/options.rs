@@ -187,8 +187,12 @@ pub struct Options {
     /// What is stored already keeps the expiry with which it was written.
     pub ttl: Option<Duration>,
     /// Longest time for which a `Deferred` commit stays in the process only. Default 100 ms.
+    ///
+    /// On backends without growing files also the time from one [fragment](Options::fragment_bytes) to the next that is sent
+    /// beside it: while one is under way, and the next is not full, commits of all levels gather for so long.
     pub flush_interval: Duration,
-    /// Longest time for which a commit weaker than `Synced` stays unsynced. Default 1 s.
+    /// Longest time for which a commit weaker than `Synced` stays unsynced. Default 1 s. On backends without growing files
+    /// what is written is synced.
     pub sync_interval: Duration,
     /// How far the clock may leap forward, against what it said last and what has passed since, and be believed at once. Default
     /// 366 days.
@@ -202,6 +206,16 @@ pub struct Options {
     pub segment_bytes_max: u64,
     /// Number of fragments after which the active segment is sealed, on backends without growing files. Default 256.
     pub segment_fragments_max: u32,
+    /// Bytes of commits at which a fragment of the log is sent at once, on backends without growing files. Default 8 MiB; no
+    /// more than 32 MiB wait or are under way. It is longer by no more than one commit.
+    ///
+    /// A smaller one is sent when a commit waits for it and nothing else is under way, or after
+    /// [`flush_interval`](Options::flush_interval). So it is one request an interval where the store takes longer than that,
+    /// and else one after the other.
+    pub fragment_bytes: u64,
+    /// How many fragments may be under way at once, on backends without growing files. Default 4; at least 1. Commits are
+    /// acknowledged in their order all the same. After a crash the log ends before the first that did not arrive.
+    pub fragments_in_flight_max: usize,
     /// Longest time for which what has entered stays unsealed: a segment that is not full by then is sealed all the same, if
     /// anything has entered it. `None`, the default, seals full ones alone; but where the log is kept apart from the store
     /// ([`backends::Tiered`](crate::backends::Tiered)), so that what is not sealed is lost with the machine, it stands for a
@@ -224,7 +238,7 @@ pub struct Options {
     /// Bytes a second that a merge in the background may write, on average since its beginning. Default `None`: as fast as
     /// it goes beside reads and writes.
     pub merge_bytes_per_second: Option<NonZeroU64>,
-    /// Bytes of unwritten `Deferred` commits at which the log is written at once. Default 1 MiB.
+    /// Bytes of unwritten `Deferred` commits at which the log is written at once, where its files grow. Default 1 MiB.
     pub write_buffer_bytes: u64,
     /// Bytes of records in full memtables that are kept for open transactions to be compared with. Default 64 MiB; an
     /// eighth of the memory budget at most. A transaction during which more than that is written, and more than a whole
@@ -305,6 +319,8 @@ impl Default for Options {
             max_forward_jump: Duration::from_secs(366 * 24 * 3600),
             segment_bytes_max: 64 * MIB,
             segment_fragments_max: 256,
+            fragment_bytes: 8 * MIB,
+            fragments_in_flight_max: 4,
             seal_interval: None,
             unsealed_max: 2,
             merge_in_background: true,

@@ -59,3 +59,10 @@ pub fn claim_on(own: u64) -> u64 {
 pub fn is_own(write_nonce_there: u64, write_nonce: u64) -> bool {
     (write_nonce_there == write_nonce && !planted(Bug::OwnCreateConflicts)) || planted(Bug::ConflictIsSuccess)
 }
+
+/// The number that a fence takes in a log whose first number that is absent is that, where these are `listed`: what is there
+/// beyond it was not acknowledged, and changes nothing.
+pub fn fence_at(first_absent: u64, listed: &[u64]) -> u64 {
+    let last = listed.iter().copied().max().filter(|_| planted(Bug::FencedBehindGap));
+    last.map_or(first_absent, |last| first_absent.max(last + 1))
+}

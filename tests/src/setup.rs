@@ -35,6 +35,8 @@ impl Setup {
     /// That of a seed.
     pub fn of(seed: u64) -> Setup {
         let mut random = Random::new(mix(seed, 1));
+        // By itself, so that what comes after it stays as it was.
+        let mut of_fragments = Random::new(mix(seed, 3));
         let options = Options {
             segment_bytes_max: random.pick(&[1, 1, 2, 8]) * Options::SEGMENT_BYTES_MIN,
             segment_fragments_max: random.pick(&[1, 3, 8, 256]),
@@ -44,6 +46,8 @@ impl Setup {
             space_amplification: random.pick(&[1.0, 1.5, 10.0]),
             runs_max: random.pick(&[1, 4, 64]),
             write_buffer_bytes: random.pick(&[1, 512, 1 << 20]),
+            fragment_bytes: of_fragments.pick(&[1, 512, 1 << 20]),
+            fragments_in_flight_max: of_fragments.pick(&[1, 2, 4]),
             compression: random.pick(&[Compression::None, Compression::None, Compression::Lz4]),
             history_bytes: random.pick(&[0, 0, 10_000, 1 << 20]),
             transaction_window_bytes: random.pick(&[4_000, 64 << 20]),
@@ -78,6 +82,8 @@ impl Setup {
             ("space_amplification", options.space_amplification.to_string()),
             ("runs_max", options.runs_max.to_string()),
             ("write_buffer_bytes", options.write_buffer_bytes.to_string()),
+            ("fragment_bytes", options.fragment_bytes.to_string()),
+            ("fragments_in_flight_max", options.fragments_in_flight_max.to_string()),
             ("compression", if options.compression == Compression::Lz4 { "lz4" } else { "none" }.to_owned()),
             ("history_bytes", options.history_bytes.to_string()),
             ("transaction_window_bytes", options.transaction_window_bytes.to_string()),
@@ -108,6 +114,8 @@ impl Setup {
             "space_amplification" => options.space_amplification = read(value)?,
             "runs_max" => options.runs_max = read(value)?,
             "write_buffer_bytes" => options.write_buffer_bytes = read(value)?,
+            "fragment_bytes" => options.fragment_bytes = read(value)?,
+            "fragments_in_flight_max" => options.fragments_in_flight_max = read(value)?,
             "compression" if value == "lz4" => options.compression = Compression::Lz4,
             "compression" if value == "none" => options.compression = Compression::None,
             "history_bytes" => options.history_bytes = read(value)?,

@@ -275,6 +275,7 @@ pub fn small_options() -> Options {
         unsealed_max: 1,
         merge_dead_share: 0.4,
         write_buffer_bytes: 512,
+        fragment_bytes: 512,
         refresh_interval: None,
         ..Options::default()
     }

@@ -18,7 +18,7 @@ const GATES: &[(&str, u64, &[&str], &str)] = &[
     ("stories with an error at every step", 34, WHOLE, "faults::on_"),
     ("steps at which the storage panics", 400, WHOLE, "panics::"),
     ("outcomes of requests that create something", 1_000, WHOLE, "faults::creates_in_doubt"),
-    ("states of two writers and a collector", 800_000, WHOLE, "protocol::"),
+    ("states of two writers and a collector", 1_200_000, WHOLE, "protocol::"),
     ("engines that take over from each other", 5, WHOLE, "fencing::"),
     ("futures dropped at every poll", 20, WHOLE, "cancel::"),
     ("inputs to fuzz targets", 1_300_000, WHOLE, "fuzz::"),

@@ -1,9 +1,9 @@
 //! Commits: order them, log them, make them durable, publish them.
 //!
 //! Writers enter the [`queue`] in log order under one short lock, if there is [`room`]; a single [`committer`] owns the
-//! log and writes what gathered while the last write was under way with one write and one sync (group commit). The
-//! [`driver`] lets a writer run the committer on its own thread where that is quickest, and the [`line`] of those who wait
-//! tells when each may be answered.
+//! log and writes what gathered meanwhile in one go (group commit): to a [`growing`] file, or as one of its
+//! [`fragments`]. The [`driver`] lets a writer run the committer on its own thread where that is quickest, and the [`line`]
+//! of those who wait tells when each may be answered.
 //!
 //! # Guarantees
 //! 1. Commits become visible in log order, never half, never before their own durability level is reached.
@@ -15,10 +15,12 @@ mod condition;
 mod conditional;
 mod driver;
 mod follow;
+mod fragments;
+mod growing;
 mod line;
 mod queue;
 mod room;
-mod sink;
+mod sealable;
 mod window;
 mod work;
 
@@ -26,7 +28,7 @@ pub(crate) use committer::run;
 pub(crate) use condition::{Condition, Footprint};
 pub(crate) use conditional::Opened;
 pub(crate) use follow::Following;
-pub(crate) use sink::{Sealable, Sealed, Sink, Source};
+pub(crate) use sealable::{Sealable, Sealed, Source};
 pub(crate) use work::Prior;
 
 use crate::batch::Write;
@@ -50,7 +52,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use work::{Reached, Work};
+use work::{Pace, Reached, Work};
 
 /// A segment that is being filled, or waits for its seal: who it is, and its memtable.
 #[derive(Debug)]
@@ -223,12 +225,12 @@ impl Log {
                     condition.check(queue.window(), next_seq - 1)?;
                 }
                 let was_idle = !queue.is_unsynced();
-                let was_written = !queue.has_unwritten();
+                let begins = queue.is_flushed();
                 let entered = queue.enter(writes, size, level, &self.visible);
                 self.meters.commits.add(1);
                 self.meters.records.add(size.records);
                 self.meters.payload_bytes.add(size.payload);
-                if level == Durability::Deferred && was_written {
+                if level == Durability::Deferred && begins {
                     self.unwritten.notify_one();
                 }
                 if level != Durability::Synced && was_idle {
@@ -405,11 +407,6 @@ impl Log {
         self.queue.lock().take_mark(draft)
     }
 
-    /// The segment of `draft` has as many fragments as it may have.
-    fn fill_up(&self, draft: &Draft) {
-        self.queue.lock().fill_up(draft);
-    }
-
     /// Ends the active segment and lets nothing more enter.
     pub(crate) fn rotate_and_stop(&self) -> Result<()> {
         {
@@ -423,8 +420,8 @@ impl Log {
         Ok(())
     }
 
-    fn next_work(&self) -> Poll<Work> {
-        self.queue.lock().next_work().map_or(Poll::Pending, Poll::Ready)
+    fn next_work(&self, pace: Pace) -> Poll<Work> {
+        self.queue.lock().next_work(pace).map_or(Poll::Pending, Poll::Ready)
     }
 
     /// Notes how far the log has come, and answers who waited for it. Returns how many.

@@ -15,7 +15,7 @@
 use super::line::{Answer, Answers, Line, stopped_by};
 use super::room::{Demand, Room};
 use super::window::{Era, Window};
-use super::work::{Group, Prior, Reached, Work};
+use super::work::{Group, Pace, Prior, Reached, Work};
 use super::{Draft, Size, new_record};
 use crate::batch::Write;
 use crate::budget::Budget;
@@ -61,7 +61,10 @@ pub(crate) struct Queue {
     // Constant after construction.
     segment_bytes_max: u64,
     memtable_bytes_max: u64,
-    write_buffer_bytes: u64,
+    /// Bytes at which a group is written, whoever waits for it.
+    group_bytes_max: u64,
+    /// Groups after which the active segment is full: fragments.
+    groups_max: u32,
     unsealed_max: usize,
     grows: bool,
     hash_seed: u64,
@@ -72,6 +75,8 @@ pub(crate) struct Queue {
     offset: u64,
     /// It takes no more, whatever its length.
     full: bool,
+    /// Groups of it that the committer was given.
+    groups: u32,
     /// What its index and companions may take, which are written behind the frames.
     tail: TailRoom,
     room: Room,
@@ -113,13 +118,15 @@ impl Queue {
             segment_bytes_max: budget.segment_bytes,
             memtable_bytes_max: budget.memtable_bytes,
             // Beyond that writers wait, and must not wait for a timer alone.
-            write_buffer_bytes: options.write_buffer_bytes.min(UNWRITTEN_MAX),
+            group_bytes_max: if grows { options.write_buffer_bytes } else { options.fragment_bytes }.min(UNWRITTEN_MAX),
+            groups_max: if grows { u32::MAX } else { options.segment_fragments_max },
             unsealed_max: options.unsealed_max,
             grows,
             hash_seed,
             active,
             offset: HEADER_LEN,
             full: false,
+            groups: 0,
             tail: TailRoom::default(),
             room: Room::new(grows, options.segment_bytes_max),
             next_seq,
@@ -224,11 +231,16 @@ impl Queue {
         self.group.end = self.offset;
         self.group.level = self.group.level.max(Some(level));
         self.group.last_seq = self.next_seq - 1;
+        let last_seq = self.group.last_seq;
+        if !self.grows && self.group.len() >= self.group_bytes_max {
+            // What comes next goes with the next fragment.
+            self.take_group(false);
+        }
         if level == Durability::Deferred && self.line.is_empty() {
-            visible.store(self.group.last_seq, Ordering::Release);
+            visible.store(last_seq, Ordering::Release);
             return Entered::Done;
         }
-        Entered::Waits(self.line.wait(self.group.last_seq, level))
+        Entered::Waits(self.line.wait(last_seq, level))
     }
 
     /// Encodes `writes`, which take `len` bytes but for large values, and enters them into memtable and group.
@@ -316,6 +328,11 @@ impl Queue {
         self.unwritten > 0
     }
 
+    /// Whether nothing has gathered for which the flush timer runs. Where files grow it runs anew once all is written.
+    pub(crate) fn is_flushed(&self) -> bool {
+        if self.grows { !self.has_unwritten() } else { self.group.is_empty() }
+    }
+
     /// Whether there are commits that a power cut may take.
     pub(crate) fn is_unsynced(&self) -> bool {
         self.line.synced() + 1 < self.next_seq
@@ -339,15 +356,10 @@ impl Queue {
         versions.begin_memtable(self.active.memtable.clone());
         self.window.next_era(&self.active.memtable);
         self.offset = HEADER_LEN;
-        (self.full, self.tail) = (false, TailRoom::default());
+        (self.full, self.groups, self.tail) = (false, 0, TailRoom::default());
         self.room.begin_segment();
         self.buffer = BytesMut::new();
         self.unsealed.push_back(end);
-    }
-
-    /// The segment of `draft` takes no more: the next commit begins another one, once few enough wait for their seal.
-    pub(crate) fn fill_up(&mut self, draft: &Draft) {
-        self.full |= self.active.id() == draft.id();
     }
 
     /// Moves the group to the work, if it holds anything.
@@ -356,6 +368,9 @@ impl Queue {
             let group = std::mem::take(&mut self.group);
             let sync = sync || group.level == Some(Durability::Synced);
             self.work.push_back(Work::Write { group, sync });
+            // The next commit begins another segment then, once few enough wait for their seal.
+            self.groups += 1;
+            self.full |= self.groups >= self.groups_max;
         }
     }
 
@@ -364,8 +379,8 @@ impl Queue {
         self.stopping = true;
     }
 
-    /// What the committer is to do next, if anything.
-    pub(crate) fn next_work(&mut self) -> Option<Work> {
+    /// What the committer is to do next at this `pace`, if anything.
+    pub(crate) fn next_work(&mut self, pace: Pace) -> Option<Work> {
         if self.failed.is_some() {
             return Some(Work::Stop);
         }
@@ -374,16 +389,18 @@ impl Queue {
             return Some(Work::Reserve { draft: self.active.clone(), len, least });
         }
         if self.work.is_empty() {
-            let due = self.group.level > Some(Durability::Deferred)
-                || self.write_wanted
-                || self.sync_wanted
-                || self.stopping
-                || self.group.len() >= self.write_buffer_bytes;
+            let is_wanted = || self.group.level > Some(Durability::Deferred) || self.write_wanted || self.sync_wanted;
+            let due = self.stopping
+                || self.group.len() >= self.group_bytes_max
+                || match pace {
+                    Pace::Alone => is_wanted(),
+                    Pace::Beside { overdue } => overdue,
+                };
             if due && !self.group.is_empty() {
                 self.take_group(self.sync_wanted);
                 self.sync_wanted = false;
             }
-            if due {
+            if self.group.is_empty() {
                 self.write_wanted = false;
             }
         }
@@ -393,7 +410,7 @@ impl Queue {
             }
             return Some(work);
         }
-        if std::mem::take(&mut self.sync_wanted) && self.line.synced() < self.line.written() {
+        if self.group.is_empty() && std::mem::take(&mut self.sync_wanted) && self.line.synced() < self.line.written() {
             return Some(Work::Sync);
         }
         self.stopping.then_some(Work::Stop)
@@ -404,7 +421,7 @@ impl Queue {
         !self.work.is_empty()
             || self.room.is_wanted()
             || self.group.level > Some(Durability::Deferred)
-            || self.group.len() >= self.write_buffer_bytes
+            || self.group.len() >= self.group_bytes_max
             || self.write_wanted
             || self.sync_wanted
     }

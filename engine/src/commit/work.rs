@@ -29,6 +29,20 @@ impl Group {
     pub(crate) fn len(&self) -> u64 {
         self.end - self.start
     }
+
+    /// Of these, the bytes of its commits.
+    pub(crate) fn payload(&self) -> u64 {
+        self.pieces.iter().map(|piece| piece.len() as u64).sum()
+    }
+}
+
+/// What keeps a group that is not full from being written at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// Nothing: nothing is under way.
+    Alone,
+    /// Others are under way, in whose stead more gathers. It has gathered for long enough where it is `overdue`.
+    Beside { overdue: bool },
 }
 
 /// What the committer is to do next.

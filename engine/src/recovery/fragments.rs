@@ -1,8 +1,10 @@
 //! The log as fragments: reading them in order, and fencing the writer that made them.
 //!
-//! Fragments of an epoch are one dense sequence. The first absent name is the only one that the old writer can use next,
-//! so a fence created there ends its log for ever: what lies before the fence is the log, nothing after it counts. If
-//! the old writer is quicker its fragment is read too, and the fence goes one further.
+//! Fragments of an epoch are one dense sequence, of which the old writer may have several under way. It acknowledges none
+//! before all below it are there. So the first absent name is one that it still needs for whatever it acknowledges next, and
+//! a fence created there ends its log for ever: what lies before the fence is the log, nothing after it counts, be it there
+//! already or on its way. If the old writer is quicker its fragment is read too, and the fence goes one further. What lies
+//! behind a fence is deleted as a leftover, by this opening or a later one.
 //!
 //! What was listed before the claim is read at once, a few at a time, for each read may take its time. That is no more
 //! than a hint where the end is: the fence decides.
@@ -20,7 +22,7 @@ use crate::planted::{Bug, planted};
 use crate::publish::{create_named, read_all};
 use crate::random::Random;
 use crate::turn::{self, Turn};
-use crate::{Error, ErrorKind, Result, reread};
+use crate::{Error, ErrorKind, Result, protocol, reread};
 use bytes::Bytes;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use halite_backends::{self as backends, Backend, Path};
@@ -52,11 +54,11 @@ pub(super) async fn read(
     let mut known = known.buffered(READS_AT_ONCE);
     for number in log.first_fragment.. {
         end = number;
-        let id = fragment(claim, number);
-        let path = Name::Fragment(id).path();
+        let path = Name::Fragment(fragment(claim, number)).path();
         let mut read = known.try_next().await?.flatten();
         if read.is_none() {
-            read = fence_or_read(backend, &path, id, claim, random, clock).await?;
+            let fence = fragment(claim, protocol::fence_at(number, &there));
+            read = fence_or_read(backend, fence, claim, random, clock).await?;
         }
         let Some((fragment, payload)) = read else { break };
         clock.saw(fragment.time);
@@ -151,8 +153,8 @@ pub(crate) async fn decode(path: &Path, bytes: &Bytes) -> Result<(Fragment, Byte
 }
 
 /// Refuses a log that goes on behind its end, fragment number `end`, if what stands there proves that what is absent was
-/// durable once: its mark says so, or it begins a segment, which is done when all before it is durable. `there` are the
-/// numbers of all that were found, in order.
+/// durable once: a mark vouches for it. (Fragments that were under way together vouch for none of each other.) `there` are
+/// the numbers of all that were found, in order: the last of them knew most.
 async fn check_nothing_is_missing(
     backend: &dyn Backend,
     claim: &Manifest,
@@ -161,31 +163,38 @@ async fn check_nothing_is_missing(
     last: Option<&Slices>,
 ) -> Result<()> {
     let log = &claim.log;
-    let Some(&beyond) = there.iter().find(|&&number| number > end) else { return Ok(()) };
+    let Some(&beyond) = there.last().filter(|&&number| number > end) else { return Ok(()) };
     let id = fragment(claim, beyond);
     let path = Name::Fragment(id).path();
-    let (fragment, payload) = read_checked(backend, claim, id).await?;
+    // It may have been collected since, by another opening: then this one comes to nothing, and is told so.
+    let Some((fragment, payload)) = if_there(read_checked(backend, claim, id)).await? else { return Ok(()) };
     let FragmentKind::Data(slice) = fragment.kind else { return Ok(()) };
     let (segment, read) = match last {
         Some(last) => (last.segment.header.id.number, last.end),
         None => (log.first_segment, HEADER_LEN as u64),
     };
-    let durable = match frame::decode(&slice.stream(), slice.first_offset, &payload) {
+    let vouched = match frame::decode(&slice.stream(), slice.first_offset, &payload) {
         Ok(Frame::Mark(mark)) => mark.durable,
         Ok(_) => 0,
         Err(damage) => return Err(Error::in_file(&path, damage)),
     };
-    if slice.segment == segment && durable <= read {
+    let read = match slice.predecessor {
+        _ if slice.segment == segment => read,
+        // All of the one before it was read.
+        Some(before) if before.number == segment && before.len == read => HEADER_LEN as u64,
+        // A mark that vouches for anything vouches for all segments before.
+        _ => 0,
+    };
+    if vouched <= read {
         return Ok(());
     }
     let missing = Name::Fragment(FragmentId { number: end, ..id }).path();
     Err(Error::corruption(missing, 0, format!("the fragment is missing or a fence, but {path} was written after it")))
 }
 
-/// `None` where there was nothing at `path` and now there is our fence; else what is there.
+/// `None` where there was nothing under `id` and now there is our fence; else what is there.
 async fn fence_or_read(
     backend: &dyn Backend,
-    path: &Path,
     id: FragmentId,
     claim: &Manifest,
     random: &Random,
@@ -196,7 +205,7 @@ async fn fence_or_read(
     }
     let (write_nonce, time) = (random.next(), clock.trusted());
     let fence = Fragment { database: claim.database, id, write_nonce, time, kind: FragmentKind::Fence }.encode(&[]);
-    match create_named(backend, path, fence).await {
+    match create_named(backend, &Name::Fragment(id).path(), fence).await {
         Ok(()) => Ok(None),
         // The old writer was quicker, or an earlier try of ours took the name.
         Err(error) if error.kind() == backends::ErrorKind::AlreadyExists => {

@@ -12,7 +12,7 @@ mod replay;
 
 use crate::budget::Budget;
 use crate::clock::{Clock, EngineClock};
-use crate::commit::{self, Draft, Log, NewDraft, Prior, Sink};
+use crate::commit::{self, Draft, Log, NewDraft, Prior};
 use crate::compaction::{self, Compactor};
 use crate::core::{Core, Epoch, Numbers};
 use crate::cover::{self, Cover};
@@ -221,19 +221,18 @@ async fn assemble(
 
 /// Starts the background tasks.
 fn start(core: &Arc<Core>, manifest: Manifest, there: Listing, replayed_runs: usize, replayed_cover: Cover) {
-    let sink = Sink::new(core.capabilities.append);
-    let committer = commit::run(core.clone(), sink);
+    let committer = commit::run(core.clone());
     if core.capabilities.append {
         core.spawn("committer", core.log.start(committer));
+        core.spawn("sync timer", timers::sync(core.clone()));
     } else {
-        // A writer that drives it may be polled outside of the runtime, and where answers get lost, pauses are made.
+        // A writer that drives it may be polled outside of the runtime, whose time it needs.
         let tasks = core.tasks.clone();
         core.spawn("committer", core.log.start(async move { tasks.inside(committer).await }));
     }
     core.spawn("sealer", seal::run(core.clone()));
     core.spawn("reaper", retire::run(core.clone()));
     core.spawn("flush timer", timers::flush(core.clone()));
-    core.spawn("sync timer", timers::sync(core.clone()));
     if manifest.retention.window > 0 {
         let step = Duration::from_millis(manifest.retention.step);
         core.spawn("moments", timers::seals(core.clone(), step));

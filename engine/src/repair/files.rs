@@ -116,6 +116,8 @@ impl Files {
             File { len: Some(meta.len), ..File::of_segment(Name::Segment(meta.id).path(), stream, end) }
         }));
         let retired: HashSet<_> = manifest.iter().flat_map(|it| &it.retired).map(|retired| &retired.name[..]).collect();
+        // What lies behind a fence was never a part of the log.
+        let mut fenced = None;
         for (name, path) in segments.into_iter().chain(fragments) {
             let is_ours = match &name {
                 Name::Segment(id) => !named.contains_key(id) && manifest.as_ref().is_none_or(|it| is_logged(it, id)),
@@ -124,16 +126,19 @@ impl Files {
                 }),
                 _ => false,
             };
-            if is_ours && !retired.contains(path.as_str()) {
-                files.add(backend, &name, path, report).await?;
+            let log = if let Name::Fragment(id) = &name { Some((id.epoch, id.nonce)) } else { None };
+            let is_behind_fence = log.is_some() && fenced == log;
+            if is_ours && !is_behind_fence && !retired.contains(path.as_str()) {
+                let is_fence = files.add(backend, &name, path, report).await?;
+                fenced = if is_fence { log } else { fenced };
             }
         }
         Ok(files)
     }
 
-    /// Adds a file that must tell itself what it is.
-    async fn add(&mut self, backend: &dyn Backend, name: &Name, path: Path, report: &mut RepairReport) -> Result<()> {
-        let Some(bytes) = missing(publish::read_all(backend, &path).await, &path, report)? else { return Ok(()) };
+    /// Adds a file that must tell itself what it is. Returns whether it is a fence.
+    async fn add(&mut self, backend: &dyn Backend, name: &Name, path: Path, report: &mut RepairReport) -> Result<bool> {
+        let Some(bytes) = missing(publish::read_all(backend, &path).await, &path, report)? else { return Ok(false) };
         let file = match name {
             Name::Fragment(_) => Fragment::decode_header(&bytes).map(|(fragment, ..)| match fragment.kind {
                 FragmentKind::Data(slice) => Some(File {
@@ -149,7 +154,8 @@ impl Files {
             _ => Header::decode(&bytes).map(|header| Some(File::of_segment(path.clone(), header.stream(), None))),
         };
         match file {
-            Ok(file) => self.files.extend(file),
+            Ok(None) => return Ok(true),
+            Ok(Some(file)) => self.files.push(file),
             // It was begun, and never used.
             Err(_) if bytes.iter().skip(HEADER_LEN).all(|&byte| byte == 0) => {}
             Err(fault) => {
@@ -158,7 +164,7 @@ impl Files {
                 report.losses.push(Loss { file: path.to_string(), offset: 0, bytes: bytes.len() as u64, what });
             }
         }
-        Ok(())
+        Ok(false)
     }
 }
 

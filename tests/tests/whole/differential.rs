@@ -240,7 +240,7 @@ fn cases(seed: u64) -> Vec<(&'static str, Store, Options)> {
     let eager = Options { merge_dead_share: 0.05, space_amplification: 1.0, runs_max: 1, ..small_options() };
     let lazy = Options { merge_in_background: false, ..small_options() };
     let lz4 = Options { compression: Compression::Lz4, ..small_options() };
-    let one_by_one = Options { segment_fragments_max: 1, unsealed_max: 3, write_buffer_bytes: 1, ..small_options() };
+    let one_by_one = Options { segment_fragments_max: 1, unsealed_max: 3, fragment_bytes: 1, ..small_options() };
     vec![
         ("all in one memtable", Store::memory(true), Options::default()),
         ("small segments", Store::memory(true), small.clone()),

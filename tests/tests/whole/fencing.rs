@@ -4,8 +4,9 @@
 //! seals, merges and closes, and then goes on as if nothing had happened: a zombie.
 #![allow(clippy::unwrap_used)]
 
+use futures::future::join_all;
 use halite::backends::SimulatedOptions;
-use halite::{Db, Durability, ErrorKind, WriteOptions};
+use halite::{Db, Durability, ErrorKind, Options, WriteOptions};
 use halite_tests::random::Random;
 use halite_tests::world::{FOR_EVER, Store, World, process, read_all, small_options, soundness};
 use std::sync::{Arc, Mutex};
@@ -28,12 +29,14 @@ impl Writer {
         let answers = Answers::default();
         let noted = answers.clone();
         let mut own = world.rival();
+        // On fragments each commit is one, and several are under way.
+        let at_once = if own.store.backend().capabilities().append { 1 } else { 3 };
         let task = runtime.spawn(async move {
             let db = match own.open().await {
                 Ok(db) => db,
                 Err(error) => return noted.lock().unwrap().push(("open".into(), Err(error.kind()))),
             };
-            write(&db, name, count, &noted).await;
+            write(&db, name, count, at_once, &noted).await;
             // Whether this works is not the question here; that it returns is.
             let _ = db.close().await;
         });
@@ -67,14 +70,18 @@ impl Writer {
     }
 }
 
-async fn write(db: &Db, name: &str, count: u32, answers: &Answers) {
-    for n in 0..count {
+async fn write(db: &Db, name: &str, count: u32, at_once: u32, answers: &Answers) {
+    let put = async |n: u32| {
         let key = format!("{name}{n:02}");
         let durability = [Durability::Synced, Durability::Written, Durability::Synced][n as usize % 3];
         let answer =
             db.put_with(&key, format!("{key} {}", "x".repeat(350)), WriteOptions { durability, ttl: None }).await;
         answers.lock().unwrap().push((key, answer.map_err(|error| error.kind())));
-        if n % 9 == 8 {
+    };
+    for first in (0..count).step_by(at_once as usize) {
+        let last = count.min(first + at_once) - 1;
+        join_all((first..=last).map(put)).await;
+        if last % 9 == 8 {
             let _ = db.compact().await;
         }
     }
@@ -108,7 +115,7 @@ fn check(world: &mut World, writers: &[(&str, &Writer)], story: &str) {
 
 fn world(append: bool, seed: u64) -> World {
     let options = SimulatedOptions { seed, append, lock: false, yields: true, ..SimulatedOptions::default() };
-    World::new(Store::simulated(options), small_options(), seed)
+    World::new(Store::simulated(options), Options { fragment_bytes: 1, ..small_options() }, seed)
 }
 
 /// The first writer is stopped after each of its turns, from its opening on; the second opens, writes and closes; the
@@ -180,7 +187,7 @@ fn an_overtaken_writer_says_so() {
             old.put("k", "old").await.unwrap();
             let new = world.open().await.unwrap();
             new.put("k", "new").await.unwrap();
-            let told = futures::future::join_all((0..5).map(|n| old.put(format!("late{n}"), "x"))).await;
+            let told = join_all((0..5).map(|n| old.put(format!("late{n}"), "x"))).await;
             for outcome in told {
                 let kind = outcome.unwrap_err().kind();
                 assert!(matches!(kind, ErrorKind::Fenced | ErrorKind::Unknown), "{kind:?}");

@@ -99,10 +99,11 @@ fn a_lifetime_belongs_to_puts_without_an_expiry_of_their_own() {
 
 #[test]
 fn options_out_of_bounds_are_refused() {
-    let wrong: [fn(&mut Options); 9] = [
+    let wrong: [fn(&mut Options); 10] = [
         |options| options.segment_bytes_max = 4095,
         |options| options.segment_bytes_max = u64::MAX,
         |options| options.segment_fragments_max = 0,
+        |options| options.fragments_in_flight_max = 0,
         |options| options.unsealed_max = 0,
         |options| options.merge_dead_share = f64::NAN,
         |options| options.merge_dead_share = 1.5,

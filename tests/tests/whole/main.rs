@@ -18,6 +18,7 @@ mod faults;
 mod fencing;
 mod full_disk;
 mod fuzz;
+mod in_flight;
 mod input;
 mod leftovers;
 mod liars;

@@ -41,6 +41,7 @@ fn gate(bug: Bug) -> &'static str {
         Bug::OldLogDeletedEarly => "crashes::on_growing_files::recovery_of_a_kill",
         Bug::TornHeaderFatal => "crashes::on_growing_files::seals",
         Bug::ClaimForgotten => "protocol::on_growing_files",
+        Bug::AcknowledgedAhead | Bug::FencedBehindGap => "in_flight::",
         Bug::OvertakenPublishes | Bug::OvertakenAcknowledges => "fencing::",
         Bug::NoFence | Bug::ConflictIsSuccess => "fencing::",
         Bug::OwnCreateConflicts => "faults::on_fragments::commits",

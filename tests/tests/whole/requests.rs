@@ -113,6 +113,34 @@ fn deferred_writing_is_one_request_an_interval() {
     });
 }
 
+/// Where an object takes longer than the interval, commits of all levels that come meanwhile share one each interval, beside
+/// those under way: so none waits for more than its own object and the interval.
+#[test]
+fn a_slow_store_is_sent_one_request_an_interval() {
+    const LATENCY: Duration = Duration::from_millis(350);
+    let bucket = Bucket::new();
+    process(async {
+        let handle = bucket.handle();
+        let far = Far::new(handle.clone(), LATENCY);
+        let db = Db::builder(Arc::new(far)).options(options()).open().await.unwrap();
+        settle().await;
+        let before = handle.traffic();
+        let put = async |n: u64| {
+            tokio::time::sleep(Duration::from_millis(n)).await;
+            let durability = [Durability::Synced, Durability::Deferred, Durability::Written][n as usize % 3];
+            let begun = tokio::time::Instant::now();
+            db.put_with(format!("{n}"), "1", WriteOptions { durability, ttl: None }).await.unwrap();
+            begun.elapsed()
+        };
+        let slowest = join_all((0..2000).map(put)).await.into_iter().max().unwrap();
+        let sent = asked(&handle.traffic()) - asked(&before);
+        assert!((19..=21).contains(&sent), "{sent}");
+        let longest = LATENCY + options().flush_interval + Duration::from_millis(5);
+        assert!(slowest <= longest, "{slowest:?}");
+        db.close().await.unwrap();
+    });
+}
+
 /// A store of `segments` sealed segments whose log holds `fragments` fragments, as a crash leaves it.
 fn crashed(bucket: &Bucket, segments: u32, fragments: u32) {
     process(async {

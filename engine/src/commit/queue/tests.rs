@@ -56,7 +56,7 @@ impl Bench {
 
     /// Does all there is to do.
     fn work(&mut self) {
-        while let Some(work) = self.queue.next_work() {
+        while let Some(work) = self.queue.next_work(Pace::Alone) {
             if matches!(work, Work::Stop) {
                 return;
             }
@@ -270,21 +270,50 @@ fn writers_wait_while_too_many_segments_wait_for_their_seal() {
 /// than may wait.
 #[test]
 fn writers_wait_as_well_where_fragments_fill_segments() {
-    let mut bench = Bench::new(false, &Options { unsealed_max: 2, ..Options::default() });
-    for _ in 0..50 {
-        let Some(_) = bench.enter(1, 10, Synced).unwrap() else { break };
-        let draft = bench.queue.active().clone();
-        bench.queue.fill_up(&draft);
-        bench.work();
+    let options = Options { unsealed_max: 2, segment_fragments_max: 3, fragment_bytes: 1, ..Options::default() };
+    let mut bench = Bench::new(false, &options);
+    let mut entered = 0;
+    while bench.enter(1, 10, Synced).unwrap().is_some() {
+        entered += 1;
+        assert!(entered <= 9);
     }
-    assert_eq!(bench.queue.unsealed(), 2);
+    assert_eq!((entered, bench.queue.unsealed()), (9, 2), "three segments of three fragments, one of them not ended");
+    bench.work();
     assert!(bench.enter(1, 10, Synced).unwrap().is_none());
     bench.queue.sealed(Ok(()));
     assert!(bench.enter(1, 10, Synced).unwrap().is_some());
     assert_eq!(bench.queue.unsealed(), 2);
-    let earlier = new_draft(Prior { number: 0, len: 0, last_seq: 0, next_seq: 1 });
-    bench.queue.fill_up(&earlier);
-    assert!(bench.enter(1, 10, Synced).unwrap().is_some(), "another segment was full");
+}
+
+/// The first group goes at once. While it is under way the next gathers until it is full, overdue, or the last.
+#[test]
+fn a_fragment_goes_beside_others_when_it_is_full_or_overdue() {
+    const BESIDE: Pace = Pace::Beside { overdue: false };
+    let mut bench = Bench::new(false, &Options { fragment_bytes: 2000, ..Options::default() });
+    let sent = |bench: &mut Bench, pace| match bench.queue.next_work(pace) {
+        Some(Work::Write { group, .. }) => group.last_seq,
+        None => 0,
+        Some(other) => panic!("{other:?}"),
+    };
+    bench.put(1, 10, Deferred);
+    assert_eq!(sent(&mut bench, Pace::Alone), 0, "nobody waits for it");
+    bench.put(1, 10, Synced);
+    assert_eq!(sent(&mut bench, Pace::Alone), 2);
+    bench.put(1, 10, Synced);
+    drop(bench.queue.flush().unwrap());
+    bench.queue.want_write();
+    assert_eq!(sent(&mut bench, BESIDE), 0);
+    assert_eq!(sent(&mut bench, Pace::Beside { overdue: true }), 3);
+    for _ in 0..2 {
+        bench.put(1, 1200, Deferred);
+    }
+    bench.put(1, 10, Deferred);
+    assert_eq!((sent(&mut bench, BESIDE), sent(&mut bench, BESIDE)), (5, 0), "full, and what came after it");
+    drop(bench.queue.flush().unwrap());
+    assert_eq!((sent(&mut bench, BESIDE), sent(&mut bench, Pace::Alone)), (0, 6), "the flush is not forgotten");
+    bench.put(1, 10, Deferred);
+    bench.queue.stop();
+    assert_eq!(sent(&mut bench, BESIDE), 7);
 }
 
 #[test]
@@ -293,7 +322,7 @@ fn a_flush_takes_what_it_needs_and_no_more() {
     assert!(is_done(&bench.queue.flush().unwrap()));
     bench.put(1, 10, Deferred);
     let mut flushed = bench.queue.flush().unwrap();
-    assert!(matches!(bench.queue.next_work(), Some(Work::Reserve { .. } | Work::Write { sync: true, .. })));
+    assert!(matches!(bench.queue.next_work(Pace::Alone), Some(Work::Reserve { .. } | Work::Write { sync: true, .. })));
     bench.queue.fail(Error::new(ErrorKind::Io, "gone")).send();
     assert!(answer_of(&mut flushed).unwrap().is_some());
 
@@ -301,11 +330,11 @@ fn a_flush_takes_what_it_needs_and_no_more() {
     bench.put(1, 10, Written);
     bench.work();
     let mut flushed = bench.queue.flush().unwrap();
-    let work = bench.queue.next_work().unwrap();
+    let work = bench.queue.next_work(Pace::Alone).unwrap();
     assert!(matches!(work, Work::Sync));
     bench.do_one(work);
     assert_eq!(answer_of(&mut flushed), Some(None));
-    assert!(bench.queue.next_work().is_none());
+    assert!(bench.queue.next_work(Pace::Alone).is_none());
 }
 
 #[test]
@@ -316,7 +345,7 @@ fn after_a_failure_nothing_enters_and_nobody_waits() {
     assert_eq!(answer_of(&mut done), Some(None));
     let mut under_way = bench.put(1, 10, Synced);
     let work = loop {
-        match bench.queue.next_work().unwrap() {
+        match bench.queue.next_work(Pace::Alone).unwrap() {
             work @ Work::Write { .. } => break work,
             other => bench.do_one(other),
         }
@@ -327,7 +356,7 @@ fn after_a_failure_nothing_enters_and_nobody_waits() {
     assert_eq!(answer_of(&mut behind), Some(Some(ErrorKind::Poisoned)));
     assert_eq!(bench.enter(1, 10, Deferred).err().unwrap().kind(), ErrorKind::Poisoned);
     assert_eq!(bench.queue.flush().err().unwrap().kind(), ErrorKind::Poisoned);
-    assert!(matches!(bench.queue.next_work(), Some(Work::Stop)));
+    assert!(matches!(bench.queue.next_work(Pace::Alone), Some(Work::Stop)));
     bench.do_one(work);
     assert_eq!(bench.visible(), 1, "a write that comes to its end after the failure counts no more");
     bench.queue.fail(Error::new(ErrorKind::Fenced, "later")).send();
@@ -342,7 +371,7 @@ fn what_has_entered_is_written_before_the_end() {
     bench.queue.stop();
     assert_eq!(bench.enter(1, 10, Synced).err().unwrap().kind(), ErrorKind::Closed);
     bench.work();
-    assert!(matches!(bench.queue.next_work(), Some(Work::Stop)));
+    assert!(matches!(bench.queue.next_work(Pace::Alone), Some(Work::Stop)));
     assert_eq!(bench.ended, 1);
     assert!(!bench.queue.has_unwritten() && !bench.queue.is_unsynced());
 }
@@ -351,8 +380,6 @@ fn what_has_entered_is_written_before_the_end() {
 fn an_empty_segment_does_not_end() {
     let mut bench = Bench::new(true, &options(1 << 20));
     bench.queue.rotate(&mut new_draft, &bench.versions);
-    let draft = bench.queue.active().clone();
-    bench.queue.fill_up(&draft);
     bench.put(1, 10, Deferred);
     assert_eq!((bench.queue.unsealed(), bench.queue.active().id().number), (0, 1));
 }

@@ -35,9 +35,15 @@ fn explore(plan: Plan) -> Explored {
     let per_writer: Commits = (1 << COMMITS) - 1;
     while let Some(state) = open.pop() {
         explored.states += 1;
-        let missing = state.acknowledged & !state.recovered();
+        let recovered = state.recovered();
+        let missing = state.acknowledged & !recovered;
         if missing != 0 {
             explored.violation = Some(format!("commits {missing:#b} are acknowledged and lost in {state:#?}"));
+            return explored;
+        }
+        if [recovered & per_writer, recovered >> COMMITS].iter().any(|commits| commits & (commits + 1) != 0) {
+            explored.violation =
+                Some(format!("commits {recovered:#b} are there without one before them in {state:#?}"));
             return explored;
         }
         state.next(&plan, &mut next);
@@ -69,8 +75,8 @@ fn check(plan: Plan) {
     assert!(both > 0, "{plan:?}: both writers get on somewhere");
 }
 
-const GROWING: Plan = Plan { grows: true, commits: COMMITS, lost: 0, repeated: 0, canary: None };
-const FRAGMENTS: Plan = Plan { grows: false, ..GROWING };
+const GROWING: Plan = Plan { grows: true, commits: [2, 2], window: 1, openings: 2, lost: 0, repeated: 0, canary: None };
+const FRAGMENTS: Plan = Plan { grows: false, window: 2, ..GROWING };
 
 #[test]
 fn on_growing_files() {
@@ -79,12 +85,12 @@ fn on_growing_files() {
 
 #[test]
 fn on_growing_files_with_an_answer_lost() {
-    check(Plan { lost: 1, commits: 1, ..GROWING });
+    check(Plan { lost: 1, commits: [1, 1], ..GROWING });
 }
 
 #[test]
 fn on_growing_files_with_a_request_that_comes_again() {
-    check(Plan { repeated: 1, commits: 1, ..GROWING });
+    check(Plan { repeated: 1, commits: [1, 1], ..GROWING });
 }
 
 #[test]
@@ -93,17 +99,23 @@ fn on_fragments() {
 }
 
 #[test]
+fn on_fragments_with_three_under_way() {
+    check(Plan { window: 3, commits: [3, 1], openings: 1, ..FRAGMENTS });
+}
+
+#[test]
 fn on_fragments_with_an_answer_lost() {
-    check(Plan { lost: 1, commits: 1, ..FRAGMENTS });
+    check(Plan { lost: 1, commits: [2, 1], openings: 1, ..FRAGMENTS });
 }
 
 #[test]
 fn on_fragments_with_a_request_that_comes_again() {
-    check(Plan { repeated: 1, commits: 1, ..FRAGMENTS });
+    check(Plan { repeated: 1, commits: [2, 1], openings: 1, ..FRAGMENTS });
 }
 
 #[test]
 fn each_rule_is_needed() {
+    use Canary::{AcknowledgedAhead, FencedBehindGap, GapSkipped};
     use Canary::{ClaimsNotKept, DeleteFirst, FencesNotKept, NoFence, NoList, NoLook, TakenIsOwn};
     for (store, canary) in [
         (GROWING, ClaimsNotKept),
@@ -115,6 +127,9 @@ fn each_rule_is_needed() {
         (FRAGMENTS, NoList),
         (FRAGMENTS, DeleteFirst),
         (FRAGMENTS, TakenIsOwn),
+        (FRAGMENTS, AcknowledgedAhead),
+        (FRAGMENTS, FencedBehindGap),
+        (FRAGMENTS, GapSkipped),
     ] {
         let plan = Plan { canary: Some(canary), ..store };
         let explored = explore(plan);

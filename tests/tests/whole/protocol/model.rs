@@ -1,17 +1,21 @@
 //! The model: what writers do with the storage, one call of the backend at a time.
 //!
 //! On fragments and on growing files. A writer opens, commits, may seal, may close, and opens once more if it was overtaken
-//! while it did; what it has retired is deleted at any later time, though others own the store by then. What writers decide,
-//! the engine's own functions decide ([`halite::protocol`]).
+//! while it did; what it has retired is deleted at any later time, though others own the store by then. On fragments it may have
+//! several commits under way, beside each other and beside its manifests. What writers decide, the engine's own functions
+//! decide ([`halite::protocol`]).
+
+mod under_way;
 
 use halite::protocol::{self, Reign};
 use std::collections::{BTreeMap, BTreeSet};
+use under_way::{Sending, Sent};
 
 /// A set of commits: one bit each.
 pub(super) type Commits = u16;
 
 /// Commits that each writer makes at most.
-pub(super) const COMMITS: u8 = 2;
+pub(super) const COMMITS: u8 = 3;
 
 /// A rule left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +34,12 @@ pub(super) enum Canary {
     DeleteFirst,
     /// A name that is taken counts as one's own.
     TakenIsOwn,
+    /// A fragment is acknowledged when it is there, whatever has become of those before it.
+    AcknowledgedAhead,
+    /// The fence is set behind all fragments that are there.
+    FencedBehindGap,
+    /// A replay passes over a number that is absent where more stands behind it.
+    GapSkipped,
 }
 
 /// What is explored.
@@ -37,7 +47,11 @@ pub(super) enum Canary {
 pub(super) struct Plan {
     pub(super) grows: bool,
     /// Commits that each writer makes.
-    pub(super) commits: u8,
+    pub(super) commits: [u8; 2],
+    /// Fragments that a writer has under way at once.
+    pub(super) window: usize,
+    /// How often a writer opens, if it is overtaken while it does.
+    pub(super) openings: u8,
     /// Answers that may get lost, with the request done, not done, or done later.
     pub(super) lost: u8,
     /// Requests that may arrive a second time, later.
@@ -87,7 +101,6 @@ enum For {
     /// The manifest that makes a replay real, a seal, or a close.
     Publish(Then),
     Fence,
-    Commit(Commits),
 }
 
 /// What a writer does once its manifest is there.
@@ -130,6 +143,8 @@ struct Writer {
     /// The next name of its log, and the first that is not sealed.
     next: u8,
     first: u8,
+    /// Its fragments under way, oldest first.
+    under_way: Vec<Sent>,
     commits: u8,
     may_seal: bool,
     /// Whose log it has replayed, and up to where.
@@ -162,10 +177,11 @@ impl State {
             newest: None,
             next: 0,
             first: 0,
+            under_way: Vec::new(),
             commits: 0,
             may_seal: true,
             replayed: None,
-            openings: 2,
+            openings: plan.openings,
             nonces: 0,
         };
         State {
@@ -202,6 +218,9 @@ impl State {
     pub(super) fn next(&self, plan: &Plan, out: &mut Vec<State>) {
         for writer in 0..2 {
             self.step(plan, writer, out);
+            for sent in 0..self.writers[writer].under_way.len() {
+                self.sends(plan, writer, sent, out);
+            }
         }
         for name in &self.garbage {
             let mut state = self.clone();
@@ -248,7 +267,7 @@ impl State {
                     // The old writer was quicker, or a fence is there already: it is read.
                     For::Fence => self.replays(plan, index),
                     For::Claim => self.begins_again(index),
-                    For::Publish(_) | For::Commit(_) => self.ends(index),
+                    For::Publish(_) => self.ends(index),
                 });
             }
             Step::List(why) => {
@@ -269,7 +288,11 @@ impl State {
                 let claimed = self.store.contains_key(&Name::Manifest(protocol::claim_on(own)));
                 out.push(match claimed && plan.canary != Some(Canary::NoLook) {
                     true => self.ends(index),
-                    false => self.acknowledges(index, *commits),
+                    false => {
+                        let mut state = self.at(index, Step::Open);
+                        state.acknowledged |= commits;
+                        state
+                    }
                 });
             }
             Step::Ended => {}
@@ -289,16 +312,21 @@ impl State {
         state
     }
 
-    /// A create, with all that may become of it and of its answer.
+    /// A create that is for something, with all that may become of it.
     fn create(&self, plan: &Plan, index: usize, request: (Name, &Object, &For), out: &mut Vec<State>) {
         let (name, object, why) = request;
+        self.request(name, object, out, |state, taken| match taken {
+            false => state.created(plan, index, object, why),
+            true => state.at(index, Step::ReadTaken(name, object.clone(), why.clone())),
+        });
+    }
+
+    /// A create, with all that may become of it and of its answer, which `answered` is given: whether the name was taken.
+    fn request(&self, name: Name, object: &Object, out: &mut Vec<State>, answered: impl Fn(&State, bool) -> State) {
         let taken = self.store.contains_key(&name);
         let mut done = self.clone();
         done.store.entry(name).or_insert_with(|| object.clone());
-        let answered = match taken {
-            false => done.created(plan, index, object, why),
-            true => self.at(index, Step::ReadTaken(name, object.clone(), why.clone())),
-        };
+        let answered = answered(&done, taken);
         if self.repeated > 0 {
             let mut state = answered.clone();
             state.repeated -= 1;
@@ -324,10 +352,6 @@ impl State {
         let writer = &mut state.writers[index];
         match (why, object) {
             (For::Fence, _) => return state.publishes_replay(plan, index),
-            (For::Commit(commits), _) => {
-                writer.next += 1;
-                return state.acknowledges(index, *commits);
-            }
             (_, Object::Manifest(manifest)) => writer.newest = Some(manifest.clone()),
             _ => unreachable!("claims and publications are manifests"),
         }
@@ -350,7 +374,7 @@ impl State {
                 state.retires(plan, index, &own);
                 state.at(index, if *then == Then::Write { Step::Open } else { Step::Ended })
             }
-            For::Fence | For::Commit(_) => unreachable!("no manifest was created"),
+            For::Fence => unreachable!("no manifest was created"),
         }
     }
 
@@ -358,9 +382,15 @@ impl State {
     fn retires(&mut self, plan: &Plan, index: usize, own: &Manifest) {
         let writer = &mut self.writers[index];
         let fence = u8::from(plan.canary == Some(Canary::FencesNotKept));
-        let old = writer.replayed.take().map(|(of, end)| (0..end + fence).map(move |number| Name::Log(of, number)));
-        let ours = (0..own.first).map(|number| Name::Log(writer.id, number));
-        self.garbage.extend(old.into_iter().flatten().chain(ours).filter(|name| self.store.contains_key(name)));
+        let (replayed, id) = (writer.replayed.take(), writer.id);
+        let ours = (0..own.first).map(|number| Name::Log(id, number));
+        let mut all: Vec<_> = ours.collect();
+        if let Some((of, end)) = replayed {
+            // And what lies behind the fence.
+            let beyond = self.fragments(of).map(|(number, _)| number).filter(|number| *number > end);
+            all.extend((0..end + fence).chain(beyond).map(|number| Name::Log(of, number)));
+        }
+        self.garbage.extend(all.into_iter().filter(|name| self.store.contains_key(name)));
     }
 
     /// Reads the next part of the old log.
@@ -377,7 +407,18 @@ impl State {
             None if plan.grows || plan.canary == Some(Canary::NoFence) => {
                 self.at(index, Step::Replay(at, found)).publishes_replay(plan, index)
             }
+            None if plan.canary == Some(Canary::GapSkipped)
+                && self.fragments(claim.log_of).any(|(number, _)| number > at) =>
+            {
+                self.at(index, Step::Replay(at + 1, found))
+            }
             None => {
+                let listed: Vec<u64> = self.fragments(claim.log_of).map(|(number, _)| number.into()).collect();
+                let fence = match plan.canary {
+                    Some(Canary::FencedBehindGap) => listed.iter().map(|last| last + 1).fold(at.into(), u64::max),
+                    _ => protocol::fence_at(at.into(), &listed),
+                };
+                let name = Name::Log(claim.log_of, fence as u8);
                 let mut state = self.clone();
                 let writer = &mut state.writers[index];
                 let write_nonce = writer.nonce();
@@ -417,7 +458,7 @@ impl State {
     fn goes_on(&self, plan: &Plan, index: usize, out: &mut Vec<State>) {
         let writer = &self.writers[index];
         let newest = writer.newest.as_ref().expect("it has the store open");
-        if writer.commits < plan.commits {
+        if writer.commits < plan.commits[index] && (plan.grows || writer.under_way.len() < plan.window) {
             let mut state = self.clone();
             let writer = &mut state.writers[index];
             let commits = 1 << ((writer.id - 1) as Commits * Commits::from(COMMITS) + Commits::from(writer.commits));
@@ -431,20 +472,27 @@ impl State {
                 writer.step = Step::LookForClaim(commits);
             } else {
                 let write_nonce = writer.nonce();
-                writer.step = Step::Create(name, Object::Fragment { commits, write_nonce }, For::Commit(commits));
+                writer.next += 1;
+                writer.under_way.push(Sent { name, commits, write_nonce, step: Sending::Create });
             }
             out.push(state);
         }
-        let sealed = newest.sealed | self.log(writer.id, writer.first);
-        if (writer.may_seal || writer.commits == plan.commits) && sealed != newest.sealed {
-            for then in [Then::Write, Then::End] {
+        // What is under way is not sealed with the rest.
+        let end = writer.next - writer.under_way.len() as u8;
+        let sealable = self.fragments(writer.id).filter(|(number, _)| plan.grows || *number < end);
+        let sealable =
+            sealable.filter(|(number, _)| *number >= writer.first).fold(0, |all, (_, commits)| all | commits);
+        let sealed = newest.sealed | sealable;
+        if (writer.may_seal || writer.commits == plan.commits[index]) && sealed != newest.sealed {
+            let thens = if writer.under_way.is_empty() { &[Then::Write, Then::End][..] } else { &[Then::Write] };
+            for &then in thens {
                 let mut state = self.clone();
                 let writer = &mut state.writers[index];
                 writer.may_seal = false;
                 if plan.grows {
                     writer.next += 1;
                 }
-                writer.first = writer.next;
+                writer.first = if plan.grows { writer.next } else { end };
                 let mut manifest = newest.clone();
                 manifest.reign.number += 1;
                 manifest.write_nonce = writer.nonce();
@@ -457,22 +505,14 @@ impl State {
         }
     }
 
-    /// What a writer has in its own log, which it knows without reading.
-    fn log(&self, of: u8, first: u8) -> Commits {
-        self.store.iter().fold(0, |found, (name, object)| match (name, object) {
-            (Name::Log(whose, number), Object::Fragment { commits, .. } | Object::File(commits))
-                if *whose == of && *number >= first =>
-            {
-                found | commits
+    /// The fragments, or files, of a log: their numbers, and what is in them.
+    fn fragments(&self, of: u8) -> impl Iterator<Item = (u8, Commits)> {
+        self.store.iter().filter_map(move |(name, object)| match (name, object) {
+            (Name::Log(whose, number), Object::Fragment { commits, .. } | Object::File(commits)) if *whose == of => {
+                Some((*number, *commits))
             }
-            _ => found,
+            _ => None,
         })
-    }
-
-    fn acknowledges(&self, index: usize, commits: Commits) -> State {
-        let mut state = self.at(index, Step::Open);
-        state.acknowledged |= commits;
-        state
     }
 
     /// It has been overtaken while it opened: it begins anew, as another reign.
@@ -485,8 +525,15 @@ impl State {
         state
     }
 
+    /// It stops. What it has under way may arrive all the same, at any later time.
     fn ends(&self, index: usize) -> State {
-        self.at(index, Step::Ended)
+        let mut state = self.at(index, Step::Ended);
+        let under_way = std::mem::take(&mut state.writers[index].under_way);
+        let under_way = under_way.into_iter().filter(|sent| sent.step == Sending::Create);
+        state.late.extend(
+            under_way.map(|Sent { name, commits, write_nonce, .. }| (name, Object::Fragment { commits, write_nonce })),
+        );
+        state
     }
 }
 
