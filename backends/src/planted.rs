@@ -65,6 +65,9 @@ bugs! {
     FragmentsDeletedEarly 13 "P1" "the log is deleted before the manifest that needs it no more";
     ReplayTooFar 14 "P1" "replay begins one place behind where it should";
     SealNotSynced 15 "P1" "a sealed segment is published before its bytes and length are durable";
+    UnshippedDeleted 13 "P1" "a segment whose upload has failed counts as shipped, and leaves the disk";
+    PublishedUnshipped 15 "P1" "a segment is published before it is in the store that is to have it";
+    ElsewhereIgnored 14 "P1" "a store is opened without its log, as if nothing were in it";
     OldLogDeletedEarly 16 "P1" "recovery deletes the old log before it has published the new segments";
     TornHeaderFatal 17 "P1" "a segment that a crash has left without a header cannot be opened";
     AcknowledgedAhead 18 "P1" "a fragment is acknowledged when it is there, though one before it is not";

@@ -8,7 +8,8 @@
 //! 1. Whatever is named by an object that was created was shipped before, if it was finished before.
 //! 2. A name is found throughout: in the log until it is in the store, then there. Where a crash has left it in both, they hold
 //!    the same bytes.
-//! 3. A log belongs to one store. The folder says which, and has a number that no other has ([`Backend::log_home`]), by which
+//! 3. What is shipped is what was written: what is read of the log on the way has its checksum, or is read again.
+//! 4. A log belongs to one store. The folder says which, and has a number that no other has ([`Backend::log_home`]), by which
 //!    the engine tells it from an empty one, or another machine's.
 //!
 //! # What a lost machine loses
@@ -21,6 +22,7 @@
 #[cfg(test)]
 mod tests;
 
+use crate::planted::{Bug, planted};
 use crate::{
     Appender, Backend, Capabilities, Error, ErrorKind, Limiter, Lock, Meta, Object, Path, Purpose, Result, Shared,
     Traffic, Uploader,
@@ -29,7 +31,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
@@ -95,14 +97,18 @@ impl Tiered {
                 ));
             }
             let home = RandomState::new().hash_one(&of);
-            match log.create(&path, format!("{home:016x} {of}").into()).await {
+            match log.create(&path, signed(&format!("{home:016x} {of}")).into()).await {
                 Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
                 // Another process may have been quicker.
                 _ => {}
             }
         }
-        let said = log.read_whole(&path).await?;
-        let said = std::str::from_utf8(&said).unwrap_or_default().split_once(' ');
+        let mut said = log.read_whole(&path).await?;
+        if unsigned(&said).is_none() {
+            // A read that came out wrong is not believed.
+            said = log.read_whole(&path).await?;
+        }
+        let said = unsigned(&said).and_then(|said| said.split_once(' '));
         match said.map(|(home, store)| (u64::from_str_radix(home, 16), store)) {
             Some((Ok(home), whose)) if whose == of => Ok(Tiered { log, store, home }),
             Some((Ok(_), whose)) => {
@@ -112,10 +118,13 @@ impl Tiered {
         }
     }
 
-    /// Uploads a finished file of the log, and deletes it.
-    async fn ship(&self, path: &Path) -> Result<()> {
+    /// Uploads a finished file of the log, and deletes it. Its checksum is `sum`, if that is known.
+    async fn ship(&self, path: &Path, sum: Option<u32>) -> Result<()> {
         let (mut waited, mut pause) = (Duration::ZERO, PAUSE_MIN);
-        while let Err(error) = self.upload_of(path).await {
+        while let Err(error) = self.upload_of(path, sum).await {
+            if planted(Bug::UnshippedDeleted) {
+                break;
+            }
             let may_be_there = matches!(error.kind(), ErrorKind::Io | ErrorKind::Unknown | ErrorKind::AlreadyExists);
             // The answer was lost, of this upload or of one before: names are given once, and uploads appear whole.
             if may_be_there && self.store.exists(path).await.unwrap_or(false) {
@@ -135,22 +144,13 @@ impl Tiered {
         Ok(())
     }
 
-    async fn upload_of(&self, path: &Path) -> Result<()> {
+    async fn upload_of(&self, path: &Path, sum: Option<u32>) -> Result<()> {
         let object = self.log.open(path).await?;
         let mut upload = self.store.upload(path).await?;
-        let mut at = 0;
-        while at < object.len() {
-            let end = object.len().min(at + PART);
-            let sent = match object.read(at..end).await {
-                Ok(bytes) => upload.write(bytes).await,
-                Err(error) => Err(error),
-            };
-            if let Err(error) = sent {
-                // What cannot be removed stays unseen.
-                let _ = upload.abort().await;
-                return Err(error);
-            }
-            at = end;
+        if let Err(error) = send(path, &*object, sum, &mut *upload).await {
+            // What cannot be removed stays unseen.
+            let _ = upload.abort().await;
+            return Err(error);
         }
         upload.finish().await
     }
@@ -159,6 +159,36 @@ impl Tiered {
     async fn unshipped(&self, folder: &str) -> Result<Vec<Meta>> {
         self.log.list(folder).try_filter(|meta| std::future::ready(meta.path.as_str() != HOME)).try_collect().await
     }
+}
+
+/// Sends all of a file, unless what was read of it is not what was written.
+async fn send(path: &Path, object: &dyn Object, sum: Option<u32>, upload: &mut dyn Uploader) -> Result<()> {
+    let (mut at, mut read) = (0, 0);
+    while at < object.len() {
+        let end = object.len().min(at + PART);
+        let bytes = object.read(at..end).await?;
+        read = crc32c::crc32c_append(read, &bytes);
+        upload.write(bytes).await?;
+        at = end;
+    }
+    match sum {
+        Some(written) if written != read => {
+            let message = format!("what was read is not what was written found={read:08x} expected={written:08x}");
+            Err(Error::new(ErrorKind::Io, "ship", path, message))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Text with its checksum.
+fn signed(text: &str) -> String {
+    format!("{:08x} {text}", crc32c::crc32c(text.as_bytes()))
+}
+
+/// The text whose checksum stands before it, if that is right.
+fn unsigned(bytes: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(bytes).ok()?.get(9..)?;
+    (signed(text).as_bytes() == bytes).then_some(text)
 }
 
 #[async_trait]
@@ -206,7 +236,7 @@ impl Backend for Tiered {
             return Err(Error::new(ErrorKind::AlreadyExists, "append", path, "it is in the store"));
         }
         let file = self.log.append(path).await?;
-        Ok(Box::new(Growing { tiers: self.clone(), path: path.clone(), file }))
+        Ok(Box::new(Growing { tiers: self.clone(), path: path.clone(), file, sum: Some(0) }))
     }
 
     async fn open(&self, path: &Path) -> Result<Arc<dyn Object>> {
@@ -238,7 +268,7 @@ impl Backend for Tiered {
         let folder = folder.to_owned();
         let listed = async move {
             // First, so that what is shipped meanwhile is shown by one of the two.
-            let mut here: HashMap<Path, Meta> = HashMap::new();
+            let mut here: BTreeMap<Path, Meta> = BTreeMap::new();
             here.extend(self.unshipped(&folder).await?.into_iter().map(|meta| (meta.path.clone(), meta)));
             let mut shown: Vec<Meta> = Vec::new();
             let mut there = self.store.list(&folder);
@@ -292,6 +322,8 @@ struct Growing {
     tiers: Tiered,
     path: Path,
     file: Box<dyn Appender>,
+    /// The checksum of all that was appended, unless some of it was cut off.
+    sum: Option<u32>,
 }
 
 #[async_trait]
@@ -305,7 +337,10 @@ impl Appender for Growing {
     }
 
     async fn append(&mut self, data: Vec<Bytes>, sync: bool) -> Result<()> {
-        self.file.append(data, sync).await
+        let sum = self.sum.map(|sum| data.iter().fold(sum, |sum, part| crc32c::crc32c_append(sum, part)));
+        self.file.append(data, sync).await?;
+        self.sum = sum;
+        Ok(())
     }
 
     async fn sync(&mut self) -> Result<()> {
@@ -313,11 +348,15 @@ impl Appender for Growing {
     }
 
     async fn truncate(&mut self, len: u64) -> Result<()> {
+        self.sum = self.sum.filter(|_| len == self.file.len());
         self.file.truncate(len).await
     }
 
     async fn finish(self: Box<Self>) -> Result<()> {
         self.file.finish().await?;
-        self.tiers.ship(&self.path).await
+        if planted(Bug::PublishedUnshipped) {
+            return Ok(());
+        }
+        self.tiers.ship(&self.path, self.sum).await
     }
 }

@@ -112,10 +112,10 @@ impl Core {
 
     /// Looks whether another writer has claimed the database, where names alone do not fence.
     ///
-    /// Where the log is apart nobody else can claim the database but who gives up what is in it, so that to look in time would
-    /// save nothing: it is done soon afterwards ([`timers::look`](crate::timers::look)), as it may take its time.
+    /// Where the log is apart and locked nobody else can claim the database but who gives up what is in it, so that to look in
+    /// time would save nothing: it is done soon afterwards ([`timers::look`](crate::timers::look)), as it may take its time.
     pub(crate) async fn check_newest(&self) -> Result<()> {
-        if self.log_is_apart {
+        if self.log_is_apart && self.capabilities.lock {
             self.unlooked.notify_one();
             return Ok(());
         }

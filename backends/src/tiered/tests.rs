@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
-use crate::{Fault, Memory, Repeat, Simulated, SimulatedOptions, conformance};
+use crate::{Fault, Memory, Repeat, Simulated, SimulatedOptions, Spoil, conformance};
 use futures::FutureExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -100,5 +100,24 @@ async fn an_upload_whose_answer_is_lost_counts() {
         assert_eq!(store.strikes(), 1, "{kind:?}");
         assert_eq!(store.read_whole(&path("segments/1")).await.unwrap(), "commits");
         assert_eq!(names(&log).await, [HOME]);
+    }
+}
+
+/// What is read wrong on its way does not get there.
+#[tokio::test(start_paused = true)]
+async fn what_is_read_wrong_is_not_shipped() {
+    for spoil in [Spoil::Flipped, Spoil::Short, Spoil::Elsewhere, Spoil::Stale] {
+        let (log, store) = (Simulated::new(SimulatedOptions::default()), Memory::create_only());
+        let tiers = Tiered::open(Arc::new(log.clone()), Arc::new(store.clone())).await.unwrap();
+        let mut growing = tiers.append(&path("segments/1")).await.unwrap();
+        growing.append(vec!["some ".into(), "commits".into()], true).await.unwrap();
+        growing.append(vec![", and more".into()], false).await.unwrap();
+        log.spoil_when(spoil, Repeat::Once, |step| step.path == "segments/1");
+        log.spoil_when(spoil, Repeat::Once, |step| step.path == HOME);
+        growing.finish().await.unwrap();
+        assert_eq!(store.read_whole(&path("segments/1")).await.unwrap(), "some commits, and more", "{spoil:?}");
+        let again = Tiered::open(Arc::new(log.clone()), Arc::new(store)).await.unwrap();
+        assert_eq!(again.log_home(), tiers.log_home(), "{spoil:?}");
+        assert_eq!(log.spoilt(), 2, "{spoil:?}");
     }
 }

@@ -241,6 +241,23 @@ fn who_was_given_up_hears_of_it() {
     });
 }
 
+/// Two processes of one machine, whose disk has no locks: who was overtaken hears of it before it acknowledges.
+#[test]
+fn where_nothing_is_locked_a_writer_looks_first() {
+    process(async {
+        let log = Simulated::new(SimulatedOptions { seed: 1, lock: false, ..SimulatedOptions::default() });
+        let tiers = Tiers { log, ..Tiers::new() };
+        let old = tiers.open().await.unwrap();
+        old.put(key(0), [0; 400]).await.unwrap();
+        let new = tiers.open().await.unwrap();
+        assert_eq!(shown(&new).await, 1);
+        assert!(old.put(key(1), [1; 400]).await.is_err(), "nobody would find it");
+        drop(old);
+        assert_eq!(shown(&new).await, 1);
+        new.close().await.unwrap();
+    });
+}
+
 #[test]
 fn readers_see_the_log_where_it_is_and_what_is_sealed_elsewhere() {
     process(async {
