@@ -80,7 +80,7 @@ pub(crate) struct Args {
     /// How much may be asked of an object store for one purpose (commit, seal, merge, read, warm, follow, collect, verify or
     /// copy): bytes a second, requests a second, requests at once, such as merge=20MiB/s,100/s,4. May be given for several
     #[arg(long, global = true, value_name = "PURPOSE=LIMITS", value_parser = limit, display_order = 100)]
-    limit: Vec<(Purpose, Limit)>,
+    limits: Vec<(Purpose, Limit)>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -117,7 +117,7 @@ impl Args {
 
     fn limits(&self) -> Limits {
         let mut limits = Limits::default();
-        for (purpose, limit) in &self.limit {
+        for (purpose, limit) in &self.limits {
             // Others are refused where they are read.
             limits.of_mut(*purpose).into_iter().for_each(|place| *place = *limit);
         }

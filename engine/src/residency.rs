@@ -20,7 +20,7 @@ use crate::turn::Turn;
 use crate::version::Version;
 use crate::{ErrorKind, Result};
 use futures::future::{self, Either};
-use halite_backends::Purpose;
+use halite_backends::{self as backends, Purpose};
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
 use std::pin::{Pin, pin};
@@ -333,6 +333,8 @@ async fn settle(core: &Core, segment: &Arc<Segment>) -> bool {
         Ok(Some(resident)) => core.versions.settled(resident),
         // Somebody else's slots are on their way in, who says so when they are.
         Ok(None) => return false,
+        // The runtime ends: no news of the segment.
+        Err(error) if error.backend().is_some_and(|cause| cause.kind() == backends::ErrorKind::Closed) => return false,
         Err(error) => {
             // Its readers go through filter and index, or hear of the damage themselves.
             tracing::warn!(%error, segment = %segment.meta.id, "a segment's keys could not be loaded");
