@@ -233,6 +233,11 @@ impl Simulated {
         stalled.into_iter().for_each(Waker::wake);
     }
 
+    /// Whatever is still on its way, of calls that were dropped or whose answers were lost, arrives now.
+    pub fn deliver(&self) {
+        self.disk.lock().deliver_all();
+    }
+
     /// From this step on (counted from 0) nothing happens any more, and every call fails with `Io`, "crashed".
     pub fn crash_at(&self, step: u64) {
         self.disk.lock().crash_at = Some(step);

@@ -45,6 +45,10 @@ pub fn examine(world: &World, image: Store, loss: Loss) -> Result<(), String> {
 /// # Errors
 /// What is wrong.
 pub fn examine_end(world: &mut World) -> Result<(), String> {
+    // What a dead process has sent, such as a fragment behind a fence, is deleted by the first opening that finds it.
+    if let Store::Simulated(disk) = &world.store {
+        disk.deliver();
+    }
     let runtime = runtime();
     let segments = runtime.block_on(async {
         let db = ends("open", world.open()).await?.map_err(|error| format!("cannot open: {error:?}"))?;

@@ -287,6 +287,12 @@ impl Disk {
         self.late.push(Late { due, effects });
     }
 
+    /// What is on its way arrives, late or not.
+    pub(super) fn deliver_all(&mut self) {
+        self.late.iter_mut().for_each(|late| late.due = 0);
+        self.deliver_late();
+    }
+
     fn deliver_late(&mut self) {
         let (due, later) = std::mem::take(&mut self.late).into_iter().partition(|late| late.due <= self.steps);
         self.late = later;

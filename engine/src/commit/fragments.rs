@@ -28,16 +28,17 @@ use crate::format::header::HEADER_LEN;
 use crate::format::names::{FragmentId, Name};
 use crate::planted::{Bug, planted};
 use crate::publish::create_named;
+use crate::tasks::Beside;
 use crate::turn::{self, Turn};
 use crate::{Error, ErrorKind, Result, protocol, reread};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
 use halite_backends::{self as backends, Purpose};
-use std::future::{poll_fn, ready};
+use std::future::{Future, poll_fn, ready};
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 /// Runs until the log is stopped or fails.
@@ -45,7 +46,7 @@ pub(super) async fn run(core: &Core) -> Result<()> {
     let mut log = Fragments::new(core);
     // Whatever is done first, it comes out in the order in which it was put in.
     let mut parts = FuturesOrdered::new();
-    let mut pause = pin!(tokio::time::sleep(Duration::ZERO));
+    let mut interval = Interval::default();
     let (mut rounds, mut stopping) = (Rounds::default(), false);
     while !(stopping && parts.is_empty()) {
         let next = poll_fn(|cx| {
@@ -57,7 +58,7 @@ pub(super) async fn run(core: &Core) -> Result<()> {
             }
             let pace = match log.under_way {
                 0 => Pace::Alone,
-                _ => Pace::Beside { overdue: pause.as_mut().poll(cx).is_ready() },
+                _ => Pace::Beside { overdue: interval.is_over(cx) },
             };
             core.log.next_work(pace).map(Next::Work)
         });
@@ -69,7 +70,7 @@ pub(super) async fn run(core: &Core) -> Result<()> {
             Next::Work(Work::Write { group, .. }) => {
                 if let Some(part) = log.next(group) {
                     parts.push_back(carry(core, part));
-                    pause.set(tokio::time::sleep(core.options.flush_interval));
+                    interval.begin(core.options.flush_interval);
                 }
             }
             Next::Work(Work::Rotate { draft, successor, .. }) => {
@@ -82,6 +83,26 @@ pub(super) async fn run(core: &Core) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The time since the last fragment was sent. A task of its own measures it: the committer may be polled when its runtime
+/// has ended, by whoever drops the last handle, and a timer would panic then. What nobody measures is over.
+#[derive(Default)]
+struct Interval(Option<Beside<()>>);
+
+impl Interval {
+    fn begin(&mut self, len: Duration) {
+        self.0 = Some(Beside::new(async move { tokio::time::sleep(len).await }));
+    }
+
+    /// Else whoever polls is woken when it is.
+    fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
+        let is_over = self.0.as_mut().is_none_or(|timer| pin!(timer.join()).poll(cx).is_ready());
+        if is_over {
+            self.0 = None;
+        }
+        is_over
+    }
 }
 
 /// What happens next.
