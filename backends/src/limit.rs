@@ -69,7 +69,9 @@ pub struct Limiter(Option<Arc<Limits>>);
 /// ```
 #[derive(Debug)]
 #[must_use = "while it is held the request counts as under way"]
-pub struct Admitted(#[allow(dead_code, reason = "held, never looked at")] Option<OwnedSemaphorePermit>);
+pub struct Admitted {
+    _permit: Option<OwnedSemaphorePermit>,
+}
 
 #[derive(Debug)]
 struct Limits {
@@ -109,14 +111,14 @@ impl Limiter {
     /// # Cancel safety
     /// Dropped while it waits, nothing has been used.
     pub async fn admit(&self, requests: u64, bytes: u64) -> Admitted {
-        let Some(limits) = &self.0 else { return Admitted(None) };
+        let Some(limits) = &self.0 else { return Admitted { _permit: None } };
         let permit = match &limits.at_once {
             // It is never closed.
             Some(at_once) => at_once.clone().acquire_owned().await.ok(),
             None => None,
         };
         limits.wait(requests, bytes).await;
-        Admitted(permit)
+        Admitted { _permit: permit }
     }
 
     /// As [`admit`](Limiter::admit), of requests whose number at once is limited elsewhere.
