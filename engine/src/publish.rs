@@ -169,23 +169,18 @@ pub(crate) async fn create(backend: &dyn Backend, manifest: &Manifest) -> Result
     let path = Name::Manifest(manifest.number).path();
     let bytes =
         manifest.encode().map_err(|broken| Error::new(ErrorKind::Poisoned, format!("{broken}: this is a bug")))?;
-    let outcome = create_named(backend, &path, bytes).await;
+    let outcome = create_or_read(backend, &path, bytes, || read(backend, manifest.number)).await;
     // From here on it may be there: whatever fails leaves that open, whether it says so itself or not.
     let unknown = |cause: Error| unknown(manifest, Some(cause));
     match outcome {
-        Ok(()) => {}
-        Err(error) if error.kind() == backends::ErrorKind::AlreadyExists => {
-            let there = read(backend, manifest.number).await.map_err(unknown)?;
-            if !protocol::is_own(there.write_nonce, manifest.write_nonce) {
-                return Err(fenced(manifest.number));
-            }
-        }
-        Err(error) if error.kind() == backends::ErrorKind::NoSpace => {
+        Ok(None) => {}
+        Ok(Some(there)) if protocol::is_own(there.write_nonce, manifest.write_nonce) => {}
+        Ok(Some(_)) => return Err(fenced(manifest.number)),
+        Err(cause) if cause.kind() == ErrorKind::NoSpace => {
             let is_there = backend.exists(&path).await.map_err(|error| unknown(error.into()))?;
-            let cause = Error::from(error);
             return Err(if is_there { unknown(cause) } else { cause });
         }
-        Err(error) => return Err(unknown(error.into())),
+        Err(cause) => return Err(unknown(cause)),
     }
     let listed = list(backend).await.map_err(unknown)?;
     match protocol::overtaken_by(manifest.number, &listed) {
@@ -253,6 +248,40 @@ pub(crate) async fn create_named(backend: &dyn Backend, path: &Path, bytes: Byte
         }
     }
     backend.create(path, bytes).await
+}
+
+/// Creates `path`, as [`create_named`] does, or has `read` read who has the name: `None` where nobody had it.
+///
+/// A store that says that a name is taken, and has nothing of that name, has said nothing: then the same bytes are sent again.
+/// (So they are where what had the name has been deleted since. That was a manifest that others have followed, which the list
+/// behind each creation shows; or a fragment of our own, which somebody has replayed who has ended our log.)
+pub(crate) async fn create_or_read<T, F>(
+    backend: &dyn Backend,
+    path: &Path,
+    bytes: Bytes,
+    read: impl Fn() -> F,
+) -> Result<Option<T>>
+where
+    F: Future<Output = Result<T>>,
+{
+    let mut pause = UNKNOWN_PAUSE;
+    for _ in 0..UNKNOWN_RETRIES {
+        match create_named(backend, path, bytes.clone()).await {
+            Ok(()) => return Ok(None),
+            Err(error) if error.kind() == backends::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error.into()),
+        }
+        match read().await {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                tracing::debug!(%path, ?pause, "a name is said to be taken, and nothing has it; it is asked for again");
+                tokio::time::sleep(pause).await;
+                pause *= 3;
+            }
+            outcome => return outcome.map(Some),
+        }
+    }
+    let message = format!("the store says that {path} is taken, and that nothing is there");
+    Err(Error::new(ErrorKind::Unknown, message))
 }
 
 /// The numbers of the manifests that are there, in no particular order.

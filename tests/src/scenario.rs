@@ -120,17 +120,19 @@ impl Scenario {
 impl Scenario {
     /// Lets each request that creates something end in each way that leaves who asked in doubt: the answer lost, with the
     /// request done, not done, or, on fragments, done later; and the request sent twice by whatever lies in between, so that
-    /// the answer says that the name is taken. Returns how many that were.
+    /// the answer says that the name is taken, or an answer that says so and is wrong. Returns how many that were.
     pub fn doubt_everywhere(&self, append: bool) -> u64 {
         const LOST: [(ErrorKind, bool, bool); 3] =
             [(ErrorKind::Unknown, true, false), (ErrorKind::Unknown, false, false), (ErrorKind::Unknown, false, true)];
         const TWICE: (ErrorKind, bool, bool) = (ErrorKind::AlreadyExists, true, false);
+        const WRONGLY: (ErrorKind, bool, bool) = (ErrorKind::AlreadyExists, false, false);
         let base = self.prepare(append);
         let mut outcomes = 0;
         for (step, op) in self.creates(&base) {
             let lost = LOST.into_iter().filter(|(_, _, late)| !(*late && append));
             // Growing files and uploads are nobody else's to create.
-            for (kind, applied, late) in lost.chain((op == "create").then_some(TWICE)) {
+            let taken = [Some(TWICE), (!append).then_some(WRONGLY)].into_iter().flatten();
+            for (kind, applied, late) in lost.chain(taken.filter(|_| op == "create")) {
                 let mut world = base.fork(base.store.kill());
                 let disk = world.store.simulator();
                 let at_step = disk.steps() + step;

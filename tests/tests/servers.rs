@@ -3,6 +3,7 @@
 //! `cargo xtask servers` starts the servers and says where they are, in `HALITE_S3` and `HALITE_AZBLOB`.
 #![allow(clippy::unwrap_used)]
 
+use futures::future::join_all;
 use halite::backends::{Backend, open_uri};
 use halite::{Db, ErrorKind, WriteBatch};
 use halite_tests::proxy::Proxy;
@@ -157,36 +158,36 @@ impl Sufferer {
         assert!(is_expected, "{when}: {error:?}");
     }
 
-    /// Puts a value under a key and its twin, or deletes both. False where the store has to be opened anew.
+    /// Writes a few keys at once, so that several objects are under way. False where the store has to be opened anew.
     async fn write(&mut self, db: &Db, number: u32) -> bool {
-        let key = format!("{:02}", self.random.below(16));
-        let twin = format!("{key} twin");
-        let value = (!self.random.chance(20)).then(|| format!("{number} {}", "v".repeat(300)));
-        let mut batch = WriteBatch::new();
-        for key in [&key, &twin] {
-            batch = match &value {
-                Some(value) => batch.put(key, value),
-                None => batch.delete(key),
-            };
-        }
-        let outcome = db.write(batch).await;
-        for key in [key, twin] {
-            let possible = self.possible.entry(key).or_insert_with(|| BTreeSet::from([None]));
-            match &outcome {
-                Ok(()) => *possible = BTreeSet::from([value.clone()]),
-                Err(error) if error.kind() == ErrorKind::Unknown => drop(possible.insert(value.clone())),
-                // It did not happen.
-                Err(_) => {}
+        let (first, count) = (self.random.below(16), self.random.below(3) + 1);
+        let changes: Vec<_> = (first..first + count)
+            .map(|key| {
+                let value = (!self.random.chance(20)).then(|| format!("{number} {}", "v".repeat(300)));
+                (format!("{:02}", key % 16), value)
+            })
+            .collect();
+        let outcomes = join_all(changes.iter().map(|(key, value)| write_twins(db, key, value.as_deref()))).await;
+        let mut goes_on = true;
+        for ((key, value), outcome) in changes.into_iter().zip(outcomes) {
+            for key in [key.clone(), format!("{key} twin")] {
+                let possible = self.possible.entry(key).or_insert_with(|| BTreeSet::from([None]));
+                match &outcome {
+                    Ok(()) => *possible = BTreeSet::from([value.clone()]),
+                    Err(error) if error.kind() == ErrorKind::Unknown => drop(possible.insert(value.clone())),
+                    // It did not happen.
+                    Err(_) => {}
+                }
+            }
+            match outcome {
+                Ok(()) => self.acknowledged += 1,
+                Err(error) => {
+                    self.expect(&error, "writing");
+                    goes_on = false;
+                }
             }
         }
-        match outcome {
-            Ok(()) => self.acknowledged += 1,
-            Err(error) => {
-                self.expect(&error, "writing");
-                return false;
-            }
-        }
-        true
+        goes_on
     }
 
     /// Reads a key and its twin at one moment: batches are whole, and what was acknowledged shows.
@@ -238,8 +239,20 @@ impl Sufferer {
     }
 }
 
-/// On the way to a server requests are lost, come late, are carried out twice, or not answered, or answered in part; the
-/// server fails and is busy. What was acknowledged is there all the same, batches are whole, and what was read from a log
+/// Puts a value under a key and its twin, or deletes both.
+async fn write_twins(db: &Db, key: &str, value: Option<&str>) -> Result<(), halite::Error> {
+    let mut batch = WriteBatch::new();
+    for key in [key.to_owned(), format!("{key} twin")] {
+        batch = match value {
+            Some(value) => batch.put(key, value),
+            None => batch.delete(key),
+        };
+    }
+    db.write(batch).await
+}
+
+/// On the way to a server requests are lost, come late, overtake each other, are carried out twice, at once or long after, or
+/// not answered, or answered in part; the server fails, is busy, and speaks of conflicts that there are none of. What was acknowledged is there all the same, batches are whole, and what was read from a log
 /// once it was fenced stays.
 #[test]
 fn nothing_is_lost_on_a_bad_network() {

@@ -32,6 +32,11 @@ impl Open {
         Ok(Open { store: store.clone(), path: path.clone(), len: found.content_length(), tag })
     }
 
+    /// Whether the object that was opened is what has the name now.
+    async fn is_there(&self) -> bool {
+        Open::find(&self.store, &self.path).await.is_ok_and(|found| found.tag == self.tag)
+    }
+
     /// An object of which all is known that is needed.
     pub(super) fn known(store: &Objects, path: &Path, len: u64) -> Open {
         Open { store: store.clone(), path: path.clone(), len, tag: None }
@@ -59,17 +64,21 @@ impl Object for Open {
         if let Some(tag) = &self.tag {
             read = read.if_match(tag);
         }
-        let failed = |error| {
-            // The condition was the object that was opened: another one has its name by now.
+        let read = async {
+            let admitted = self.store.admit(RequestKind::Get, 1, len as u64).await;
+            let error = match read.await {
+                Ok(bytes) => return Ok(bytes),
+                Err(error) => error,
+            };
+            drop(admitted);
+            // The condition was the object that was opened: another one has its name by now, unless the store shows that very
+            // one when it is asked.
             let kind = match error_kind(&error) {
+                ErrorKind::AlreadyExists if self.is_there().await => ErrorKind::Io,
                 ErrorKind::AlreadyExists => ErrorKind::NotFound,
                 kind => kind,
             };
-            self.store.shared.secrets.error(kind, "read", &self.path, &error)
-        };
-        let read = async {
-            let _admitted = self.store.admit(RequestKind::Get, 1, len as u64).await;
-            read.await.map_err(failed)
+            Err(self.store.shared.secrets.error(kind, "read", &self.path, &error))
         };
         let bytes = self.store.shared.runtime.run(read).await?;
         if bytes.len() != len {

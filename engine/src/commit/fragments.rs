@@ -27,14 +27,14 @@ use crate::format::fragment::{FRAGMENT_HEADER_LEN, Fragment, FragmentKind, Slice
 use crate::format::header::HEADER_LEN;
 use crate::format::names::{FragmentId, Name};
 use crate::planted::{Bug, planted};
-use crate::publish::create_named;
+use crate::publish::create_or_read;
 use crate::tasks::Beside;
 use crate::turn::{self, Turn};
 use crate::{Error, ErrorKind, Result, protocol, reread};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
-use halite_backends::{self as backends, Purpose};
+use halite_backends::Purpose;
 use std::future::{Future, poll_fn, ready};
 use std::pin::pin;
 use std::sync::Arc;
@@ -248,18 +248,16 @@ async fn encode(fragment: &Fragment, payload: &[Bytes]) -> Bytes {
 /// taken over.
 async fn create(core: &Core, id: FragmentId, write_nonce: u64, bytes: Bytes) -> Result<()> {
     let path = Name::Fragment(id).path();
-    let Err(error) = create_named(core.stores.of(Purpose::Commit), &path, bytes).await else { return Ok(()) };
-    if error.kind() != backends::ErrorKind::AlreadyExists {
-        return Err(error.into());
-    }
     let decode = |bytes: Bytes| {
         let (found, _) = Fragment::decode(&bytes)?;
         found.check_place(&core.epoch.database, id)?;
         Ok(found.write_nonce)
     };
     let decode = |bytes| ready(decode(bytes).map_err(|fault: Fault| Error::in_file(&path, fault)));
-    match reread::decoded(core.stores.of(Purpose::Commit), &path, decode).await? {
-        there if protocol::is_own(there, write_nonce) => Ok(()),
-        _ => Err(Error::new(ErrorKind::Fenced, format!("another writer has fenced the log at {path}"))),
+    let store = core.stores.of(Purpose::Commit);
+    match create_or_read(store, &path, bytes, || reread::decoded(store, &path, decode)).await? {
+        None => Ok(()),
+        Some(there) if protocol::is_own(there, write_nonce) => Ok(()),
+        Some(_) => Err(Error::new(ErrorKind::Fenced, format!("another writer has fenced the log at {path}"))),
     }
 }

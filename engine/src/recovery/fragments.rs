@@ -19,13 +19,13 @@ use crate::format::manifest::Manifest;
 use crate::format::names::{FragmentId, Name, SegmentId};
 use crate::listing::Listing;
 use crate::planted::{Bug, planted};
-use crate::publish::{create_named, read_all};
+use crate::publish::{create_or_read, read_all};
 use crate::random::Random;
 use crate::turn::{self, Turn};
 use crate::{Error, ErrorKind, Result, protocol, reread};
 use bytes::Bytes;
 use futures::stream::{self, StreamExt, TryStreamExt};
-use halite_backends::{self as backends, Backend, Path};
+use halite_backends::{Backend, Path};
 use std::ops::Range;
 
 /// Fragments that are read at once.
@@ -205,14 +205,8 @@ async fn fence_or_read(
     }
     let (write_nonce, time) = (random.next(), clock.trusted());
     let fence = Fragment { database: claim.database, id, write_nonce, time, kind: FragmentKind::Fence }.encode(&[]);
-    match create_named(backend, &Name::Fragment(id).path(), fence).await {
-        Ok(()) => Ok(None),
-        // The old writer was quicker, or an earlier try of ours took the name.
-        Err(error) if error.kind() == backends::ErrorKind::AlreadyExists => {
-            read_checked(backend, claim, id).await.map(Some)
-        }
-        Err(error) => Err(error.into()),
-    }
+    // The old writer may be quicker, or an earlier try of ours has taken the name.
+    create_or_read(backend, &Name::Fragment(id).path(), fence, || read_checked(backend, claim, id)).await
 }
 
 /// Adds a slice to the segment it belongs to, which must be the last one or a new one, without a gap.
