@@ -66,6 +66,7 @@ bugs! {
     ReplayTooFar 14 "P1" "replay begins one place behind where it should";
     SealNotSynced 15 "P1" "a sealed segment is published before its bytes and length are durable";
     UnshippedDeleted 13 "P1" "a segment whose upload has failed counts as shipped, and leaves the disk";
+    ShippedUnread 9 "P3" "what is read of the log on its way to the store is not looked at";
     PublishedUnshipped 15 "P1" "a segment is published before it is in the store that is to have it";
     ElsewhereIgnored 14 "P1" "a store is opened without its log, as if nothing were in it";
     OldLogDeletedEarly 16 "P1" "recovery deletes the old log before it has published the new segments";

@@ -54,6 +54,7 @@ pub use spoil::Spoil;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::Waker;
 
 /// What kind of disk is simulated.
@@ -182,6 +183,11 @@ impl Simulated {
         Simulated::from(Disk::new(options))
     }
 
+    /// What kind of disk it is now.
+    pub fn options(&self) -> SimulatedOptions {
+        self.disk.lock().options.clone()
+    }
+
     /// Steps taken so far, which is the number of the next one. Every call that touches the disk takes at least one,
     /// reads included.
     pub fn steps(&self) -> u64 {
@@ -248,6 +254,25 @@ impl Simulated {
         self.disk.lock().panic_at = Some(step);
     }
 
+    /// Makes this disk the log's of a machine, and `store` where its finished files are shipped to: a crash of either is the
+    /// crash of both, and what is uploaded to `store` may be a log, which counts where [reads are spoilt](Self::spoil_when).
+    ///
+    /// ```
+    /// use halite_backends::{Backend, Path, Simulated, SimulatedOptions};
+    /// let [log, store] = [(); 2].map(|()| Simulated::new(SimulatedOptions::default()));
+    /// log.ships_to(&store);
+    /// store.crash_at(0);
+    /// assert!(store.is_crashed() && log.is_crashed());
+    /// ```
+    pub fn ships_to(&self, store: &Simulated) {
+        let mut store = store.disk.lock();
+        store.takes_logs = true;
+        let crash = store.crash.clone();
+        // One lock at a time.
+        drop(store);
+        self.disk.lock().crash = crash;
+    }
+
     /// Whether the crash has come.
     pub fn is_crashed(&self) -> bool {
         self.disk.lock().is_crashed()
@@ -259,6 +284,7 @@ impl Simulated {
         disk.rules.clear();
         disk.spoilers.clear();
         (disk.crash_at, disk.lag) = (None, 0);
+        disk.crash.store(false, Ordering::Relaxed);
     }
 
     /// Forgets all planned errors, as [`clear_faults`](Simulated::clear_faults) does, but not the crash; nothing is

@@ -172,7 +172,7 @@ async fn send(path: &Path, object: &dyn Object, sum: Option<u32>, upload: &mut d
         at = end;
     }
     match sum {
-        Some(written) if written != read => {
+        Some(written) if written != read && !planted(Bug::ShippedUnread) => {
             let message = format!("what was read is not what was written found={read:08x} expected={written:08x}");
             Err(Error::new(ErrorKind::Io, "ship", path, message))
         }

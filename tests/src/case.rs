@@ -39,7 +39,11 @@ pub struct Outcome {
 impl Case {
     /// That of a seed.
     pub fn of(seed: u64) -> Case {
-        Case { setup: Setup::of(seed), ops: workload(&mut Random::new(mix(seed, 2)), OPERATIONS) }
+        let (setup, mut ops) = (Setup::of(seed), workload(&mut Random::new(mix(seed, 2)), OPERATIONS));
+        if setup.tiered {
+            ops.iter_mut().for_each(lose_machine);
+        }
+        Case { setup, ops }
     }
 
     /// Runs it. A panic is a failure like any other.
@@ -59,6 +63,15 @@ impl Case {
             let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic");
             Err(format!("panicked: {text}"))
         })
+    }
+}
+
+/// Of the ends of processes some are those of their machines.
+fn lose_machine(op: &mut Op) {
+    match *op {
+        Op::Kill => *op = Op::LoseMachine(1),
+        Op::PowerCut(seed) if seed.is_multiple_of(3) => *op = Op::LoseMachine(seed),
+        _ => {}
     }
 }
 

@@ -21,6 +21,8 @@ pub struct Figures {
     pub kills: u64,
     /// Power cuts.
     pub power_cuts: u64,
+    /// Machines that were lost, of stores in two tiers.
+    pub lost_machines: u64,
     /// Crashes of either kind that came while the database was being opened.
     pub crashes_in_recovery: u64,
     /// Processes that ended with requests under way, which arrived afterwards or not.
@@ -57,6 +59,7 @@ impl Figures {
         match loss {
             Loss::Kill => self.kills += 1,
             Loss::PowerCut => self.power_cuts += 1,
+            Loss::Machine => self.lost_machines += 1,
         }
     }
 
@@ -69,6 +72,7 @@ impl Figures {
             &mut self.lives,
             &mut self.kills,
             &mut self.power_cuts,
+            &mut self.lost_machines,
             &mut self.crashes_in_recovery,
             &mut self.aborted,
             &mut self.overtaken,
@@ -92,7 +96,7 @@ impl Figures {
     }
 
     /// The counts with their names, in the order of the fields.
-    pub fn counts(&self) -> [(&'static str, u64); 18] {
+    pub fn counts(&self) -> [(&'static str, u64); 19] {
         [
             ("seeds", self.seeds),
             ("replayed with equal traces", self.replayed),
@@ -100,6 +104,7 @@ impl Figures {
             ("lives", self.lives),
             ("kills", self.kills),
             ("power cuts", self.power_cuts),
+            ("lost machines", self.lost_machines),
             ("crashes in recovery", self.crashes_in_recovery),
             ("aborted processes", self.aborted),
             ("overtaken writers", self.overtaken),
@@ -133,6 +138,8 @@ impl Figures {
                 "replayed with equal traces" => 1,
                 "operations" => seeds * OPERATIONS as u64,
                 "failed steps" => seeds,
+                // In one of eight runs the store is one that can lose them.
+                "lost machines" => seeds / 16,
                 _ => seeds / 8,
             };
             if count < least {

@@ -33,12 +33,14 @@ pub struct Value {
 }
 
 /// How a process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Loss {
     /// It was killed: what the operating system had is there.
     Kill,
     /// The power went: only what was synced is there for certain.
     PowerCut,
+    /// The machine was lost with its disk: only what is kept elsewhere is there.
+    Machine,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +77,8 @@ pub struct History {
     written: usize,
     /// The first this many stages survive a power cut.
     synced: usize,
+    /// The first this many stages survive the loss of the machine.
+    shipped: usize,
     /// The first this many stages were shown by a reader beside the writer.
     shown: usize,
 }
@@ -160,6 +164,12 @@ impl History {
         self.synced = self.stages;
     }
 
+    /// The commits so far survive the loss of the machine (the log was sealed, which ships it).
+    pub fn all_sealed(&mut self) {
+        self.all_synced();
+        self.shipped = self.stages;
+    }
+
     /// What readers of the running database must see: the acknowledged commits.
     pub fn visible(&self, time: u64) -> State {
         self.state_of(time, |version| matches!(self.commits[version.commit].fate, Fate::Acknowledged(_)))
@@ -209,6 +219,7 @@ impl History {
         match loss {
             Some(Loss::Kill) => self.written.max(self.shown),
             Some(Loss::PowerCut) => self.synced.max(self.shown),
+            Some(Loss::Machine) => self.shipped,
             None => self.shown,
         }
     }
@@ -218,7 +229,7 @@ impl History {
         let is_level_spared = |durability| match loss {
             Some(Loss::Kill) => durability >= Durability::Written,
             Some(Loss::PowerCut) => durability >= Durability::Synced,
-            None => false,
+            Some(Loss::Machine) | None => false,
         };
         stage < self.spared(loss) || matches!(fate, Fate::Acknowledged(durability) if is_level_spared(durability))
     }
@@ -364,6 +375,7 @@ impl History {
         }
         self.all_synced();
         self.shown = self.shown.min(survivors.stages);
+        self.shipped = self.shipped.min(survivors.stages);
     }
 
     /// The prefix, not below `spared`, that differs from `found` in the fewest keys.

@@ -180,6 +180,8 @@ pub enum Op {
     Kill,
     /// The power goes, with what this seed makes of the unsynced bytes, and the store is opened again.
     PowerCut(u64),
+    /// The machine is lost, with the log where that is on its disk, and the store is opened on another one.
+    LoseMachine(u64),
 }
 
 impl Op {
@@ -199,6 +201,7 @@ impl Op {
                 | Op::Back(_)
                 | Op::Kill
                 | Op::PowerCut(_)
+                | Op::LoseMachine(_)
                 | Op::Dropped(..)
         )
     }
@@ -322,7 +325,7 @@ impl Habits {
         let mut ops = Vec::with_capacity(count + count / 8);
         for _ in 0..count {
             let op = self.op(random);
-            let is_end = matches!(op, Op::Kill | Op::PowerCut(_) | Op::Abort);
+            let is_end = matches!(op, Op::Kill | Op::PowerCut(_) | Op::LoseMachine(_) | Op::Abort);
             ops.push(op);
             if is_end && self.trouble.crashes && random.chance(50) {
                 // It hits the opening that comes next, mostly.

@@ -165,6 +165,7 @@ impl<'a> Player<'a> {
         match *op {
             Op::Kill => return Ok(Some(End::By { next, loss: Loss::Kill, seed: 0 })),
             Op::PowerCut(seed) => return Ok(Some(End::By { next, loss: Loss::PowerCut, seed })),
+            Op::LoseMachine(seed) => return Ok(Some(End::By { next, loss: Loss::Machine, seed })),
             Op::Abort => return Ok(Some(End::Aborted { next })),
             // Not before the store is in other hands.
             Op::Wake(turns) if self.was_open => return Ok(Some(End::Waking { next, turns })),
@@ -192,7 +193,7 @@ impl<'a> Player<'a> {
             return Ok(Some(End::Waking { next, turns }));
         }
         if let Op::Overtake(writes, turns) = op
-            && !self.world.store.backend().capabilities().lock
+            && !self.world.store.has_lock()
         {
             let rival = self.leave(writes, *turns).await?;
             return Ok(Some(End::Overtaken { next, rival }));
@@ -213,6 +214,8 @@ impl<'a> Player<'a> {
     /// The process ends by `loss`, and so do those that it has overtaken.
     fn end(&mut self, loss: Loss, seed: u64) {
         let (loss, seed) = match (self.is_dead(), self.doom) {
+            // Whatever it was that it died of, the machine is no more.
+            _ if loss == Loss::Machine => (loss, seed),
             // The crash came first.
             (true, Some(Some(seed))) => (Loss::PowerCut, seed),
             (true, Some(None)) => (Loss::Kill, 0),
@@ -242,6 +245,9 @@ impl<'a> Player<'a> {
         let db = loop {
             let (may_fail, strikes) = (self.may_fail(), self.world.strikes());
             let opened = ends("open", self.world.open()).await;
+            if self.has_to_give_up(&opened) {
+                continue;
+            }
             let said = complaint(&opened);
             match self.settle("open", opened) {
                 Ok(db) => break db,
@@ -274,9 +280,11 @@ impl<'a> Player<'a> {
         let time = self.world.time();
         match self.world.ended {
             Some(loss) => {
+                // What was not given up is all there, wherever that was.
+                let loss = if self.world.gives_up_log { Loss::Machine } else { loss };
                 let survivors = self.world.history.judge_expiring(&found, &expiries, time, loss)?;
                 self.world.history.keep(&survivors);
-                self.world.ended = None;
+                (self.world.ended, self.world.log_is_lost, self.world.gives_up_log) = (None, false, false);
             }
             None => compare(&self.world.expected(), &found)?,
         }
@@ -355,7 +363,9 @@ impl<'a> Player<'a> {
             }
             Op::Close => self.close().await,
             Op::Overtake(writes, _) => self.refuse_overtaking(writes).await,
-            Op::Kill | Op::PowerCut(_) | Op::Abort | Op::Wake(_) => unreachable!("these end the process"),
+            Op::Kill | Op::PowerCut(_) | Op::LoseMachine(_) | Op::Abort | Op::Wake(_) => {
+                unreachable!("these end the process")
+            }
             Op::Fault(_) | Op::Full(_) | Op::BringBack(_) | Op::Lag(_) | Op::Heal | Op::CrashIn(..) => {
                 unreachable!("these are planned")
             }
@@ -367,7 +377,7 @@ impl<'a> Player<'a> {
         (self.held, self.watching) = (None, None);
         let closed = ends("close", db.close()).await;
         if closed.as_ref().is_ok_and(|closed| closed.is_ok()) {
-            self.world.history.all_synced();
+            self.world.history.all_sealed();
         } else {
             // What it leaves is a log to replay.
             self.world.ended = Some(self.world.ended.unwrap_or(Loss::Kill));
@@ -388,6 +398,10 @@ impl<'a> Player<'a> {
         }
         if Duration::from_millis(millis) >= 2 * (written + synced) {
             self.world.history.all_synced();
+        }
+        let seals = self.world.options.seal_interval;
+        if seals.is_some_and(|interval| Duration::from_millis(millis) >= 2 * interval) {
+            self.world.history.all_sealed();
         }
         Ok(())
     }

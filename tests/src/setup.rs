@@ -6,6 +6,7 @@ use halite::backends::SimulatedOptions;
 use halite::{Compression, Options};
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// What a run is made of, apart from its operations.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,6 +15,8 @@ pub struct Setup {
     pub seed: u64,
     /// The store has growing files; else it is an object store.
     pub append: bool,
+    /// The log is on a disk of its own, beside an object store.
+    pub tiered: bool,
     /// There is a lock.
     pub lock: bool,
     /// Calls are pending now and then.
@@ -29,7 +32,7 @@ impl Setup {
     pub fn plain(seed: u64) -> Setup {
         // Not by what the machine has.
         let options = Options { memory_budget: Some(1 << 30), ..small_options() };
-        Setup { seed, append: true, lock: false, yields: false, map: true, options }
+        Setup { seed, append: true, tiered: false, lock: false, yields: false, map: true, options }
     }
 
     /// That of a seed.
@@ -55,14 +58,23 @@ impl Setup {
         };
         let options = Options { memory_budget: Some(memory_budget(&mut random, &options)), ..options };
         let (append, lock) = (random.chance(60), random.chance(35));
-        Setup { seed, append, lock, yields: random.chance(70), map: random.chance(50), options }
+        let mut setup =
+            Setup { seed, append, tiered: false, lock, yields: random.chance(70), map: random.chance(50), options };
+        let mut random = Random::new(mix(seed, 4));
+        if random.chance(12) {
+            (setup.append, setup.tiered) = (true, true);
+            setup.options.seal_interval =
+                random.pick(&[None, Some(Duration::from_secs(1)), Some(Duration::from_secs(2))]);
+        }
+        setup
     }
 
     /// An empty store, and all that is known of it.
     pub fn world(&self) -> World {
-        let Setup { seed, append, lock, yields, map, .. } = *self;
-        let options = SimulatedOptions { seed, append, lock, yields, map, capacity: None };
-        World::new(Store::simulated(options), self.options.clone(), seed)
+        let Setup { seed, append, tiered, lock, yields, map, .. } = *self;
+        let options = SimulatedOptions { seed, append: append || tiered, lock, yields, map, capacity: None };
+        let store = if tiered { Store::tiered(options) } else { Store::simulated(options) };
+        World::new(store, self.options.clone(), seed)
     }
 
     /// The settings that case files name, with their values.
@@ -71,6 +83,7 @@ impl Setup {
         vec![
             ("seed", self.seed.to_string()),
             ("append", self.append.to_string()),
+            ("tiered", self.tiered.to_string()),
             ("lock", self.lock.to_string()),
             ("yields", self.yields.to_string()),
             ("map", self.map.to_string()),
@@ -86,6 +99,7 @@ impl Setup {
             ("fragments_in_flight_max", options.fragments_in_flight_max.to_string()),
             ("compression", if options.compression == Compression::Lz4 { "lz4" } else { "none" }.to_owned()),
             ("history_bytes", options.history_bytes.to_string()),
+            ("seal_interval", options.seal_interval.unwrap_or_default().as_millis().to_string()),
             ("transaction_window_bytes", options.transaction_window_bytes.to_string()),
             ("memory_budget", options.memory_budget.unwrap_or(1 << 30).to_string()),
         ]
@@ -103,6 +117,7 @@ impl Setup {
         match name {
             "seed" => self.seed = read(value)?,
             "append" => self.append = read(value)?,
+            "tiered" => self.tiered = read(value)?,
             "lock" => self.lock = read(value)?,
             "yields" => self.yields = read(value)?,
             "map" => self.map = read(value)?,
@@ -119,6 +134,10 @@ impl Setup {
             "compression" if value == "lz4" => options.compression = Compression::Lz4,
             "compression" if value == "none" => options.compression = Compression::None,
             "history_bytes" => options.history_bytes = read(value)?,
+            "seal_interval" => {
+                let interval = Duration::from_millis(read(value)?);
+                options.seal_interval = (!interval.is_zero()).then_some(interval);
+            }
             "transaction_window_bytes" => options.transaction_window_bytes = read(value)?,
             "memory_budget" => options.memory_budget = Some(read(value)?),
             other => return Err(format!("no setting {other} with value {value}")),

@@ -125,6 +125,7 @@ impl fmt::Display for Op {
             }
             Op::Wake(turns) => write!(f, "wake {turns}"),
             Op::PowerCut(seed) => write!(f, "power_cut {seed}"),
+            Op::LoseMachine(seed) => write!(f, "lose_machine {seed}"),
             plain => f.write_str(PLAIN.iter().find(|(_, op)| op == plain).map_or("?", |(name, _)| name)),
         }
     }
@@ -339,6 +340,7 @@ fn parse(name: &str, words: &mut Words<'_>, behind: &str) -> Parsed<Op> {
         "overtake" => Op::Overtake(items(behind, with_level)?, words.number()?),
         "wake" => Op::Wake(words.number()?),
         "power_cut" => Op::PowerCut(words.number()?),
+        "lose_machine" => Op::LoseMachine(words.number()?),
         other => return Err(format!("no operation: {other}")),
     })
 }

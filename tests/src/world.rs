@@ -7,15 +7,16 @@ use crate::kept::Kept;
 use crate::random::mix;
 use bytes::Bytes;
 use futures::TryStreamExt;
-use halite::backends::{Backend, Memory, Simulated, SimulatedOptions};
+use halite::backends::{self, Backend, Memory, Path, Simulated, SimulatedOptions, Tiered};
 use halite::{Db, Options, ReadOnly, VerifyOptions};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
-/// Longer than anything may take, in the virtual time of a test: who waits for this long hangs.
-pub const FOR_EVER: Duration = Duration::from_secs(300);
+/// Longer than anything may take, in the virtual time of a test: who waits for this long hangs. (A store that cannot be reached is
+/// waited for five minutes.)
+pub const FOR_EVER: Duration = Duration::from_secs(600);
 
 /// Where the data is.
 #[derive(Clone, Debug)]
@@ -24,6 +25,8 @@ pub enum Store {
     Memory(Memory),
     /// The simulator.
     Simulated(Simulated),
+    /// Two of them: the log on a machine's disk, and the store that all machines see.
+    Tiered([Simulated; 2]),
     /// A store of the real world, whose every call is done when it returns: [`Waiting`](crate::waiting::Waiting), or one that
     /// blocks. A kill loses nothing that was written, and it has no power cuts.
     Real(Arc<dyn Backend>),
@@ -40,27 +43,85 @@ impl Store {
         Store::Simulated(Simulated::new(options))
     }
 
-    /// What an engine opens.
+    /// A simulated store in two tiers, both empty: the log on a disk of these options, and an object store.
+    pub fn tiered(log: SimulatedOptions) -> Store {
+        let store = SimulatedOptions { append: false, lock: false, capacity: None, ..log.clone() };
+        Store::of_tiers(Simulated::new(log), Simulated::new(store))
+    }
+
+    fn of_tiers(log: Simulated, store: Simulated) -> Store {
+        log.ships_to(&store);
+        Store::Tiered([log, store])
+    }
+
+    /// What an engine opens, of a store in one tier.
     pub fn backend(&self) -> Arc<dyn Backend> {
         match self {
             Store::Memory(memory) => Arc::new(memory.clone()),
             Store::Simulated(simulated) => Arc::new(simulated.clone()),
+            Store::Tiered(_) => panic!("two tiers are found by `reach`"),
             Store::Real(real) => real.clone(),
         }
     }
 
-    /// The simulator.
+    /// What an engine opens, of any store.
+    ///
+    /// # Errors
+    /// As the backends say.
+    pub async fn reach(&self) -> backends::Result<Arc<dyn Backend>> {
+        match self {
+            Store::Tiered([log, store]) => {
+                Ok(Arc::new(Tiered::open(Arc::new(log.clone()), Arc::new(store.clone())).await?))
+            }
+            other => Ok(other.backend()),
+        }
+    }
+
+    /// The simulator, where there is one alone.
     pub fn simulator(&self) -> &Simulated {
         match self {
             Store::Simulated(simulated) => simulated,
-            Store::Memory(_) | Store::Real(_) => panic!("a test that injects faults uses the simulator"),
+            _ => panic!("a test that injects faults uses the simulator"),
         }
+    }
+
+    /// All simulators beneath it.
+    pub fn disks(&self) -> &[Simulated] {
+        match self {
+            Store::Simulated(simulated) => std::slice::from_ref(simulated),
+            Store::Tiered(tiers) => tiers,
+            Store::Memory(_) | Store::Real(_) => &[],
+        }
+    }
+
+    /// Whether its log grows in files.
+    pub fn grows(&self) -> bool {
+        matches!(self, Store::Tiered(_)) || self.backend().capabilities().append
+    }
+
+    /// Whether it can be locked.
+    pub fn has_lock(&self) -> bool {
+        match self {
+            Store::Tiered([log, _]) => log.capabilities().lock,
+            other => other.backend().capabilities().lock,
+        }
+    }
+
+    /// Whether the crash that was planned has come.
+    pub fn is_crashed(&self) -> bool {
+        self.disks().iter().any(Simulated::is_crashed)
+    }
+
+    /// Whether nothing is to go wrong, but for a crash.
+    pub fn is_healthy(&self) -> bool {
+        self.disks().iter().all(Simulated::is_healthy)
     }
 
     /// What is there after the process was killed.
     pub fn kill(&self) -> Store {
         match self {
             Store::Simulated(simulated) => Store::Simulated(simulated.kill()),
+            Store::Tiered([log, store]) => Store::of_tiers(log.kill(), store.kill()),
             other => other.clone(),
         }
     }
@@ -69,7 +130,19 @@ impl Store {
     pub fn power_cut(&self, seed: u64) -> Store {
         match self {
             Store::Simulated(simulated) => Store::Simulated(simulated.power_cut(seed)),
+            Store::Tiered([log, store]) => Store::of_tiers(log.power_cut(seed), store.power_cut(seed)),
             other => other.clone(),
+        }
+    }
+
+    /// What another machine finds, whose disk is empty. (Where there is one tier nothing is lost with a machine.)
+    fn elsewhere(&self, seed: u64) -> Store {
+        match self {
+            Store::Tiered([log, store]) => {
+                let options = SimulatedOptions { seed, capacity: None, ..log.options() };
+                Store::of_tiers(Simulated::new(options), store.kill())
+            }
+            other => other.kill(),
         }
     }
 
@@ -78,6 +151,7 @@ impl Store {
         match loss {
             Loss::Kill => self.kill(),
             Loss::PowerCut => self.power_cut(seed),
+            Loss::Machine => self.elsewhere(seed),
         }
     }
 }
@@ -97,6 +171,10 @@ pub struct World {
     pub kept: Kept,
     /// What has ended the last process, if it was not a close: what is found next is judged by it.
     pub ended: Option<Loss>,
+    /// The machine that had the log was lost since.
+    pub log_is_lost: bool,
+    /// So the next opening says that it gives up the log.
+    pub gives_up_log: bool,
     /// The open database. It outlives the runtime of a killed process, so that nothing is tidied up.
     pub db: Option<Db>,
     /// A reader beside it, of another process.
@@ -123,6 +201,8 @@ impl World {
             history: History::default(),
             kept: Kept::default(),
             ended: None,
+            log_is_lost: false,
+            gives_up_log: false,
             db: None,
             reader: None,
             backups: Memory::new(),
@@ -143,6 +223,8 @@ impl World {
             history: self.history.clone(),
             kept: self.kept.clone(),
             ended: self.ended,
+            log_is_lost: self.log_is_lost,
+            gives_up_log: self.gives_up_log,
             db: None,
             reader: None,
             backups: Memory::new(),
@@ -166,8 +248,22 @@ impl World {
     /// As the engine says.
     pub async fn open(&mut self) -> halite::Result<Db> {
         self.openings += 1;
-        let builder = Db::builder(self.store.backend()).options(self.options.clone());
-        builder.clock(Arc::new(self.clock.clone())).seed(mix(self.seed, self.openings)).open().await
+        let seed = mix(self.seed, self.openings);
+        self.name_log(seed);
+        let builder = Db::builder(self.store.reach().await?).options(self.options.clone());
+        let builder = if self.gives_up_log { builder.give_up_log() } else { builder };
+        builder.clock(Arc::new(self.clock.clone())).seed(seed).open().await
+    }
+
+    /// An empty log gets a number by chance when it is opened: by one that is drawn from the seed.
+    fn name_log(&self, seed: u64) {
+        let home = Path::new("tiered/home").expect("it is a path");
+        if let Store::Tiered([log, store]) = &self.store
+            && log.read_file(&home).is_none()
+        {
+            let said = format!("{seed:016x} {}", store.location());
+            log.write_file(&home, format!("{:08x} {said}", crc32c::crc32c(said.as_bytes())));
+        }
     }
 
     /// Opens the checkpoint of that name, read-only.
@@ -175,8 +271,8 @@ impl World {
     /// # Errors
     /// As the engine says.
     pub async fn open_at(&self, checkpoint: &str) -> halite::Result<ReadOnly> {
-        let builder = Db::builder(self.store.backend()).clock(Arc::new(self.clock.clone()));
-        builder.open_at(checkpoint).await
+        let builder = Db::builder(self.store.reach().await?).options(self.options.clone());
+        builder.clock(Arc::new(self.clock.clone())).open_at(checkpoint).await
     }
 
     /// Opens the store read-only.
@@ -184,7 +280,7 @@ impl World {
     /// # Errors
     /// As the engine says.
     pub async fn open_read_only(&self) -> halite::Result<ReadOnly> {
-        let builder = Db::builder(self.store.backend()).options(self.options.clone());
+        let builder = Db::builder(self.store.reach().await?).options(self.options.clone());
         builder.clock(Arc::new(self.clock.clone())).open_read_only().await
     }
 
@@ -193,9 +289,12 @@ impl World {
         self.figures.end(loss);
         self.count_strikes();
         self.store = self.store.after(loss, seed);
-        self.ended = Some(self.ended.map_or(loss, |earlier| worse(earlier, loss)));
+        self.log_is_lost |= loss == Loss::Machine;
+        // What the process has left on other machines is judged apart.
+        let left = if loss == Loss::Machine { Loss::Kill } else { loss };
+        self.ended = Some(self.ended.map_or(left, |earlier| worse(earlier, left)));
         self.db = None;
-        if matches!(self.store, Store::Simulated(_)) {
+        if !self.store.disks().is_empty() {
             // What is left is another store, to the simulator.
             self.reader = None;
         }
@@ -213,40 +312,34 @@ impl World {
 
     /// How many steps of the store have failed.
     pub fn strikes(&self) -> u64 {
-        match &self.store {
-            Store::Simulated(simulated) => simulated.strikes(),
-            Store::Memory(_) | Store::Real(_) => 0,
-        }
+        self.store.disks().iter().map(Simulated::strikes).sum()
     }
 
     /// Whether what the store was asked for has ever come out wrong.
     pub fn has_spoilt_reads(&self) -> bool {
-        matches!(&self.store, Store::Simulated(simulated) if simulated.spoilt() > 0)
+        self.store.disks().iter().any(|disk| disk.spoilt() > 0)
     }
 
     /// Whether the store has ever left out of a list what was there.
     pub fn has_lagged(&self) -> bool {
-        matches!(&self.store, Store::Simulated(simulated) if simulated.unlisted() > 0)
+        self.store.disks().iter().any(|disk| disk.unlisted() > 0)
     }
 
     /// Enters into the figures how many steps of the store have failed, which is about to be another one.
     pub fn count_strikes(&mut self) {
-        if let Store::Simulated(simulated) = &self.store {
-            for (call, count) in simulated.strikes_by_call() {
+        for disk in self.store.disks() {
+            for (call, count) in disk.strikes_by_call() {
                 *self.figures.strikes.entry(call).or_default() += count;
             }
-            self.figures.spoilt += simulated.spoilt();
-            self.figures.unlisted += simulated.unlisted();
+            self.figures.spoilt += disk.spoilt();
+            self.figures.unlisted += disk.unlisted();
         }
     }
 
     /// Operation `number` is done, when its process has lived for so much virtual `time`: enters into the trace what has come
     /// of it.
     pub fn enter_trace(&mut self, number: usize, time: Duration) {
-        let asked = match &self.store {
-            Store::Simulated(simulated) => simulated.trace_hash(),
-            Store::Memory(_) | Store::Real(_) => 0,
-        };
+        let asked = self.store.disks().iter().fold(0, |all, disk| mix(all, disk.trace_hash()));
         let (commits, synced) = (self.history.len() as u64, self.history.spared(Some(Loss::PowerCut)) as u64);
         let time = time.as_millis() as u64;
         for part in [number as u64, time, asked, self.clock.millis(), commits, synced] {
@@ -262,7 +355,7 @@ impl World {
 
 /// What two ends in a row spare at most.
 pub fn worse(a: Loss, b: Loss) -> Loss {
-    if a == Loss::PowerCut { a } else { b }
+    a.max(b)
 }
 
 /// Small settings, so that a few kilobytes see segments sealed and merged, and small intervals.

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
 
 pub(super) type File = Arc<Mutex<Inode>>;
@@ -154,6 +155,10 @@ pub(super) struct Disk {
     pub(super) locked: bool,
     pub(super) steps: u64,
     pub(super) crash_at: Option<u64>,
+    /// Whether the crash has come, of this disk or of another one of the same machine.
+    pub(super) crash: Arc<AtomicBool>,
+    /// Whether logs are shipped here when they are finished.
+    pub(super) takes_logs: bool,
     pub(super) panic_at: Option<u64>,
     pub(super) rules: Vec<Rule>,
     pub(super) spoilers: Vec<Spoiler>,
@@ -186,6 +191,8 @@ impl Disk {
             locked: false,
             steps: 0,
             crash_at: None,
+            crash: Arc::default(),
+            takes_logs: false,
             panic_at: None,
             rules: Vec::new(),
             spoilers: Vec::new(),
@@ -218,7 +225,10 @@ impl Disk {
     }
 
     pub(super) fn is_crashed(&self) -> bool {
-        self.crash_at.is_some_and(|step| self.steps >= step)
+        if self.crash_at.is_some_and(|step| self.steps >= step) {
+            self.crash.store(true, Ordering::Relaxed);
+        }
+        self.crash.load(Ordering::Relaxed)
     }
 
     /// Whether whoever takes the next step is to panic instead.
@@ -236,6 +246,8 @@ impl Disk {
         let step = Step { number: self.steps, op, effect: name, path };
         let struck = self.rules.iter_mut().find_map(|rule| rule.strike(&step).then_some((rule.fault, rule.late)));
         self.steps += 1;
+        // Whoever shares the crash is to know of it from now on.
+        self.is_crashed();
         let result = match struck {
             None => self.apply(op, path, effect),
             Some((fault, true)) => {
@@ -353,7 +365,11 @@ impl Disk {
                 self.refuse_taken(op, &name)?;
                 self.claim_space(op, path, 0, data.len() as u64)?;
                 let file = self.new_file(Some(data));
-                file.lock().named = self.steps;
+                {
+                    let mut inode = file.lock();
+                    inode.named = self.steps;
+                    inode.is_log = self.takes_logs && op == "upload";
+                }
                 self.names.insert(name.clone(), file.clone());
                 self.durable_names.insert(name, file);
             }

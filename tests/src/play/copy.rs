@@ -34,7 +34,8 @@ impl Player<'_> {
         let Some(expected) = self.world.backed_up.get(&name).cloned() else { return Ok(()) };
         let told = |error: halite::Error| Stop::Wrong(format!("backup {name}: {error:?}"));
         let clock = Arc::new(self.world.clock.clone());
-        let reader = Db::builder(backups.clone()).clock(clock).open_at(&name).await.map_err(told)?;
+        let builder = Db::builder(backups.clone()).options(self.world.options.clone());
+        let reader = builder.clock(clock).open_at(&name).await.map_err(told)?;
         let entries: Vec<Entry> = reader.scan(..).try_collect().await.map_err(told)?;
         let found: State = entries.iter().map(|entry| (entry.key.to_vec(), entry.value.clone())).collect();
         compare(&expected, &found).map_err(|wrong| format!("backup {name}: {wrong}"))?;
@@ -60,7 +61,7 @@ impl Player<'_> {
     /// All that has entered was sealed. (A commit that was answered with an error may not have entered.)
     fn note_sealed(&mut self) {
         if !self.spoiled {
-            self.world.history.all_synced();
+            self.world.history.all_sealed();
         }
     }
 

@@ -11,7 +11,7 @@ impl Player<'_> {
         let taken = ends("checkpoint", self.db().checkpoint(&name)).await;
         self.note(&taken);
         match &taken {
-            Ok(Ok(_)) => self.world.history.all_synced(),
+            Ok(Ok(_)) => self.world.history.all_sealed(),
             Ok(Err(error)) if error.kind() == ErrorKind::AlreadyExists => {
                 return Ok(self.world.kept.is_refused(&name)?);
             }

@@ -78,7 +78,7 @@ impl Player<'_> {
         rival.runtime = Some(runtime);
         self.rivals.push(rival);
         self.world.leave();
-        self.world.store.simulator().resume();
+        self.resume();
         let doom = self.doom;
         self.begin_anew();
         // The store they share crashes for both.

@@ -39,7 +39,7 @@ pub(super) fn complaint<T>(outcome: &Result<halite::Result<T>, String>) -> Strin
 impl Player<'_> {
     /// Whether the process is no more: its store has crashed.
     pub(super) fn is_dead(&self) -> bool {
-        matches!(self.policy, Policy::Crashing | Policy::Stormy) && self.world.store.simulator().is_crashed()
+        matches!(self.policy, Policy::Crashing | Policy::Stormy) && self.world.store.is_crashed()
     }
 
     /// Whether a request to the store that is made now may meet a fault.
@@ -49,10 +49,18 @@ impl Player<'_> {
             Policy::Crashing => true,
             Policy::Faulty { from, forever } => forever || self.world.store.simulator().steps() <= from,
             Policy::Stormy => {
-                let disk = self.world.store.simulator();
-                !disk.is_healthy() || disk.is_crashed() || disk.strikes() > self.strikes
+                let store = &self.world.store;
+                !store.is_healthy() || store.is_crashed() || self.world.strikes() > self.strikes
             }
         }
+    }
+
+    /// Whether the store says that its log is elsewhere, and it was lost: from now on it is given up.
+    pub(super) fn has_to_give_up<T>(&mut self, opened: &Result<halite::Result<T>, String>) -> bool {
+        let is_elsewhere = matches!(opened, Ok(Err(error)) if error.kind() == ErrorKind::LogElsewhere);
+        let gives_up = is_elsewhere && self.world.log_is_lost && !self.world.gives_up_log;
+        self.world.gives_up_log |= gives_up;
+        gives_up
     }
 
     /// Whether nothing has gone wrong since the opening, and nothing is about to.
@@ -233,7 +241,8 @@ impl Player<'_> {
             ErrorKind::Corruption | ErrorKind::InvalidInput => {
                 !self.world.has_spoilt_reads() && !self.world.has_lagged()
             }
-            ErrorKind::Fenced | ErrorKind::InUse => !self.world.has_lagged(),
+            // Nor is the manifest that says so always the newest then.
+            ErrorKind::Fenced | ErrorKind::InUse | ErrorKind::LogElsewhere => !self.world.has_lagged(),
             kind => kind == ErrorKind::NotAStore,
         };
         if wrong_kind || format!("{error:?}").contains("panicked") {

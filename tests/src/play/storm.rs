@@ -2,10 +2,11 @@
 
 use super::{Player, Policy, Step, Stop};
 use crate::history::{State, compare};
-use crate::ops::{Harm, Op};
-use crate::world::{Store, ends};
+use crate::ops::{FaultOp, Harm, Op};
+use crate::world::ends;
 use futures::TryStreamExt;
 use halite::Snapshot;
+use halite::backends::Simulated;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -18,6 +19,17 @@ pub(super) struct Held {
     expected: State,
 }
 
+/// Plans a fault on a disk, and that what it stalls goes on.
+fn plan_fault(fault: FaultOp, disk: &Simulated) {
+    if let Some(millis) = fault.plan(disk, !disk.options().append) {
+        let disk = disk.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(millis)).await;
+            disk.resume();
+        });
+    }
+}
+
 impl Player<'_> {
     /// Whether the operation was but a plan, to which no database is needed.
     pub(super) fn plan(&mut self, op: &Op) -> bool {
@@ -25,27 +37,26 @@ impl Player<'_> {
             return false;
         }
         assert_eq!(self.policy, Policy::Stormy, "only there things may go wrong as operations say");
-        let disk = self.world.store.simulator().clone();
+        let disks = self.world.store.disks();
+        // What is about one disk is about one of those that there are.
+        let one = |choice: u64| &disks[(choice % disks.len() as u64) as usize];
         match *op {
             Op::Fault(fault) => {
-                let is_object_store = !self.world.store.backend().capabilities().append;
-                if let Some(millis) = fault.plan(&disk, is_object_store) {
-                    self.world.figures.stalls += u64::from(matches!(fault.harm, Harm::Stalls(_)));
-                    tokio::spawn(async move {
-                        tokio::time::sleep(Duration::from_millis(millis)).await;
-                        disk.resume();
-                    });
-                }
+                self.world.figures.stalls += u64::from(matches!(fault.harm, Harm::Stalls(_)));
+                disks.iter().for_each(|disk| plan_fault(fault, disk));
             }
-            Op::Full(room) => disk.set_capacity(Some(disk.used() + room)),
-            Op::BringBack(choice) => self.world.figures.brought_back += u64::from(disk.bring_back(choice).is_some()),
-            Op::Lag(steps) => disk.lag_lists(steps),
+            Op::Full(room) => disks.iter().for_each(|disk| disk.set_capacity(Some(disk.used() + room))),
+            Op::BringBack(choice) => {
+                self.world.figures.brought_back += u64::from(one(choice).bring_back(choice).is_some());
+            }
+            Op::Lag(steps) => disks.iter().for_each(|disk| disk.lag_lists(steps)),
             Op::Heal => {
-                disk.clear_faults();
-                disk.heal();
+                disks.iter().for_each(Simulated::clear_faults);
+                disks.iter().for_each(Simulated::heal);
                 self.doom = None;
             }
             Op::CrashIn(steps, cut) => {
+                let disk = one(steps);
                 disk.crash_at(disk.steps() + steps);
                 self.doom = Some(cut);
             }
@@ -56,14 +67,19 @@ impl Player<'_> {
 
     /// Nothing more goes wrong, but for a crash.
     pub(super) fn heal(&self) {
-        if let (Policy::Stormy, Store::Simulated(disk)) = (self.policy, &self.world.store) {
-            disk.heal();
+        if self.policy == Policy::Stormy {
+            self.world.store.disks().iter().for_each(Simulated::heal);
         }
+    }
+
+    /// What is stalled goes on.
+    pub(super) fn resume(&self) {
+        self.world.store.disks().iter().for_each(Simulated::resume);
     }
 
     /// Whether nothing is to go wrong from now on, whatever has so far.
     pub(super) fn is_right(&self) -> bool {
-        self.world.store.simulator().is_healthy() && !self.is_dead()
+        self.world.store.is_healthy() && !self.is_dead()
     }
 
     /// A durable commit was acknowledged. If nothing has failed for so long that nothing is left of it but what writing
@@ -85,7 +101,7 @@ impl Player<'_> {
     pub(super) fn abort(&mut self) {
         self.world.figures.aborted += 1;
         self.world.leave();
-        self.world.store.simulator().resume();
+        self.resume();
         self.begin_anew();
     }
 

@@ -98,8 +98,8 @@ impl Player<'_> {
         match &written {
             Ok(Ok(())) => {
                 // Where files do not grow, what is written is durable.
-                let append = self.world.store.backend().capabilities().append;
-                let level = if level == Durability::Written && !append { Durability::Synced } else { level };
+                let level =
+                    if level == Durability::Written && !self.world.store.grows() { Durability::Synced } else { level };
                 self.world.history.acknowledge(commit, level);
                 if level == Durability::Synced {
                     self.note_durable();

@@ -31,7 +31,7 @@ macro_rules! crash_everywhere {
 /// Every step, and at each of them all images.
 fn everywhere(story: Scenario, append: bool) {
     let states = story.crash_everywhere(append);
-    println!("{states} states");
+    println!("counted: {states} states");
     assert_eq!(states, story.io_steps(append) * scenario::IMAGES);
 }
 
@@ -50,7 +50,7 @@ mod twice {
             $(#[test]
             fn $name() {
                 let states = scenario::$story().crash_in_recovery_everywhere($append, $stride);
-                println!("{states} states");
+                println!("counted: {states} states");
                 assert!(states >= 500);
             })*
         };

@@ -48,7 +48,7 @@ fn every_budget_gives_the_same_answers() {
         for budget in [Some(0), room_for(30, mapped), room_for(90, mapped), Some(64 << 20), None] {
             let store = match &store {
                 Store::Memory(memory) => Store::memory(memory.capabilities().append),
-                Store::Simulated(_) | Store::Real(_) => store.kill(),
+                Store::Simulated(_) | Store::Tiered(_) | Store::Real(_) => store.kill(),
             };
             let options = Options { memory_budget: budget, merge_dead_share: 0.3, ..small_options() };
             let world = World::new(store, options, 9);

@@ -40,6 +40,7 @@ fn gate(bug: Bug) -> &'static str {
         Bug::SealNotSynced => "crashes::on_growing_files::seals",
         Bug::OldLogDeletedEarly => "crashes::on_growing_files::recovery_of_a_kill",
         Bug::UnshippedDeleted | Bug::PublishedUnshipped => "tiers::what_was_acknowledged",
+        Bug::ShippedUnread => "simulation::every_case",
         Bug::ElsewhereIgnored => "tiers::who_was_given_up",
         Bug::TornHeaderFatal => "crashes::on_growing_files::seals",
         Bug::ClaimForgotten => "protocol::on_growing_files",
