@@ -19,10 +19,12 @@
 //! entry takes 16 / 0.76 = 21 bytes at the most, from a few entries a shard on.
 //!
 //! # Concurrency
-//! One lock a shard, held for a probe or an insert and never while awaiting.
+//! One lock a shard, held for a probe or an insert and never while awaiting. How many slots there are, and how much memory they
+//! take, is counted beside them, so that nobody who asks goes through all shards.
 
 use crate::hash::Fingerprint;
 use crate::sync::RwLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Number of shards.
 pub(crate) const SHARDS: usize = 256;
@@ -50,6 +52,10 @@ pub(crate) struct Slot {
 #[derive(Debug)]
 pub(crate) struct Keydir {
     shards: Box<[Shard]>,
+    /// Slots in all shards.
+    len: AtomicUsize,
+    /// Slots that there is room for in the memory that all shards take. (Each change wraps around where it is negative.)
+    room: AtomicUsize,
 }
 
 /// On cache lines of its own, so that readers of one shard do not slow those of the next.
@@ -122,7 +128,8 @@ impl Candidates {
 
 impl Keydir {
     pub(crate) fn new() -> Keydir {
-        Keydir { shards: (0..SHARDS).map(|_| Shard::default()).collect() }
+        let shards = (0..SHARDS).map(|_| Shard::default()).collect();
+        Keydir { shards, len: AtomicUsize::new(0), room: AtomicUsize::new(0) }
     }
 
     #[inline]
@@ -132,7 +139,20 @@ impl Keydir {
 
     /// Adds a slot. `on_equal` hears of every slot of that fingerprint that is there already.
     pub(crate) fn insert(&self, fingerprint: Fingerprint, slot: Slot, on_equal: impl FnMut(Slot)) {
-        self.shard(fingerprint).write().insert(Packed::new(fingerprint, slot), on_equal);
+        let mut table = self.shard(fingerprint).write();
+        let room = table.slots.capacity();
+        table.insert(Packed::new(fingerprint, slot), on_equal);
+        self.len.fetch_add(1, Ordering::Relaxed);
+        self.count_room(&table, room);
+    }
+
+    /// A table has changed, which had `room` before.
+    #[inline]
+    fn count_room(&self, table: &Table, room: usize) {
+        let change = table.slots.capacity().wrapping_sub(room);
+        if change != 0 {
+            self.room.fetch_add(change, Ordering::Relaxed);
+        }
     }
 
     /// Shows `each` the slots of `fingerprint`, in no particular order, under the shard's lock.
@@ -152,23 +172,24 @@ impl Keydir {
     /// Removes from one shard the slots of all segments that are `dead`, and gives back the room. Returns their number.
     pub(crate) fn remove_segments(&self, dead: &dyn Fn(u32) -> bool, shard: usize) -> usize {
         let mut table = self.shards[shard].0.write();
-        let len = table.len;
+        let (len, room) = (table.len, table.slots.capacity());
         let kept: usize = table.slots.iter().filter(|slot| !slot.is_empty() && !dead(slot.slot().kid)).count();
         if kept < len {
             table.rebuild(capacity_for(kept), kept, |slot| !dead(slot.slot().kid));
+            self.len.fetch_sub(len - kept, Ordering::Relaxed);
+            self.count_room(&table, room);
         }
         len - kept
     }
 
     /// Number of slots.
     pub(crate) fn len(&self) -> usize {
-        self.shards.iter().map(|shard| shard.0.read().len).sum()
+        self.len.load(Ordering::Relaxed)
     }
 
     /// Memory it takes, in bytes.
     pub(crate) fn bytes(&self) -> usize {
-        let slots: usize = self.shards.iter().map(|shard| shard.0.read().slots.capacity()).sum();
-        slots * size_of::<Packed>() + SHARDS * size_of::<Shard>()
+        self.room.load(Ordering::Relaxed) * size_of::<Packed>() + SHARDS * size_of::<Shard>()
     }
 }
 
@@ -264,6 +285,13 @@ mod tests {
         Slot { kid, offset: number as u32, len: 1 + (number % 1000) as u32 }
     }
 
+    /// Slots, and bytes, as the shards have them.
+    fn counted(keydir: &Keydir) -> (usize, usize) {
+        let sum = |of: fn(&Table) -> usize| keydir.shards.iter().map(|shard| of(&shard.0.read())).sum::<usize>();
+        let room = sum(|table| table.slots.capacity());
+        (sum(|table| table.len), room * size_of::<Packed>() + SHARDS * size_of::<Shard>())
+    }
+
     fn sorted(mut slots: Vec<Slot>) -> Vec<Slot> {
         slots.sort_by_key(|slot| (slot.kid, slot.offset, slot.len));
         slots
@@ -288,6 +316,7 @@ mod tests {
             assert_eq!(sorted(equals), sorted(known.clone()));
             known.push(slot);
         }
+        assert_eq!((keydir.len(), keydir.bytes()), counted(&keydir));
         assert_eq!(keydir.len(), 60_000);
         let check = |model: &HashMap<Fingerprint, Vec<Slot>>| {
             for (&fingerprint, slots) in model {
@@ -300,6 +329,7 @@ mod tests {
         model.values_mut().for_each(|slots| slots.retain(|slot| slot.kid % 2 == 1));
         assert_eq!(keydir.len(), 60_000 - removed);
         assert_eq!(keydir.len(), model.values().map(Vec::len).sum::<usize>());
+        assert_eq!((keydir.len(), keydir.bytes()), counted(&keydir));
         check(&model);
     }
 

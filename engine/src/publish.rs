@@ -14,7 +14,7 @@ use crate::listing::Listing;
 use crate::planted::{Bug, planted};
 use crate::protocol::Reign;
 use crate::random::Random;
-use crate::{Error, ErrorKind, Result, protocol, reread};
+use crate::{Error, ErrorKind, Result, protocol, reread, tasks};
 use bytes::Bytes;
 use halite_backends::{self as backends, Backend, Path};
 use std::convert::Infallible;
@@ -241,7 +241,9 @@ pub(crate) async fn create_named(backend: &dyn Backend, path: &Path, bytes: Byte
         match backend.create(path, bytes.clone()).await {
             Err(error) if error.kind() == backends::ErrorKind::Unknown => {
                 tracing::debug!(%error, ?pause, "a create may have happened; it is sent again");
-                tokio::time::sleep(pause).await;
+                if tasks::pause(pause).await.is_none() {
+                    return Err(error);
+                }
                 pause *= 3;
             }
             outcome => return outcome,

@@ -107,10 +107,32 @@ impl<T> fmt::Debug for Beside<T> {
     }
 }
 
+/// Waits for so long, by a task of its own; `None` where its runtime has ended. Whoever drops the last handle polls the
+/// committer where that has happened, and a timer would panic then.
+pub(crate) async fn pause(len: Duration) -> Option<()> {
+    Beside::new(async move { tokio::time::sleep(len).await }).join().await
+}
+
 /// Runs `task`, and turns a panic in it into an error.
 pub(crate) async fn caught(name: &'static str, task: impl Future<Output = ()>) -> Result<()> {
     AssertUnwindSafe(task).catch_unwind().await.map_err(|_| {
         tracing::error!(task = name, "background task panicked");
         Error::new(ErrorKind::Poisoned, format!("background task `{name}` panicked: this is a bug"))
     })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_of_a_runtime_that_has_ended_is_told_from_one_that_is_over() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        assert_eq!(runtime.block_on(pause(Duration::from_millis(1))), Some(()));
+        let handle = runtime.handle().clone();
+        drop(runtime);
+        let _entered = handle.enter();
+        assert_eq!(pause(Duration::from_millis(1)).now_or_never(), Some(None));
+    }
 }
