@@ -65,9 +65,10 @@ impl Line {
         self.synced
     }
 
-    /// Whether nobody waits.
-    pub(super) fn is_empty(&self) -> bool {
-        self.pending.is_empty()
+    /// Whether somebody waits whose commit is not `visible` yet, and whom the next must not overtake. A flush of what is
+    /// visible holds up nobody.
+    pub(super) fn holds_up(&self, visible: &AtomicU64) -> bool {
+        self.pending.back().is_some_and(|last| last.last_seq > visible.load(Ordering::Acquire))
     }
 
     /// The commit that ends with `last_seq` waits for `level`.
@@ -172,7 +173,7 @@ mod tests {
         line.reached(reached(4, false), 7, &visible).send();
         assert_eq!(told(&mut waiting[3..]), [Some(None)]);
         assert_eq!(visible.load(Ordering::Relaxed), 6, "two deferred commits came behind the last that waited");
-        assert!(line.is_empty());
+        assert!(line.pending.is_empty());
     }
 
     #[test]
@@ -194,6 +195,23 @@ mod tests {
         assert_eq!(visible.load(Ordering::Relaxed), 8);
     }
 
+    #[test]
+    fn a_flush_holds_up_nobody_and_commits_that_are_not_visible_do() {
+        let visible = AtomicU64::new(5);
+        let mut line = Line::new(0);
+        assert!(!line.holds_up(&visible));
+        let _flush = line.wait(5, Synced);
+        assert!(!line.holds_up(&visible));
+        let _commit = line.wait(6, Written);
+        assert!(line.holds_up(&visible));
+        let _flush = line.wait(6, Synced);
+        assert!(line.holds_up(&visible));
+        line.reached(reached(5, true), 7, &visible).send();
+        assert!(line.holds_up(&visible));
+        line.reached(reached(6, false), 7, &visible).send();
+        assert!(!line.holds_up(&visible), "the flush waits on");
+    }
+
     /// Whatever was handed over may be in the log; what was not is certainly not there.
     #[test]
     fn a_failure_tells_the_unknown_from_what_did_not_happen() {
@@ -210,7 +228,7 @@ mod tests {
             line.fail(&Error::new(kind, "cause")).send();
             let unknown = Some(Some(ErrorKind::Unknown));
             assert_eq!(told(&mut waiting), [unknown, unknown, Some(Some(stopped))]);
-            assert!(line.is_empty());
+            assert!(line.pending.is_empty());
         }
     }
 

@@ -236,7 +236,7 @@ impl Queue {
             // What comes next goes with the next fragment.
             self.take_group(false);
         }
-        if level == Durability::Deferred && self.line.is_empty() {
+        if level == Durability::Deferred && !self.line.holds_up(visible) {
             visible.store(last_seq, Ordering::Release);
             return Entered::Done;
         }

@@ -5,15 +5,17 @@
 //! before it is there.
 #![allow(clippy::unwrap_used)]
 
+use futures::FutureExt;
 use futures::future::join_all;
 use halite::backends::{ErrorKind as StoreError, Fault, Memory, Repeat, Simulated, SimulatedOptions, Step};
 use halite::{Db, Durability, ErrorKind, Options, WriteOptions};
 use halite_tests::far::Far;
 use halite_tests::history::Loss;
-use halite_tests::world::{Store, World, assert_sound, process, read_all, small_options};
+use halite_tests::world::{Store, World, assert_sound, process, read_all, runtime, small_options};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
+use std::{panic, thread};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -203,6 +205,48 @@ fn a_doubt_in_the_middle_is_settled_before_anything_behind_it() {
             assert_eq!(there, if settled || applied { 5 } else { 1 }, "{story}: what was found again");
             again.close().await.unwrap();
         });
+    }
+}
+
+/// Counts the panics of this thread from now on, those that are caught too.
+fn count_panics() -> Arc<AtomicU32> {
+    let (panics, here, prior) = (Arc::new(AtomicU32::new(0)), thread::current().id(), panic::take_hook());
+    let counted = panics.clone();
+    panic::set_hook(Box::new(move |panic| {
+        if thread::current().id() == here {
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+        prior(panic);
+    }));
+    panics
+}
+
+/// Whoever drops the last handle drives the committer, and may do so when the runtime has ended, whose timers panic then: one
+/// that tells when the next fragment goes beside one that is held up, and one that tells when a create is sent again whose
+/// answer was lost.
+#[test]
+fn the_committer_outlives_its_runtime() {
+    let deferred = WriteOptions { durability: Durability::Deferred, ttl: None };
+    let panics = count_panics();
+    for is_lost in [false, true] {
+        let (mut world, runtime) = (world(), runtime());
+        let disk = world.store.simulator().clone();
+        let db = runtime.block_on(async {
+            let db = world.open().await.unwrap();
+            let doubt = Fault { at_step: 0, kind: StoreError::Unknown, repeat: Repeat::Forever, applied: false };
+            match is_lost {
+                true => disk.fail_when(doubt, |step| creates(step, 0)),
+                false => disk.stall_when(|step| creates(step, 0)),
+            }
+            db.put_with("k", "x", deferred).await.unwrap();
+            assert!(db.flush().now_or_never().is_none());
+            // A flush that waits holds up nobody.
+            db.put_with("l", "x", deferred).await.unwrap();
+            db
+        });
+        drop(runtime);
+        drop(db);
+        assert_eq!(panics.load(Ordering::Relaxed), 0, "is_lost={is_lost}");
     }
 }
 

@@ -6,9 +6,9 @@
 
 use futures::{StreamExt, TryStreamExt};
 use halite::backends::opendal::{Operator, services};
-use halite::backends::{Backend, ErrorKind, Memory, Objects, ObjectsOptions, Path};
-use halite::{Db, Options, VerifyOptions};
-use std::num::NonZeroU64;
+use halite::backends::{Backend, ErrorKind, Limit, Memory, Objects, ObjectsOptions, Path};
+use halite::{Db, Limits, Options, VerifyOptions, WarmOptions};
+use std::num::{NonZeroU32, NonZeroU64};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -49,7 +49,9 @@ fn whatever_is_polled_outside_of_the_runtime_goes_on() {
     let store = bucket();
     let open = async {
         // Nothing of it stays in memory, so that scans read ahead.
-        let options = Options { memory_budget: Some(0), segment_bytes_max: 1 << 20, ..Options::default() };
+        let limit = Limit { requests_per_second: NonZeroU32::new(10_000), ..Limit::default() };
+        let limits = Limits { read: limit, warm: limit, commit: limit, ..Limits::default() };
+        let options = Options { memory_budget: Some(0), segment_bytes_max: 1 << 20, limits, ..Options::default() };
         let db = Db::builder(store.clone()).options(options.clone()).open().await.unwrap();
         (db, Db::builder(store.clone()).options(options))
     };
@@ -62,6 +64,7 @@ fn whatever_is_polled_outside_of_the_runtime_goes_on() {
         db.write(batch).await.unwrap();
         db.checkpoint("sealed").await.unwrap();
         db.compact().await.unwrap();
+        db.warm(.., WarmOptions::default()).await.unwrap();
         assert_eq!(db.scan(..).count().await, 2000);
         assert_eq!(db.scan(..).rev().count().await, 2000);
         assert!(db.get("01234").await.unwrap().is_some());
