@@ -14,7 +14,7 @@ const PROGRAM: &[&str] = &["-p", "halite-cli", "--test", "halite"];
 /// What is to be counted, how many of it at least, where, and what the names of its tests begin with.
 const GATES: &[(&str, u64, &[&str], &str)] = &[
     ("bits flipped and files cut short", 60_000, WHOLE, "damage::"),
-    ("stories crashed at every step", 50, WHOLE, "crashes::"),
+    ("states that crashes leave", 100_000, WHOLE, "crashes::"),
     ("stories with an error at every step", 34, WHOLE, "faults::on_"),
     ("steps at which the storage panics", 400, WHOLE, "panics::"),
     ("outcomes of requests that create something", 1_000, WHOLE, "faults::creates_in_doubt"),
@@ -52,7 +52,7 @@ pub(crate) fn reliability(json: bool) -> Result {
     }
     outcomes.push(run("cores whose threads are interleaved", 4, &crate::interleaved())?);
     outcomes.push(run("seeds simulated", crate::SEEDS, &crate::simulated())?);
-    outcomes.push(run("planted bugs found", 50, &crate::planted())?);
+    outcomes.push(run("planted bugs found", 60, &crate::planted())?);
     match json {
         true => println!("{:#}", outcomes.iter().map(as_json).collect::<serde_json::Value>()),
         false => outcomes.iter().for_each(|outcome| println!("{}", as_line(outcome))),
