@@ -12,6 +12,7 @@ pub(crate) fn check() -> Result {
     heading("format");
     component("rustfmt")?;
     cargo(&["fmt", "--all", "--check"]).run()?;
+    cargo(&["fmt", "--manifest-path", "xtask/slatedb/Cargo.toml", "--check"]).run()?;
     heading("layers: arrows point down, the engine does no I/O, `format` is pure");
     layers::check()?;
     heading("tidy: first lines, leftovers, sizes, links, what is public");

@@ -68,8 +68,17 @@ enum Chore {
     /// Measure the release build on a fresh store, through `halite bench`
     Bench {
         /// How many records
-        #[arg(long, default_value_t = 1_000_000)]
+        #[arg(long, alias = "records", default_value_t = 1_000_000)]
         n: u64,
+        /// Beside SlateDB on one object store, against what is asked of Halite there; builds SlateDB, which takes minutes
+        #[arg(long, conflicts_with = "wasm")]
+        object_stores: bool,
+        /// How far away that store is, in milliseconds
+        #[arg(long, value_delimiter = ',', default_value = "20,100", requires = "object_stores")]
+        latency: Vec<u64>,
+        /// How often each engine is measured there, in turns
+        #[arg(long, default_value_t = 3, requires = "object_stores")]
+        rounds: u64,
         /// Natively and under WASI side by side, against what is asked of the guest
         #[arg(long)]
         wasm: bool,
@@ -90,8 +99,9 @@ fn main() -> ExitCode {
             true => Ok(()),
             false => Err("a test against real servers failed".to_owned()),
         }),
-        Chore::Bench { n, wasm: true } => wasm::bench(n),
-        Chore::Bench { n, wasm: false } => bench(n),
+        Chore::Bench { n, wasm: true, .. } => wasm::bench(n),
+        Chore::Bench { n, object_stores: true, latency, rounds, .. } => beside_slatedb(&latency, n, rounds),
+        Chore::Bench { n, .. } => bench(n),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -156,6 +166,17 @@ fn interleaved() -> run::Program {
 fn planted() -> run::Program {
     let target = ["test", "-p", "halite-tests", "--features", "planted", "--test", "whole"];
     cargo(&[&target[..], &["--", "--exact", "planted::every_planted_bug_is_found", "--nocapture"]].concat())
+}
+
+/// In a workspace of its own, with a lock file of its own.
+fn beside_slatedb(latencies: &[u64], records: u64, rounds: u64) -> Result {
+    let command =
+        ["run", "--release", "--manifest-path", "xtask/slatedb/Cargo.toml", "--target-dir", "target/slatedb", "--"];
+    let latencies: Vec<String> = latencies.iter().map(u64::to_string).collect();
+    [latencies.join(","), records.to_string(), rounds.to_string()]
+        .iter()
+        .fold(cargo(&command), |run, arg| run.arg(arg))
+        .run()
 }
 
 fn bench(n: u64) -> Result {
