@@ -188,8 +188,10 @@ pub struct Options {
     pub ttl: Option<Duration>,
     /// Longest time for which a `Deferred` commit stays in the process only. Default 100 ms.
     ///
-    /// On backends without growing files also the time from one [fragment](Options::fragment_bytes) to the next that is sent
-    /// beside it: while one is under way, and the next is not full, commits of all levels gather for so long.
+    /// In object stores, where each [fragment](Options::fragment_bytes) of the log is a request that costs, also the least time
+    /// from one fragment to the next, unless that is full or a flush asks for it: commits of all levels gather for so long. A
+    /// commit that comes after a pause does not wait; one that follows upon another waits for the interval and its own object.
+    /// With zero a fragment goes as soon as a commit waits for it, while others are under way too.
     pub flush_interval: Duration,
     /// Longest time for which a commit weaker than `Synced` stays unsynced. Default 1 s. On backends without growing files
     /// what is written is synced.
@@ -209,9 +211,8 @@ pub struct Options {
     /// Bytes of commits at which a fragment of the log is sent at once, on backends without growing files. Default 8 MiB; no
     /// more than 32 MiB wait or are under way. It is longer by no more than one commit.
     ///
-    /// A smaller one is sent when a commit waits for it and nothing else is under way, or after
-    /// [`flush_interval`](Options::flush_interval). So it is one request an interval where the store takes longer than that,
-    /// and else one after the other.
+    /// A smaller one is sent when a commit waits for it, no sooner than [`flush_interval`](Options::flush_interval) after the
+    /// one before. So it is one request an interval at most.
     pub fragment_bytes: u64,
     /// How many fragments may be under way at once, on backends without growing files. Default 4; at least 1. Commits are
     /// acknowledged in their order all the same. After a crash the log ends before the first that did not arrive.

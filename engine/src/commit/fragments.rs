@@ -6,9 +6,10 @@
 //! fence takes ([`recovery`](crate::recovery)): what stands beyond was not acknowledged, and never will be.
 //!
 //! # When a fragment goes
-//! Alone, as soon as somebody waits for what is in it. Beside others when it holds [`Options::fragment_bytes`], or when the
-//! last one was sent [`Options::flush_interval`] ago: so they are few while they are small, and none waits longer for the
-//! answers to others.
+//! When it holds [`Options::fragment_bytes`]; or when somebody waits for what is in it, or others are under way, and the last
+//! one was sent [`Options::flush_interval`] ago. So there is no more than one in an interval while they are small, whoever
+//! writes; what comes after a pause goes at once, and so does what a flush asks for while nothing is under way; and no commit
+//! waits for more than its own object and the interval. Where requests cost nothing, as in memory, one follows upon the other.
 //!
 //! # Guarantees
 //! 1. A fragment is acknowledged when it and all before it are known to be there, and to be ours.
@@ -48,6 +49,7 @@ pub(super) async fn run(core: &Core) -> Result<()> {
     let mut parts = FuturesOrdered::new();
     let mut interval = Interval::default();
     let (mut rounds, mut stopping) = (Rounds::default(), false);
+    let is_costly = core.stores.plain().capabilities().remote;
     while !(stopping && parts.is_empty()) {
         let next = poll_fn(|cx| {
             if let Poll::Ready(Some(done)) = parts.poll_next_unpin(cx) {
@@ -56,9 +58,10 @@ pub(super) async fn run(core: &Core) -> Result<()> {
             if stopping || log.under_way >= core.options.fragments_in_flight_max {
                 return Poll::Pending;
             }
-            let pace = match log.under_way {
-                0 => Pace::Alone,
-                _ => Pace::Beside { overdue: interval.is_over(cx) },
+            let pace = match (log.under_way, interval.is_over(cx)) {
+                (0, is_over) if is_over || !is_costly => Pace::Free,
+                (0, _) => Pace::Soon,
+                (_, overdue) => Pace::Beside { overdue },
             };
             core.log.next_work(pace).map(Next::Work)
         });

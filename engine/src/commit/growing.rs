@@ -20,7 +20,7 @@ use std::sync::Arc;
 pub(super) async fn run(core: &Core) -> Result<()> {
     let (mut growing, mut rounds) = (Growing::default(), Rounds::default());
     loop {
-        let work = std::future::poll_fn(|_| core.log.next_work(Pace::Alone)).await;
+        let work = std::future::poll_fn(|_| core.log.next_work(Pace::Free)).await;
         if matches!(work, Work::Stop) {
             return Ok(());
         }

@@ -393,7 +393,8 @@ impl Queue {
             let due = self.stopping
                 || self.group.len() >= self.group_bytes_max
                 || match pace {
-                    Pace::Alone => is_wanted(),
+                    Pace::Free => is_wanted(),
+                    Pace::Soon => self.sync_wanted,
                     Pace::Beside { overdue } => overdue,
                 };
             if due && !self.group.is_empty() {

@@ -92,7 +92,7 @@ fn interleaved_commits_are_answered_in_time_and_not_before() {
 #[cfg(feature = "explored")]
 async fn store(log: Arc<Log>, storage: Arc<[AtomicU64; 2]>) {
     loop {
-        let work = std::future::poll_fn(|_| log.next_work(Pace::Alone)).await;
+        let work = std::future::poll_fn(|_| log.next_work(Pace::Free)).await;
         yield_once().await;
         let reached = match work {
             Work::Write { group, sync } => {

@@ -39,8 +39,10 @@ impl Group {
 /// What keeps a group that is not full from being written at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pace {
-    /// Nothing: nothing is under way.
-    Alone,
+    /// Nothing: nothing is under way, nor was anything sent a moment ago.
+    Free,
+    /// Nothing is under way, but what was sent last was a moment ago: only who asks for a flush does not wait.
+    Soon,
     /// Others are under way, in whose stead more gathers. It has gathered for long enough where it is `overdue`.
     Beside { overdue: bool },
 }

@@ -56,7 +56,7 @@ impl Bench {
 
     /// Does all there is to do.
     fn work(&mut self) {
-        while let Some(work) = self.queue.next_work(Pace::Alone) {
+        while let Some(work) = self.queue.next_work(Pace::Free) {
             if matches!(work, Work::Stop) {
                 return;
             }
@@ -285,7 +285,7 @@ fn writers_wait_as_well_where_fragments_fill_segments() {
     assert_eq!(bench.queue.unsealed(), 2);
 }
 
-/// The first group goes at once. While it is under way the next gathers until it is full, overdue, or the last.
+/// Where nothing is under way a group goes at once. While it is under way the next gathers until it is full, overdue, or the last.
 #[test]
 fn a_fragment_goes_beside_others_when_it_is_full_or_overdue() {
     const BESIDE: Pace = Pace::Beside { overdue: false };
@@ -296,9 +296,9 @@ fn a_fragment_goes_beside_others_when_it_is_full_or_overdue() {
         Some(other) => panic!("{other:?}"),
     };
     bench.put(1, 10, Deferred);
-    assert_eq!(sent(&mut bench, Pace::Alone), 0, "nobody waits for it");
+    assert_eq!(sent(&mut bench, Pace::Free), 0, "nobody waits for it");
     bench.put(1, 10, Synced);
-    assert_eq!(sent(&mut bench, Pace::Alone), 2);
+    assert_eq!(sent(&mut bench, Pace::Free), 2);
     bench.put(1, 10, Synced);
     drop(bench.queue.flush().unwrap());
     bench.queue.want_write();
@@ -310,10 +310,27 @@ fn a_fragment_goes_beside_others_when_it_is_full_or_overdue() {
     bench.put(1, 10, Deferred);
     assert_eq!((sent(&mut bench, BESIDE), sent(&mut bench, BESIDE)), (5, 0), "full, and what came after it");
     drop(bench.queue.flush().unwrap());
-    assert_eq!((sent(&mut bench, BESIDE), sent(&mut bench, Pace::Alone)), (0, 6), "the flush is not forgotten");
+    assert_eq!((sent(&mut bench, BESIDE), sent(&mut bench, Pace::Free)), (0, 6), "the flush is not forgotten");
     bench.put(1, 10, Deferred);
     bench.queue.stop();
     assert_eq!(sent(&mut bench, BESIDE), 7);
+}
+
+/// With nothing under way, what follows upon another waits too: but for who asks for a flush, and for what is full.
+#[test]
+fn a_fragment_does_not_follow_at_once_upon_another() {
+    let mut bench = Bench::new(false, &Options { fragment_bytes: 2000, ..Options::default() });
+    let is_sent = |bench: &mut Bench, pace| bench.queue.next_work(pace).is_some();
+    bench.put(1, 10, Synced);
+    assert!(!is_sent(&mut bench, Pace::Soon) && is_sent(&mut bench, Pace::Free));
+    bench.put(1, 10, Synced);
+    drop(bench.queue.flush().unwrap());
+    assert!(is_sent(&mut bench, Pace::Soon));
+    bench.put(2, 1200, Synced);
+    assert!(is_sent(&mut bench, Pace::Soon));
+    bench.put(1, 10, Synced);
+    bench.queue.stop();
+    assert!(is_sent(&mut bench, Pace::Soon));
 }
 
 #[test]
@@ -322,7 +339,7 @@ fn a_flush_takes_what_it_needs_and_no_more() {
     assert!(is_done(&bench.queue.flush().unwrap()));
     bench.put(1, 10, Deferred);
     let mut flushed = bench.queue.flush().unwrap();
-    assert!(matches!(bench.queue.next_work(Pace::Alone), Some(Work::Reserve { .. } | Work::Write { sync: true, .. })));
+    assert!(matches!(bench.queue.next_work(Pace::Free), Some(Work::Reserve { .. } | Work::Write { sync: true, .. })));
     bench.queue.fail(Error::new(ErrorKind::Io, "gone")).send();
     assert!(answer_of(&mut flushed).unwrap().is_some());
 
@@ -330,11 +347,11 @@ fn a_flush_takes_what_it_needs_and_no_more() {
     bench.put(1, 10, Written);
     bench.work();
     let mut flushed = bench.queue.flush().unwrap();
-    let work = bench.queue.next_work(Pace::Alone).unwrap();
+    let work = bench.queue.next_work(Pace::Free).unwrap();
     assert!(matches!(work, Work::Sync));
     bench.do_one(work);
     assert_eq!(answer_of(&mut flushed), Some(None));
-    assert!(bench.queue.next_work(Pace::Alone).is_none());
+    assert!(bench.queue.next_work(Pace::Free).is_none());
 }
 
 #[test]
@@ -345,7 +362,7 @@ fn after_a_failure_nothing_enters_and_nobody_waits() {
     assert_eq!(answer_of(&mut done), Some(None));
     let mut under_way = bench.put(1, 10, Synced);
     let work = loop {
-        match bench.queue.next_work(Pace::Alone).unwrap() {
+        match bench.queue.next_work(Pace::Free).unwrap() {
             work @ Work::Write { .. } => break work,
             other => bench.do_one(other),
         }
@@ -356,7 +373,7 @@ fn after_a_failure_nothing_enters_and_nobody_waits() {
     assert_eq!(answer_of(&mut behind), Some(Some(ErrorKind::Poisoned)));
     assert_eq!(bench.enter(1, 10, Deferred).err().unwrap().kind(), ErrorKind::Poisoned);
     assert_eq!(bench.queue.flush().err().unwrap().kind(), ErrorKind::Poisoned);
-    assert!(matches!(bench.queue.next_work(Pace::Alone), Some(Work::Stop)));
+    assert!(matches!(bench.queue.next_work(Pace::Free), Some(Work::Stop)));
     bench.do_one(work);
     assert_eq!(bench.visible(), 1, "a write that comes to its end after the failure counts no more");
     bench.queue.fail(Error::new(ErrorKind::Fenced, "later")).send();
@@ -371,7 +388,7 @@ fn what_has_entered_is_written_before_the_end() {
     bench.queue.stop();
     assert_eq!(bench.enter(1, 10, Synced).err().unwrap().kind(), ErrorKind::Closed);
     bench.work();
-    assert!(matches!(bench.queue.next_work(Pace::Alone), Some(Work::Stop)));
+    assert!(matches!(bench.queue.next_work(Pace::Free), Some(Work::Stop)));
     assert_eq!(bench.ended, 1);
     assert!(!bench.queue.has_unwritten() && !bench.queue.is_unsynced());
 }
