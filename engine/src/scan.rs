@@ -10,7 +10,7 @@
 //! 3. A poll does not compute longer than about a millisecond: it lets other tasks have their turn.
 
 use crate::cover::{Cover, Hidden};
-use crate::cursor::{self, Merge, Move, Need, Source, twice};
+use crate::cursor::{self, Extent, Merge, Move, Need, Source, twice};
 use crate::format::block::Facts;
 use crate::format::frame::Kind;
 use crate::planted::{Bug, planted};
@@ -244,7 +244,9 @@ impl Scan {
         let course = Course { range, direction: self.direction };
         let memtables = version.memtables.iter().filter_map(|memtable| Source::memory(memtable, self.at, &course));
         let runs = version.runs.iter().filter_map(|run| Source::run(run, &course, self.keys_only));
-        let merge = Merge::new(memtables.chain(runs).collect(), self.direction);
+        // Of keys alone it is not known which records will be read.
+        let extent = if self.keys_only { None } else { Extent::new(&course, self.left) };
+        let merge = Merge::new(memtables.chain(runs).collect(), self.direction).reaching(extent);
         let mut covers = std::mem::take(&mut self.own);
         covers.extend(version.covers(self.at));
         self.hidden = Hidden::new(covers, self.direction);

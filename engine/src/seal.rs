@@ -23,6 +23,7 @@ use crate::turn::Turn;
 use crate::value::LARGE_LEN;
 use crate::version::Run;
 use crate::{Error, ErrorKind, Result, Seq, dead, retire};
+use futures::{StreamExt, stream};
 use halite_backends::{self as backends, Backend, Purpose};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -32,6 +33,9 @@ use tokio::sync::Notify;
 
 /// How long a seal that found no space waits before it tries again.
 const NO_SPACE_RETRY: Duration = Duration::from_secs(1);
+
+/// Fragments of a sealed segment that are deleted at once, where each call takes its time.
+const DELETES_AT_ONCE: usize = 16;
 
 /// Full segments in order, to be sealed.
 #[derive(Debug, Default)]
@@ -111,9 +115,12 @@ async fn seal(core: &Core, sealable: &mut Sealable) -> Result<()> {
     #[cfg(feature = "metrics")]
     crate::meters::emit::sizes(core);
     if core.capabilities.durable_names {
-        for path in sealable.done_with(core.epoch, is_empty) {
+        let deletes = sealable.done_with(core.epoch, is_empty).into_iter().map(|path| async move {
             retire::delete(core, path.as_str()).await;
-        }
+        });
+        // The next segment waits for them.
+        let at_once = if core.capabilities.remote { DELETES_AT_ONCE } else { 1 };
+        stream::iter(deletes).for_each_concurrent(at_once, |delete| delete).await;
     }
     Ok(())
 }

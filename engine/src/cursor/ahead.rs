@@ -3,7 +3,8 @@
 //!
 //! A walk goes over records, or over index blocks, or from one to the other and back: each of the two has a *lane*. What
 //! goes on in its lane where it was before is read ahead of, by as much as it has walked so far: what is read in vain is
-//! never more than what was wanted. A leap begins anew.
+//! never more than what was wanted. A leap begins anew. Where it is known how far the walk [goes](Extent), forward over values, all of
+//! that is asked for from the beginning, as far as there is room for it.
 //!
 //! Backward all is the same as seen in a mirror: there what lies before a place lies behind it, and a lane, all of whose places
 //! are those in the mirror, walks on as ever.
@@ -12,27 +13,61 @@
 //! A read ahead is a task: it comes to its end although nobody polls the walk, so that a walk that rests holds no request
 //! back from others. Dropped, the walk takes its tasks with it. Polled outside of a runtime, a walk reads for itself.
 
-use crate::range::Direction;
+use crate::range::{Course, Direction};
 use crate::segment::Segment;
 use crate::tasks::Beside;
 use crate::{Error, ErrorKind, Result};
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
-use std::ops::Range;
+use std::ops::{Bound, Range};
 use std::sync::Arc;
 
 /// Bytes that all sources of one walk may have read ahead, together.
 const AHEAD_OF_ALL_MAX: u64 = 32 << 20;
 /// One of them, at most,
 const AHEAD_MAX: u64 = 4 << 20;
+/// where it is known how far it goes: what is sent to another continent in a tenth of a second,
+const AHEAD_OF_KNOWN_MAX: u64 = 16 << 20;
 /// and however many there are.
 const AHEAD_MIN: u64 = 256 << 10;
+/// Bytes of one request, unless that much is needed at once: several side by side are quicker than one.
+const REQUEST_MAX: u64 = 2 << 20;
+
+/// How far a walk goes, as far as that is known when it begins.
+#[derive(Clone, Debug)]
+pub(crate) struct Extent {
+    course: Course,
+    /// Entries after which it ends.
+    limit: usize,
+}
+
+impl Extent {
+    /// That of a walk over the values on `course`, or the first `limit` of them; `None` where that says nothing.
+    pub(crate) fn new(course: &Course, limit: usize) -> Option<Extent> {
+        let ends = limit < usize::MAX || course.range.end != Bound::Unbounded;
+        (ends && !course.is_backward()).then(|| Extent { course: course.clone(), limit })
+    }
+
+    /// About up to where the walk needs records of `segment`, if it has come to `at` and has given `given` bytes of them, and
+    /// its range ends at `by_range`.
+    fn end_in(&self, segment: &Segment, by_range: Option<u64>, at: u64, given: u64) -> Option<u64> {
+        let all = (self.limit < usize::MAX).then(|| segment.mean_record_len().saturating_mul(self.limit as u64));
+        let by_limit = all.map(|all| at.saturating_add(all).saturating_sub(given));
+        by_range.into_iter().chain(by_limit).min()
+    }
+}
 
 /// What is read ahead of one source.
 #[derive(Debug)]
 pub(super) struct ReadAhead {
     records: Lane,
     index: Lane,
+    extent: Option<Extent>,
+    /// Where the range ends in the segment of this serial, if that is known.
+    end_of: Option<(u64, Option<u64>)>,
+    /// Bytes of records that were wanted.
+    given: u64,
+    sources: u64,
 }
 
 /// A part of a segment that is walked from its beginning to its end.
@@ -68,24 +103,43 @@ enum Read {
 
 impl ReadAhead {
     /// For one of so many sources, which goes in `direction`.
-    pub(super) fn new(sources: usize, direction: Direction) -> ReadAhead {
-        let ahead_max = (AHEAD_OF_ALL_MAX / sources.max(1) as u64).clamp(AHEAD_MIN, AHEAD_MAX);
-        ReadAhead { records: Lane::new(ahead_max, direction), index: Lane::new(ahead_max, direction) }
+    pub(super) fn new(sources: usize, direction: Direction, extent: Option<Extent>) -> ReadAhead {
+        let sources = sources.max(1) as u64;
+        let ahead_max = (AHEAD_OF_ALL_MAX / sources).clamp(AHEAD_MIN, AHEAD_MAX);
+        let (records, index) = (Lane::new(ahead_max, direction), Lane::new(ahead_max, direction));
+        ReadAhead { records, index, extent, end_of: None, given: 0, sources }
     }
 
     /// Reads `range` of `segment`, and begins to read what follows it.
     pub(super) async fn read(&mut self, segment: &Arc<Segment>, range: Range<u64>) -> Result<Bytes> {
         segment.open().await?;
         if range.is_empty() {
+            let begins_inside = |extent: &Extent| extent.course.is_before(&segment.meta.min_key);
+            if self.extent.as_ref().is_some_and(begins_inside) {
+                segment.fences().await?;
+            }
             return Ok(Bytes::new());
         }
         let records = segment.records();
-        let (lane, part) = if range.start < records.end {
-            (&mut self.records, records)
-        } else {
-            (&mut self.index, segment.index_range())
-        };
-        lane.read(segment, range, part).await
+        if range.start >= records.end {
+            if let Some(kept) = segment.kept(&range) {
+                return Ok(kept);
+            }
+            return self.index.read(segment, range, segment.index_range(), None).await;
+        }
+        self.given += range.end - range.start;
+        let end = self.extent.as_ref().and_then(|extent| {
+            let (_, by_range) = match self.end_of.filter(|(serial, _)| *serial == segment.serial()) {
+                Some(known) => known,
+                None => *self.end_of.insert((segment.serial(), segment.records_until(&extent.course.range))),
+            };
+            extent.end_in(segment, by_range, range.end, self.given)
+        });
+        let ahead_max = (AHEAD_OF_ALL_MAX.min(segment.room() / 2) / self.sources).clamp(AHEAD_MIN, AHEAD_OF_KNOWN_MAX);
+        // The last piece that is wanted goes beyond the end. And what was known may have been too little: then it reads ahead by
+        // as much as it has gone beyond that.
+        let known = end.map(|end| (end + (range.end - range.start)).abs_diff(range.end).min(ahead_max));
+        self.records.read(segment, range, records, known).await
     }
 }
 
@@ -102,7 +156,14 @@ impl Lane {
         }
     }
 
-    async fn read(&mut self, segment: &Arc<Segment>, range: Range<u64>, part: Range<u64>) -> Result<Bytes> {
+    /// Reads `range`, and begins to read what follows: `known` bytes, or else as many as it has walked.
+    async fn read(
+        &mut self,
+        segment: &Arc<Segment>,
+        range: Range<u64>,
+        part: Range<u64>,
+        known: Option<u64>,
+    ) -> Result<Bytes> {
         let (range, part) = (self.seen(range), self.seen(part));
         let goes_on = self.goes_on(segment, &range, &part);
         if !goes_on {
@@ -111,11 +172,11 @@ impl Lane {
         self.let_go_before(segment, range.start);
         self.walked += range.end.saturating_sub(self.wanted.max(range.start));
         self.wanted = range.end;
-        let ahead = if goes_on { self.walked.min(self.ahead_max) } else { 0 };
+        let ahead = known.unwrap_or(if goes_on { self.walked.min(self.ahead_max) } else { 0 });
         let until = (range.end + ahead).min(part.end).max(range.end);
         // Half of what may be ahead is asked for at a time, so that it is under way while the other half is used.
         if self.end < range.end || until.saturating_sub(self.end) > ahead / 2 {
-            self.request(until);
+            self.request(range.end, until);
         }
         self.collect(range).await
     }
@@ -144,14 +205,16 @@ impl Lane {
         }
     }
 
-    /// Asks for what lies between the last piece and `until`.
-    fn request(&mut self, until: u64) {
-        let Some(segment) = self.segment.clone() else { return };
-        let range = self.seen(self.end..until);
-        let len = until - self.end;
-        let read = Read::Coming(Beside::new(async move { segment.read(range).await }));
-        self.pieces.push_back(Piece { len, read });
-        self.end = until;
+    /// Asks for what lies between the last piece and `until`; up to `needed` in one request.
+    fn request(&mut self, needed: u64, until: u64) {
+        let Some(segment) = &self.segment else { return };
+        while self.end < until {
+            let end = until.min(needed.max(self.end + REQUEST_MAX));
+            let (segment, range) = (segment.clone(), self.seen(self.end..end));
+            let read = Read::Coming(Beside::new(async move { segment.read(range).await }));
+            self.pieces.push_back(Piece { len: end - self.end, read });
+            self.end = end;
+        }
     }
 
     /// The bytes of `range`, all of which was asked for.

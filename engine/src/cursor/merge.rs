@@ -2,7 +2,7 @@
 //!
 //! The sources stand in a binary heap by their current records; with one source there is nothing to compare.
 
-use super::ahead::ReadAhead;
+use super::ahead::{Extent, ReadAhead};
 use super::memory::MemorySource;
 use super::run::RunCursor;
 use crate::cover::Interval;
@@ -151,6 +151,8 @@ impl Source {
 pub(crate) struct Merge {
     sources: Vec<Source>,
     direction: Direction,
+    /// How far the walk goes, where that is known.
+    extent: Option<Extent>,
     /// Numbers of the sources that stand at a record: a binary heap, the one that comes first on top.
     heap: Vec<u32>,
     /// Sources that have not come to their first record.
@@ -167,7 +169,13 @@ impl Merge {
     pub(crate) fn new(sources: Vec<Source>, direction: Direction) -> Merge {
         let waiting = (0..sources.len() as u32).rev().collect();
         let heap = Vec::with_capacity(sources.len());
-        Merge { sources, direction, heap, waiting, passed: false, needs: Vec::new(), ahead: Vec::new() }
+        let (needs, ahead) = (Vec::new(), Vec::new());
+        Merge { sources, direction, extent: None, heap, waiting, passed: false, needs, ahead }
+    }
+
+    /// That will be walked as far as `extent` says.
+    pub(crate) fn reaching(self, extent: Option<Extent>) -> Merge {
+        Merge { extent, ..self }
     }
 
     /// Whether no key comes twice: there is one source.
@@ -233,7 +241,8 @@ impl Merge {
             let sources = self.sources.len();
             self.ahead.resize_with(sources, || None);
             let ahead = self.ahead[need.source].take();
-            need.ahead = Some(ahead.unwrap_or_else(|| Box::new(ReadAhead::new(sources, self.direction))));
+            let new = || Box::new(ReadAhead::new(sources, self.direction, self.extent.clone()));
+            need.ahead = Some(ahead.unwrap_or_else(new));
         }
         needs
     }

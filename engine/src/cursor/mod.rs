@@ -12,5 +12,6 @@ mod run;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use ahead::Extent;
 pub(crate) use merge::{Loaded, Merge, Move, Need, Source};
 pub(crate) use merged::{Merged, twice};

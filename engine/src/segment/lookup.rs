@@ -5,18 +5,25 @@
 
 use super::cache::Key;
 use super::frames::{FrameStep, Frames};
+use super::index::part_crc;
 use super::opened::Opened;
 use super::reader::{OwnedRecord, Segment};
 use crate::format::Damage;
 use crate::format::block::{BlockCursor, Content, Facts};
 use crate::format::fences::Fences;
 use crate::format::filter::Filter;
+use crate::format::footer::Footer;
+use crate::turn::Turn;
 use crate::value::Value;
-use crate::{ErrorKind, Result};
+use crate::{ErrorKind, KeyRange, Result};
 use bytes::Bytes;
-use halite_backends::Purpose;
-use std::ops::Range;
+use halite_backends::{KEPT_READ_MAX, Purpose};
+use std::ops::{Bound, Range};
 use std::sync::Arc;
+
+/// An index that is no longer than this is read in one with the fences.
+const INDEX_MAX: u64 = 512 << 10;
+const _: () = assert!(INDEX_MAX <= KEPT_READ_MAX);
 
 /// What a lookup by filter and index has come to.
 #[derive(Clone, Debug)]
@@ -167,6 +174,17 @@ impl Segment {
         Ok(filter)
     }
 
+    /// Keeps the filter, whose bytes came along with the footer. What proves damaged is left to whoever asks for the filter.
+    pub(super) async fn take_filter(&self, opened: &Opened, bytes: Bytes) {
+        let part = &opened.footer.filter;
+        let crc = part_crc(&self.stream(), part.range.start, &bytes).await;
+        if crc == part.crc
+            && let Ok(filter) = Filter::decode(bytes, part.range.start)
+        {
+            self.files.cache.keep_filter(self.cached_at(part.range.start), &filter);
+        }
+    }
+
     /// As [`read_record`](Segment::read_record), through the cache.
     pub(crate) async fn read_record_kept(&self, offset: u32, len: u32) -> Result<OwnedRecord> {
         let end = u64::from(offset) + u64::from(len);
@@ -211,7 +229,7 @@ impl Segment {
     }
 
     /// The bytes of the file at `range`, if the cache has them.
-    pub(super) fn kept(&self, range: &Range<u64>) -> Option<Bytes> {
+    pub(crate) fn kept(&self, range: &Range<u64>) -> Option<Bytes> {
         if self.is_mapped() {
             return None;
         }
@@ -313,14 +331,70 @@ impl Segment {
         Ok((end - place(start)).max(0.0) / fences.len().max(1) as f64)
     }
 
+    /// Up to where the records of its keys in `range` stand, and no further than their chunk goes; `None` where the range has no
+    /// end, or that is not known without a read.
+    pub(crate) fn records_until(&self, range: &KeyRange) -> Option<u64> {
+        let (Bound::Included(end) | Bound::Excluded(end)) = &range.end else { return None };
+        if !self.is_sorted() {
+            return None;
+        }
+        if end[..] > self.meta.max_key[..] {
+            return Some(self.records().end);
+        }
+        let fences = self.fences_kept()?;
+        let block = fences.block(fences.find(end));
+        // What is damaged is found by who reads it.
+        let mut entries = BlockCursor::empty();
+        entries.open(&self.stream(), block.start, self.kept(&block)?).ok()?;
+        entries.seek_back(end).ok()?;
+        Some(entries.span().end())
+    }
+
+    /// The length of its records, on average.
+    pub(crate) fn mean_record_len(&self) -> u64 {
+        let records = self.records();
+        (records.end - records.start).div_ceil(self.meta.entries.max(1))
+    }
+
+    /// Bytes that the cache may take, behind which what is read ahead is to stay back.
+    pub(crate) fn room(&self) -> u64 {
+        self.files.cache.capacity()
+    }
+
     /// The fences, read if they are not kept already.
-    pub(super) async fn fences(&self) -> Result<&Fences> {
+    pub(crate) async fn fences(&self) -> Result<&Fences> {
         match self.fences_kept() {
             Some(fences) => Ok(fences),
-            None => {
-                let bytes = self.part(&self.opened().await?.footer.fences, "fences").await?;
-                self.keep_fences(bytes)
-            }
+            None => match self.fences_with_index().await? {
+                Some(fences) => Ok(fences),
+                None => {
+                    let bytes = self.part(&self.opened().await?.footer.fences, "fences").await?;
+                    self.keep_fences(bytes)
+                }
+            },
         }
+    }
+
+    /// The fences, read in one with the index before them, which is kept; `None` where that is not worth it: reads take no
+    /// time, the index is long, as that of a segment in the order of the log is, or there is hardly any room to keep it.
+    async fn fences_with_index(&self) -> Result<Option<&Fences>> {
+        let Footer { index, fences: part, .. } = &self.opened().await?.footer;
+        let (both, room) = (index.start..part.range.end, self.files.cache.capacity());
+        let len = both.end - both.start;
+        if !self.is_remote() || self.is_mapped() || len > INDEX_MAX || len > room / 4 {
+            return Ok(None);
+        }
+        let bytes = self.read(both).await?;
+        let (blocks, fences) = bytes.split_at((part.range.start - index.start) as usize);
+        let crc = part_crc(&self.stream(), part.range.start, fences).await;
+        self.check_crc(part, "fences", crc)?;
+        let fences = self.keep_fences(Bytes::copy_from_slice(fences))?;
+        let mut turn = Turn::default();
+        for block in (0..fences.len()).map(|number| fences.block(number)) {
+            let bytes = &blocks[(block.start - index.start) as usize..(block.end - index.start) as usize];
+            turn.take(bytes.len()).await;
+            self.keep_copy(&block, bytes);
+        }
+        Ok(Some(fences))
     }
 }

@@ -8,7 +8,7 @@ use crate::format::manifest::SegmentMeta;
 use crate::format::{self, Damage};
 use crate::{Error, Result};
 use bytes::Bytes;
-use halite_backends::{Backend, Object, Path};
+use halite_backends::{Backend, KEPT_READ_MAX, Object, Path};
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
@@ -33,6 +33,9 @@ pub(super) struct Map {
     shares: [Bytes; SHARES],
 }
 
+/// What the end of a segment takes beside the filter and two keys, generously.
+const TAIL_MORE: u64 = 512;
+
 /// Owners of a map.
 const SHARES: usize = 32;
 /// Records whose offsets differ in nothing above these bits have one owner.
@@ -52,7 +55,10 @@ impl Map {
 
 impl Opened {
     /// Opens the segment that a manifest calls `meta`, of the database and hash seed given, to be read through `backend`: what
-    /// opening it takes is read through `asked`.
+    /// opening it takes is read through `asked`. Gives the filter's bytes, unchecked, where they came along.
+    ///
+    /// Where each read takes its time it is one: of the end, with the footer, and the filter if that is about as long as most
+    /// are. The header is not looked at there: the footer's checksum stands in the manifest, and is no other segment's.
     ///
     /// # Errors
     /// `NotFound`; corruption where the file is not what the manifest says; `NotAStore` where it is of a newer format.
@@ -63,7 +69,8 @@ impl Opened {
         meta: &SegmentMeta,
         database: [u8; 16],
         hash_seed: u64,
-    ) -> Result<Opened> {
+        remote: bool,
+    ) -> Result<(Opened, Option<Bytes>)> {
         let object = backend.open_known(path, meta.len).await?;
         let mismatch = |offset, field, expected: u64, found: u64| {
             Err(Error::corruption(path, offset, format!("{field} expected={expected} found={found}")))
@@ -84,11 +91,26 @@ impl Opened {
             Some(map) => Ok(map.slice(range.start as usize..range.end as usize)),
             None => through.read(range).await.map_err(Error::from),
         };
-        let (header, footer) = futures::future::try_join(read(0..HEADER_LEN as u64), read(footer_at..meta.len)).await?;
-        check_header(&header, meta, database, hash_seed).map_err(|fault| Error::in_file(path, fault))?;
+        let tail_at = if remote && map.is_none() { tail_at(meta, footer_at) } else { footer_at };
+        let tail = if tail_at < footer_at {
+            read(tail_at..meta.len).await?
+        } else {
+            let (header, footer) =
+                futures::future::try_join(read(0..HEADER_LEN as u64), read(footer_at..meta.len)).await?;
+            check_header(&header, meta, database, hash_seed).map_err(|fault| Error::in_file(path, fault))?;
+            footer
+        };
+        if tail.len() as u64 != meta.len - tail_at {
+            return mismatch(tail_at, "bytes read", meta.len - tail_at, tail.len() as u64);
+        }
+        let footer = tail.slice((footer_at - tail_at) as usize..);
         let footer = check_footer(&footer, footer_at, meta).map_err(|fault| Error::in_file(path, fault))?;
+        let filter = &footer.filter.range;
+        // A copy: what was read along with it is not kept.
+        let filter = (tail_at <= filter.start && !filter.is_empty())
+            .then(|| Bytes::copy_from_slice(&tail[(filter.start - tail_at) as usize..(filter.end - tail_at) as usize]));
         let map = map.map(Map::new);
-        Ok(Opened { footer, object, map, fences: OnceLock::new(), filter: OnceLock::new() })
+        Ok((Opened { footer, object, map, fences: OnceLock::new(), filter: OnceLock::new() }, filter))
     }
 
     /// Memory that `fences` take, in bytes: where the file is mapped, their keys are in it.
@@ -101,6 +123,16 @@ impl Opened {
     pub(super) fn kept(&self) -> u64 {
         self.fences.get().map_or(0, |fences| self.memory_of(fences))
     }
+}
+
+/// Where the filter begins, about, of the segment whose footer is at `footer_at`; that place where it is too long for one read.
+fn tail_at(meta: &SegmentMeta, footer_at: u64) -> u64 {
+    // Most have 17 bits for each key. The statistics hold the smallest and the largest key.
+    let about = meta.entries.saturating_mul(9) / 4 + (meta.min_key.len() + meta.max_key.len()) as u64 + TAIL_MORE;
+    if about + FOOTER_LEN as u64 > KEPT_READ_MAX {
+        return footer_at;
+    }
+    footer_at.saturating_sub(about).max(HEADER_LEN as u64)
 }
 
 /// Compares the header with what the manifest and the database say.

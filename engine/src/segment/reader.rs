@@ -151,14 +151,18 @@ impl Segment {
         if let Some(opened) = self.if_opened() {
             return Ok(opened);
         }
-        let Files { stores, database, hash_seed, .. } = &*self.files;
+        let Files { stores, database, hash_seed, remote, .. } = &*self.files;
         let (backend, asked) = (stores.of(Purpose::Read), self.backend());
-        let opened = Opened::open(backend, asked, &self.path, &self.meta, *database, *hash_seed).await;
-        let opened = opened.map_err(|error| self.if_missing(error))?;
+        let opened = Opened::open(backend, asked, &self.path, &self.meta, *database, *hash_seed, *remote).await;
+        let (opened, filter) = opened.map_err(|error| self.if_missing(error))?;
         if opened.map.is_none() {
             self.files.note_unmapped();
         }
-        Ok(self.place().get_or_init(|| opened))
+        let opened = self.place().get_or_init(|| opened);
+        if let Some(filter) = filter {
+            self.take_filter(opened, filter).await;
+        }
+        Ok(opened)
     }
 
     /// What it means that its file is not there: damage, unless the writer may have merged it since.
@@ -352,7 +356,7 @@ impl Segment {
         Ok(bytes)
     }
 
-    fn check_crc(&self, part: &Part, name: &str, found: u32) -> Result<()> {
+    pub(super) fn check_crc(&self, part: &Part, name: &str, found: u32) -> Result<()> {
         if part.crc == found || planted(Bug::PartsUnverified) {
             return Ok(());
         }

@@ -188,9 +188,9 @@ pub(crate) async fn open_as(
     // Opened already, it never asks the backend that all segments share.
     let files = Files::new(Stores::untold(Arc::new(Memory::new())), database, hash_seed, 1 << 20);
     let segment = Segment::new(&Arc::new(files), meta);
-    let opened = Opened::open(backend, backend, segment.path(), meta, database, hash_seed).await;
+    let opened = Opened::open(backend, backend, segment.path(), meta, database, hash_seed, false).await;
     let opened = opened.map_err(|error| segment.if_missing(error))?;
-    segment.opened.set(opened).unwrap();
+    segment.opened.set(opened.0).unwrap();
     Ok(segment)
 }
 
