@@ -7,7 +7,7 @@ use crate::format::fragment::{FRAGMENT_HEADER_LEN, Fragment, FragmentKind};
 use crate::format::frame::Stream;
 use crate::format::header::{HEADER_LEN, Header};
 use crate::format::manifest::{Manifest, SegmentMeta};
-use crate::format::names::{self, Name, SegmentId};
+use crate::format::names::{self, FragmentId, Name, SegmentId};
 use crate::publish;
 use crate::{Error, ErrorKind, Result};
 use bytes::Bytes;
@@ -118,6 +118,8 @@ impl Files {
         let retired: HashSet<_> = manifest.iter().flat_map(|it| &it.retired).map(|retired| &retired.name[..]).collect();
         // What lies behind a fence was never a part of the log.
         let mut fenced = None;
+        // The log that is gone through, and the number that comes next in it.
+        let mut next = manifest.as_ref().map(|it| ((it.log.epoch, it.log.nonce), it.log.first_fragment));
         for (name, path) in segments.into_iter().chain(fragments) {
             let is_ours = match &name {
                 Name::Segment(id) => !named.contains_key(id) && manifest.as_ref().is_none_or(|it| is_logged(it, id)),
@@ -129,6 +131,11 @@ impl Files {
             let log = if let Name::Fragment(id) = &name { Some((id.epoch, id.nonce)) } else { None };
             let is_behind_fence = log.is_some() && fenced == log;
             if is_ours && !is_behind_fence && !retired.contains(path.as_str()) {
+                if let Name::Fragment(id) = &name {
+                    let expected = next.filter(|(log, _)| *log == (id.epoch, id.nonce)).map(|(_, number)| number);
+                    tell_of_gap(expected.unwrap_or(id.number), id, report);
+                    next = Some(((id.epoch, id.nonce), id.number + 1));
+                }
                 let is_fence = files.add(backend, &name, path, report).await?;
                 fenced = if is_fence { log } else { fenced };
             }
@@ -166,6 +173,22 @@ impl Files {
         }
         Ok(false)
     }
+}
+
+/// Reports that the fragments from number `expected` on, up to but without `there`, are missing: a log ends at the first of them,
+/// but here everything that is whole comes over.
+fn tell_of_gap(expected: u64, there: &FragmentId, report: &mut RepairReport) {
+    if expected >= there.number {
+        return;
+    }
+    let name = |number| Name::Fragment(FragmentId { number, ..*there }).path();
+    let what = format!(
+        "missing fragments={}: either what stands behind them, from {} on, was never acknowledged, or commits are lost; \
+         it has been brought over",
+        there.number - expected,
+        name(there.number)
+    );
+    lose(report, &name(expected), what);
 }
 
 /// Whether segment `id` may hold a part of the log that `manifest` points to.

@@ -89,8 +89,9 @@ pub struct Loss {
 /// Reads what is whole of the store on `damaged`, and writes it into a new store on `target`.
 ///
 /// All that a checksum vouches for comes over: keys, values, expiries. A key whose newest record is lost shows an older
-/// value, or none; one whose delete is lost may come back; of a batch there may be a part. So look at the report before
-/// the new store takes the old one's place. Sequence numbers begin anew, and checkpoints do not come along.
+/// value, or none; one whose delete is lost may come back; of a batch there may be a part. Where a part of the log is missing,
+/// what stands behind it comes over too, though a database would have ended there. So look at the report before the new store
+/// takes the old one's place. Sequence numbers begin anew, and checkpoints do not come along.
 ///
 /// Takes some 50 bytes of memory for each key that was ever written and, where files are not mapped, that of the largest.
 ///

@@ -130,6 +130,36 @@ fn a_flipped_bit_costs_one_record_at_most_and_is_reported() {
     assert!(lost > 5 && told > 20, "{lost} keys, {told} losses");
 }
 
+/// A log ends at the first fragment that is absent. What stands behind it comes over, and that is told: where, and what it means.
+#[test]
+fn a_gap_in_the_log_is_told() {
+    let mut gaps = 0;
+    for seed in 0..6 {
+        let (world, _) = store(false, seed, false);
+        let disk = world.store.simulator();
+        let log: Vec<_> =
+            disk.files().into_iter().map(|(path, _)| path).filter(|path| path.as_str().starts_with("log/")).collect();
+        // The last one leaves nothing behind it.
+        let Some((_, before)) = log.split_last() else { continue };
+        for (index, removed) in before.iter().enumerate() {
+            let world = world.fork(world.store.kill());
+            world.store.simulator().remove_file(removed);
+            process(async {
+                let (report, found) = repaired(&world).await;
+                assert_once_written(&found);
+                let [loss] = &report.losses[..] else { panic!("{removed}: {:?}", report.losses) };
+                assert_eq!((loss.file.as_str(), loss.offset, loss.bytes), (removed.as_str(), 0, 0));
+                assert!(
+                    loss.what.contains("missing fragments=1:") && loss.what.contains(log[index + 1].as_str()),
+                    "{loss:?}"
+                );
+            });
+            gaps += 1;
+        }
+    }
+    assert!(gaps > 3, "{gaps}");
+}
+
 #[test]
 fn a_hole_costs_what_was_in_it() {
     for (append, seed) in [true, false].into_iter().flat_map(|append| (0..20).map(move |seed| (append, seed))) {
