@@ -34,7 +34,8 @@ pub struct Limit {
     pub requests_per_second: Option<NonZeroU32>,
     /// Bytes of objects sent and received a second, together.
     pub bytes_per_second: Option<NonZeroU64>,
-    /// Requests that may be under way at once. An upload is not one of them, but sends no more parts than this at once.
+    /// Requests that may be under way at once. An upload is not one of them, but sends no more parts than this at once: what is
+    /// uploaded is often read meanwhile, for the same purpose, and one would wait for the other.
     pub at_once: Option<NonZeroU32>,
 }
 

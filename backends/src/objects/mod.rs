@@ -33,10 +33,10 @@ use crate::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream};
-use futures::{StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 use io::{Open, Upload};
 use opendal::layers::{ConcurrentLimitLayer, RetryEvent, RetryLayer, TimeoutLayer};
-use opendal::{Entry, Operator};
+use opendal::{Entry, Lister, Operator};
 use runtime::Runtime;
 use std::fmt;
 use std::sync::Arc;
@@ -172,6 +172,20 @@ impl Objects {
             }
         }
         once.write_with(path.as_str(), data).if_not_exists(conditional).await.map(drop)
+    }
+
+    /// What `lister` lists. Each page is a request, which waits until it may be sent.
+    fn entries(&self, lister: Lister) -> impl Stream<Item = opendal::Result<Entry>> + '_ {
+        stream::try_unfold((lister, 0_usize), move |(mut lister, number)| async move {
+            let begins_page = number % PAGE == 0;
+            let _admitted = if begins_page { Some(self.limiter.admit(1, 0).await) } else { None };
+            let entry = lister.try_next().await?;
+            // A list that ends with its page takes no request to say so.
+            if begins_page && (number == 0 || entry.is_some()) {
+                self.count(RequestKind::List, 1, 0);
+            }
+            Ok(entry.map(|entry| (entry, (lister, number + 1))))
+        })
     }
 
     /// What `entry` of a list of `folder` is to the caller, if anything.
@@ -310,21 +324,13 @@ impl Backend for Objects {
             _ => return stream::empty().boxed(),
         };
         let listed = async move {
-            // The pages that follow are asked for by OpenDAL, each while the one before is looked at.
-            let _admitted = self.admit(RequestKind::List, 1, 0).await;
             let lister = self.shared.operator.lister_with(&prefix).recursive(true).await;
             let place = format!("{}{}", self.shared.location, folder);
             let failed = move |error: opendal::Error| self.failed("list", &place, &error);
             match lister {
-                Ok(lister) => lister
+                Ok(lister) => self
+                    .entries(lister)
                     .map_err(failed)
-                    .enumerate()
-                    .map(move |(number, entry)| {
-                        if number > 0 && number % PAGE == 0 {
-                            self.count(RequestKind::List, 1, 0);
-                        }
-                        entry
-                    })
                     .try_filter_map(move |entry| {
                         let folder = folder.clone();
                         async move { self.meta(&folder, entry).await }

@@ -1,6 +1,8 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
+use crate::Limit;
 use opendal::services;
+use std::num::NonZeroU32;
 
 const SECRET: &str = "wJalrXUtnFEMI/K7MDENG";
 
@@ -18,6 +20,23 @@ async fn a_folder_marker_is_no_object_and_foreign_names_are_told() {
     assert_eq!(listed, []);
     store.shared.once.write("Holiday Photo.jpg", "x").await.unwrap();
     assert_eq!(store.foreign().await.unwrap().as_deref(), Some("Holiday Photo.jpg"));
+}
+
+/// Each page of a long list is a request, and waits for its turn as one.
+#[tokio::test(start_paused = true)]
+async fn the_pages_of_a_list_keep_within_its_limit() {
+    let store = memory();
+    for n in 0..2 * PAGE + 1 {
+        store.create(&Path::new(format!("names/{n:05}")).unwrap(), "x".into()).await.unwrap();
+    }
+    let limit = Limit { requests_per_second: NonZeroU32::new(1), at_once: NonZeroU32::new(1), ..Limit::default() };
+    let limited = store.for_purpose(Purpose::Collect, &Limiter::new(limit)).unwrap();
+    let begun = tokio::time::Instant::now();
+    let listed: Vec<_> = limited.list("names").try_collect().await.unwrap();
+    assert_eq!((listed.len(), begun.elapsed()), (2 * PAGE + 1, Duration::from_secs(2)));
+    assert_eq!(store.traffic().count(RequestKind::List), 3);
+    let listed: Vec<_> = store.list("names/0").try_collect().await.unwrap();
+    assert_eq!(listed, [], "it is no folder");
 }
 
 /// What OpenDAL says of an error names the request, signature included.
