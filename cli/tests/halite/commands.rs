@@ -51,6 +51,22 @@ fn values_are_compressed_where_that_is_asked_for() {
 }
 
 #[test]
+fn what_is_for_stores_that_are_far_away_does_no_harm_here() {
+    let place = Place::new();
+    place.ok(&["put", "a", "1"]);
+    place.ok(&["--limits", "merge=20MiB/s,100/s,4", "--limits", "warm=1/s", "compact"]);
+    let warm: serde_json::Value =
+        serde_json::from_str(&place.ok(&["--limits", "read=1/s", "warm", "--prefix", "a", "--format", "json"]))
+            .unwrap();
+    assert_eq!((&warm["segments"], &warm["whole"]), (&json!(1), &json!(true)), "{warm}");
+    assert!(place.ok(&["warm", "--index-only", "--max", "1MiB"]).contains("1 segment in 0 requests"));
+    for wrong in ["merge", "merge=", "merge=fast", "publish=1/s", "nothing=1/s", "merge=0/s"] {
+        let refused = place.fails(2, &["--limits", wrong, "get", "a"]);
+        assert!(refused.contains("--limits"), "{wrong}: {refused}");
+    }
+}
+
+#[test]
 fn large_values_come_from_standard_input_and_go_to_standard_output() {
     let place = Place::new();
     let value = "0123456789abcdef".repeat(5 << 16);
