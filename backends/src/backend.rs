@@ -16,7 +16,7 @@
 //! Futures are `Send` on every target, so that the engine needs one set of bounds; a backend on a platform whose own
 //! futures are not `Send` wraps them.
 
-use crate::{Limiter, Path, Purpose, Result, Traffic};
+use crate::{Limiter, LogApart, Path, Purpose, Result, Traffic};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
@@ -125,10 +125,15 @@ pub trait Backend: Debug + Send + Sync + 'static {
     /// The store as a user would name it, for messages; never holds a secret.
     fn location(&self) -> String;
 
+    /// The log, if it is not where all else is.
+    fn log_apart(&self) -> Option<&dyn LogApart> {
+        None
+    }
+
     /// Where the log is, if it is not where all else is: a number that no other place has. What was committed last is there
     /// alone, so whoever opens the store without it must know that.
     fn log_home(&self) -> Option<u64> {
-        None
+        self.log_apart().map(LogApart::home)
     }
 
     /// Takes the store's exclusive lock, which lasts until the returned guard is dropped (or the process ends).
@@ -164,7 +169,8 @@ pub trait Backend: Debug + Send + Sync + 'static {
     /// Creates the empty growing file `path`; its name is durable on return. After a failure the empty file may exist.
     ///
     /// # Errors
-    /// `AlreadyExists`; `Unsupported` where [`Capabilities::append`] is false.
+    /// `AlreadyExists` (where the log is [apart](Backend::log_apart): if it is in the log; the store is not asked); `Unsupported`
+    /// where [`Capabilities::append`] is false.
     async fn append(&self, path: &Path) -> Result<Box<dyn Appender>>;
 
     /// Opens `path` for reading.

@@ -4,7 +4,8 @@
 //! once, what was synced stays, and a list shows what is there. The engine builds everything else on that.
 #![deny(missing_docs, unsafe_code)]
 
-pub mod backend;
+pub mod apart;
+mod backend;
 mod bounds;
 mod cached;
 pub mod conformance;
@@ -25,6 +26,7 @@ mod tiered;
 mod traffic;
 mod uri;
 
+pub use apart::LogApart;
 pub use backend::{Appender, Backend, Capabilities, KEPT_READ_MAX, Lock, Meta, Object, Shared, Uploader};
 pub use bounds::checked_len;
 pub use cached::{CacheStats, Cached};

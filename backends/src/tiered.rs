@@ -1,22 +1,23 @@
 //! Two tiers: the log on a disk of this machine, everything else in a store that may be far away.
 //!
-//! What grows is in the *log*. When it is finished, as a segment is by its seal, it is *shipped*: uploaded to the store, and
-//! then deleted from the disk. What is created or uploaded goes to the store at once. So a commit waits for the local disk
-//! alone, while manifests, and the segments that they name, are where every machine can read them.
+//! What grows is in the *log*, also when it is finished, as a segment is by its seal, until it is *shipped* ([`LogApart::ship`]):
+//! uploaded to the store, and then deleted from the disk. What is created or uploaded goes to the store at once. So a commit
+//! waits for the local disk alone, while manifests, and the segments that they name, are where every machine can read them.
 //!
 //! # Guarantees
-//! 1. Whatever is named by an object that was created was shipped before, if it was finished before.
+//! 1. What grows asks nothing of the store: neither to begin nor to end. While the store is away it goes on.
 //! 2. A name is found throughout: in the log until it is in the store, then there. Where a crash has left it in both, they hold
 //!    the same bytes.
-//! 3. What is shipped is what was written: what is read of the log on the way has its checksum, or is read again.
-//! 4. A log belongs to one store. The folder says which, and has a number that no other has ([`Backend::log_home`]), by which
-//!    the engine tells it from an empty one, or another machine's.
+//! 3. What is shipped is what was written: what is read of the log on the way has its checksum, or shipping fails, and can be
+//!    tried again.
+//! 4. A log is that of one database, which its folder says ([`LogApart::bind`]), wherever that database's store is moved. And it
+//!    has a number that no other has ([`LogApart::home`]), by which the engine tells it from an empty one, or another machine's.
 //!
 //! # What a lost machine loses
 //! What was not shipped: the commits since the last seal. See `Options::seal_interval` of the engine.
 //!
 //! # After a crash
-//! What was not finished is in the log as its backend left it. A file that was shipped and not yet deleted goes with the next
+//! What was not shipped is in the log as its backend left it. A file that was shipped and not yet deleted goes with the next
 //! [`Backend::tidy`].
 
 #[cfg(test)]
@@ -24,33 +25,31 @@ mod tests;
 
 use crate::planted::{Bug, planted};
 use crate::{
-    Appender, Backend, Capabilities, Error, ErrorKind, Limiter, Lock, Meta, Object, Path, Purpose, Result, Shared,
-    Traffic, Uploader,
+    Appender, Backend, Capabilities, Error, ErrorKind, Limiter, Lock, LogApart, Meta, Object, Path, Purpose, Result,
+    Shared, Traffic, Uploader,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
-use std::collections::BTreeMap;
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::time::Duration;
 
-/// What the log's folder says of itself: its number, and the store that it belongs to.
+/// What the log's folder says of itself is in these: its number, and the store that it was made for; and the database whose it is,
+/// once that is known.
+const FOLDER: &str = "tiered/";
 const HOME: &str = "tiered/home";
+const DATABASE: &str = "tiered/database";
 
 /// Bytes that are read and sent at once.
 const PART: u64 = 1 << 20;
 
-/// For how long shipping is tried again where the store cannot be reached: meanwhile commits go on, as far as there is room.
-const PATIENCE: Duration = Duration::from_secs(300);
-const PAUSE_MIN: Duration = Duration::from_secs(1);
-const PAUSE_MAX: Duration = Duration::from_secs(30);
-
 /// A store whose log is on a disk of this machine. Clones are handles on the same one.
 ///
 /// ```
-/// use halite_backends::{Backend, Local, Memory, Path, Tiered};
+/// use halite_backends::{Backend, Local, LogApart, Memory, Path, Tiered};
 /// use std::sync::Arc;
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> halite_backends::Result<()> {
@@ -62,6 +61,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// growing.append(vec!["commits".into()], true).await?;
 /// assert!(store.exists(&segment).await? && !far_away.exists(&segment).await?);
 /// growing.finish().await?;
+/// store.ship(&segment).await?;
 /// assert_eq!(far_away.read_whole(&segment).await?, "commits");
 /// # drop(store);
 /// # let _ = std::fs::remove_dir_all(folder);
@@ -73,15 +73,18 @@ pub struct Tiered {
     log: Arc<dyn Backend>,
     store: Arc<dyn Backend>,
     home: u64,
+    /// What was finished and is to be shipped, with the checksums of what was written, where those are known.
+    finished: Arc<Mutex<HashMap<Path, Option<u32>>>>,
 }
 
 impl Tiered {
-    /// Keeps in `log`, whose files grow, what is not finished, and all else in `store`. An empty `log` becomes that of
-    /// `store`; one that is of another store, or something else, is refused.
+    /// Keeps in `log`, whose files grow, what is not shipped yet, and all else in `store`. An empty `log` becomes that of the
+    /// database which is made, or found, in `store`. Whether one that is not empty is that database's, the engine finds when it
+    /// opens it; something else than a log is refused.
     ///
     /// # Errors
-    /// `Unsupported` where the files of `log` do not grow; `InvalidInput` where it is not empty, and not of `store`; else as its
-    /// own calls.
+    /// `Unsupported` where the files of `log` do not grow; `InvalidInput` where it holds something that is no log; else as its own
+    /// calls.
     pub async fn open(log: Arc<dyn Backend>, store: Arc<dyn Backend>) -> Result<Tiered> {
         let refused = |kind, why: String| Error::new(kind, "open the log", log.location(), why);
         if !log.capabilities().append {
@@ -97,51 +100,22 @@ impl Tiered {
                 ));
             }
             let home = RandomState::new().hash_one(&of);
-            match log.create(&path, signed(&format!("{home:016x} {of}")).into()).await {
-                Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
-                // Another process may have been quicker.
-                _ => {}
-            }
+            create_signed(&*log, &path, &format!("{home:016x} {of}")).await?;
         }
-        let mut said = log.read_whole(&path).await?;
-        if unsigned(&said).is_none() {
-            // A read that came out wrong is not believed.
-            said = log.read_whole(&path).await?;
+        let said = read_signed(&*log, &path).await?;
+        let said = said.as_deref().and_then(|said| said.split_once(' '));
+        let Some((Ok(home), made_for)) = said.map(|(home, store)| (u64::from_str_radix(home, 16), store)) else {
+            return Err(refused(
+                ErrorKind::InvalidInput,
+                format!("{HOME} in it says something else than a log's does"),
+            ));
+        };
+        let tiers = Tiered { log: log.clone(), store, home, finished: Arc::default() };
+        // It is used before it is told whose it is by nobody but an engine that could not tell.
+        if made_for != of && tiers.database().await?.is_none() && !tiers.logged("").await?.is_empty() {
+            return Err(refused(ErrorKind::InvalidInput, format!("it is the log of {made_for}, not of {of}")));
         }
-        let said = unsigned(&said).and_then(|said| said.split_once(' '));
-        match said.map(|(home, store)| (u64::from_str_radix(home, 16), store)) {
-            Some((Ok(home), whose)) if whose == of => Ok(Tiered { log, store, home }),
-            Some((Ok(_), whose)) => {
-                Err(refused(ErrorKind::InvalidInput, format!("it is the log of {whose}, not of {of}")))
-            }
-            _ => Err(refused(ErrorKind::InvalidInput, format!("{HOME} in it says something else than a log's does"))),
-        }
-    }
-
-    /// Uploads a finished file of the log, and deletes it. Its checksum is `sum`, if that is known.
-    async fn ship(&self, path: &Path, sum: Option<u32>) -> Result<()> {
-        let (mut waited, mut pause) = (Duration::ZERO, PAUSE_MIN);
-        while let Err(error) = self.upload_of(path, sum).await {
-            if planted(Bug::UnshippedDeleted) {
-                break;
-            }
-            let may_be_there = matches!(error.kind(), ErrorKind::Io | ErrorKind::Unknown | ErrorKind::AlreadyExists);
-            // The answer was lost, of this upload or of one before: names are given once, and uploads appear whole.
-            if may_be_there && self.store.exists(path).await.unwrap_or(false) {
-                break;
-            }
-            if !matches!(error.kind(), ErrorKind::Io | ErrorKind::Unknown) || waited >= PATIENCE {
-                return Err(error);
-            }
-            tracing::warn!(%path, %error, ?pause, "a segment could not be shipped; trying again");
-            tokio::time::sleep(pause).await;
-            waited += pause;
-            pause = (pause * 2).min(PAUSE_MAX);
-        }
-        if let Err(error) = self.log.delete(path).await {
-            tracing::warn!(%path, %error, "a segment that was shipped could not be deleted here");
-        }
-        Ok(())
+        Ok(tiers)
     }
 
     async fn upload_of(&self, path: &Path, sum: Option<u32>) -> Result<()> {
@@ -156,8 +130,76 @@ impl Tiered {
     }
 
     /// What of the log lies in `folder`.
-    async fn unshipped(&self, folder: &str) -> Result<Vec<Meta>> {
-        self.log.list(folder).try_filter(|meta| std::future::ready(meta.path.as_str() != HOME)).try_collect().await
+    async fn logged(&self, folder: &str) -> Result<Vec<Meta>> {
+        let is_log = |meta: &Meta| std::future::ready(!meta.path.as_str().starts_with(FOLDER));
+        self.log.list(folder).try_filter(is_log).try_collect().await
+    }
+}
+
+#[async_trait]
+impl LogApart for Tiered {
+    fn home(&self) -> u64 {
+        self.home
+    }
+
+    async fn database(&self) -> Result<Option<[u8; 16]>> {
+        let path = Path::new(DATABASE)?;
+        if !self.log.exists(&path).await? {
+            return Ok(None);
+        }
+        let said = read_signed(&*self.log, &path).await?;
+        match said.and_then(|said| u128::from_str_radix(&said, 16).ok()) {
+            Some(database) => Ok(Some(database.to_le_bytes())),
+            None => {
+                let why = format!("{DATABASE} in it does not say whose log it is");
+                Err(Error::new(ErrorKind::InvalidInput, "open the log", self.log.location(), why))
+            }
+        }
+    }
+
+    async fn bind(&self, database: [u8; 16]) -> Result<()> {
+        let text = |database: [u8; 16]| format!("{:032x}", u128::from_le_bytes(database));
+        if self.database().await?.is_none() {
+            create_signed(&*self.log, &Path::new(DATABASE)?, &text(database)).await?;
+        }
+        match self.database().await? {
+            Some(bound) if bound != database => {
+                let why = format!("it is the log of database {}, not of {}", text(bound), text(database));
+                Err(Error::new(ErrorKind::InvalidInput, "open the log", self.log.location(), why))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn unshipped(&self) -> Result<Vec<Path>> {
+        let mut unshipped = Vec::new();
+        for meta in self.logged("").await? {
+            if !self.store.exists(&meta.path).await? {
+                unshipped.push(meta.path);
+            }
+        }
+        Ok(unshipped)
+    }
+
+    async fn ship(&self, path: &Path) -> Result<()> {
+        let Some(sum) = self.finished.lock().get(path).copied() else { return Ok(()) };
+        if planted(Bug::PublishedUnshipped) {
+            return Ok(());
+        }
+        if let Err(error) = self.upload_of(path, sum).await
+            && !planted(Bug::UnshippedDeleted)
+        {
+            let may_be_there = matches!(error.kind(), ErrorKind::Io | ErrorKind::Unknown | ErrorKind::AlreadyExists);
+            // The answer was lost, of this upload or of one before: names are given once, and uploads appear whole.
+            if !may_be_there || !self.store.exists(path).await.unwrap_or(false) {
+                return Err(error);
+            }
+        }
+        self.finished.lock().remove(path);
+        if let Err(error) = self.log.delete(path).await {
+            tracing::warn!(%path, %error, "a segment that was shipped could not be deleted here");
+        }
+        Ok(())
     }
 }
 
@@ -178,6 +220,24 @@ async fn send(path: &Path, object: &dyn Object, sum: Option<u32>, upload: &mut d
         }
         _ => Ok(()),
     }
+}
+
+/// Creates `path`, unless another process is quicker, with that text and its checksum.
+async fn create_signed(log: &dyn Backend, path: &Path, text: &str) -> Result<()> {
+    match log.create(path, signed(text).into()).await {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// The text in `path`, if its checksum is right.
+async fn read_signed(log: &dyn Backend, path: &Path) -> Result<Option<String>> {
+    let mut said = log.read_whole(path).await?;
+    if unsigned(&said).is_none() {
+        // A read that came out wrong is not believed.
+        said = log.read_whole(path).await?;
+    }
+    Ok(unsigned(&said).map(str::to_owned))
 }
 
 /// Text with its checksum.
@@ -208,8 +268,8 @@ impl Backend for Tiered {
         format!("{} (log: {})", self.store.location(), self.log.location())
     }
 
-    fn log_home(&self) -> Option<u64> {
-        Some(self.home)
+    fn log_apart(&self) -> Option<&dyn LogApart> {
+        Some(self)
     }
 
     async fn lock(&self) -> Result<Box<dyn Lock>> {
@@ -232,9 +292,6 @@ impl Backend for Tiered {
     }
 
     async fn append(&self, path: &Path) -> Result<Box<dyn Appender>> {
-        if self.store.exists(path).await? {
-            return Err(Error::new(ErrorKind::AlreadyExists, "append", path, "it is in the store"));
-        }
         let file = self.log.append(path).await?;
         Ok(Box::new(Growing { tiers: self.clone(), path: path.clone(), file, sum: Some(0) }))
     }
@@ -269,7 +326,7 @@ impl Backend for Tiered {
         let listed = async move {
             // First, so that what is shipped meanwhile is shown by one of the two.
             let mut here: BTreeMap<Path, Meta> = BTreeMap::new();
-            here.extend(self.unshipped(&folder).await?.into_iter().map(|meta| (meta.path.clone(), meta)));
+            here.extend(self.logged(&folder).await?.into_iter().map(|meta| (meta.path.clone(), meta)));
             let mut shown: Vec<Meta> = Vec::new();
             let mut there = self.store.list(&folder);
             while let Some(meta) = there.try_next().await? {
@@ -287,6 +344,7 @@ impl Backend for Tiered {
     }
 
     async fn delete(&self, path: &Path) -> Result<()> {
+        self.finished.lock().remove(path);
         self.log.delete(path).await?;
         self.store.delete(path).await
     }
@@ -307,7 +365,7 @@ impl Backend for Tiered {
     async fn tidy(&self) -> Result<()> {
         self.log.tidy().await?;
         self.store.tidy().await?;
-        for meta in self.unshipped("").await? {
+        for meta in self.logged("").await? {
             if self.store.exists(&meta.path).await? {
                 self.log.delete(&meta.path).await?;
             }
@@ -354,9 +412,7 @@ impl Appender for Growing {
 
     async fn finish(self: Box<Self>) -> Result<()> {
         self.file.finish().await?;
-        if planted(Bug::PublishedUnshipped) {
-            return Ok(());
-        }
-        self.tiers.ship(&self.path, self.sum).await
+        self.tiers.finished.lock().insert(self.path, self.sum);
+        Ok(())
     }
 }

@@ -104,6 +104,7 @@ impl Builder {
             random: Arc::new(Random::new(self.seed)),
             single_writer: self.single_writer,
             give_up_log: self.give_up_log,
+            database: None,
             lock: None,
         };
         Ok(Db::new(recovery::open(setup).await?))

@@ -89,7 +89,7 @@ impl Checkpoint {
 pub(crate) async fn create(core: Arc<Core>, name: String, options: CheckpointOptions) -> Result<Checkpoint> {
     check_name(&name)?;
     // Before the work of sealing, too.
-    core.publisher.look(|manifest| check_absent(manifest, &name)).await?;
+    core.publisher.look(|manifest| check_absent(manifest, &name))?;
     core.log.seal().await?;
     let published = core.publish_if(|manifest| take(manifest, name, options)).await?;
     let manifest = published?;
@@ -133,7 +133,7 @@ pub(crate) fn check_absent(manifest: &Manifest, name: &str) -> Result<()> {
 
 /// The checkpoints in the order in which they were taken.
 pub(crate) async fn list(core: &Core) -> Vec<Checkpoint> {
-    core.publisher.look(Checkpoint::all).await
+    core.publisher.look(Checkpoint::all)
 }
 
 /// Publishes a manifest without the checkpoint of that name; false where there is none.

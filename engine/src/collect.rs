@@ -112,7 +112,7 @@ pub(crate) async fn superfluous(backend: &dyn Backend, manifest: &Manifest) -> R
 
 /// What `core` may delete: of what nothing names, that which no reader of this process holds either.
 pub(crate) async fn collectable(core: &Core) -> Result<Vec<Superfluous>> {
-    let manifest = core.publisher.look(Clone::clone).await;
+    let manifest = core.publisher.look(Clone::clone);
     let mut found = superfluous(core.stores.of(Purpose::Collect), &manifest).await?;
     // Where names are not durable, only a later epoch deletes what this one has retired.
     let may_retire = core.capabilities.durable_names;

@@ -18,8 +18,10 @@ use crate::tasks::Tasks;
 use crate::version::View;
 use crate::versions::Versions;
 use crate::{Error, ErrorKind, Options, Result, Seq};
+use futures::future::{self, Either};
 use halite_backends::{Capabilities, Lock, Purpose};
 use parking_lot::Mutex;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::sync::{self, Notify, oneshot};
@@ -127,7 +129,8 @@ impl Core {
         self.publish_if(never_refuses(edit)).await.map(|Ok(manifest)| manifest)
     }
 
-    /// Publishes `edit` of the newest manifest, unless that refuses; see [`Publisher::publish_if`].
+    /// Publishes `edit` of the newest manifest, unless that refuses; see [`Publisher::publish_if`]. That may wait for a store
+    /// that is away, until the log ends.
     pub(crate) async fn publish_if<E>(
         &self,
         edit: impl FnOnce(&mut Manifest) -> Result<(), E>,
@@ -137,7 +140,7 @@ impl Core {
             manifest.retired.retain(|retired| !deleted.contains(&retired.name));
             edit(manifest)
         };
-        let outcome = self.publisher.publish_if(edit).await;
+        let outcome = self.publisher.publish_if(edit, self.patience()).await;
         if let Ok(Ok(manifest)) = &outcome {
             self.retiring.forget(&deleted);
             if manifest.retention.window > 0 {
@@ -216,7 +219,13 @@ impl Core {
             }
         });
         let ended = || Err(Error::new(ErrorKind::Closed, "the runtime of the database has ended"));
-        answer.await.unwrap_or_else(|_| self.log.check().and_then(|()| ended()))
+        match future::select(answer, pin!(self.tasks.inside(self.tired()))).await {
+            Either::Left((answer, _)) => answer.unwrap_or_else(|_| self.log.check().and_then(|()| ended())),
+            Either::Right((cause, _)) => {
+                let message = format!("whether the {name} takes effect is not known yet: it goes on when it can");
+                Err(Error::caused_by(ErrorKind::Unknown, message, cause))
+            }
+        }
     }
 
     /// Runs `task` in the background until the database is closed.

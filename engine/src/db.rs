@@ -558,7 +558,7 @@ impl Db {
     /// This handle and its clones are done: what they committed and was not lost is in the new one.
     ///
     /// # Errors
-    /// As [`Builder::open`].
+    /// As [`Builder::open`]; `NotAStore` where another database is in its place.
     pub async fn reopen(&self) -> Result<Db> {
         recovery::reopen(&self.core).await.map(Db::new)
     }

@@ -34,12 +34,13 @@ pub enum ErrorKind {
     NotFound,
     /// There is one of that name already. Nothing happened; choose another name.
     AlreadyExists,
-    /// Something is here, but it is no Halite store, or one that this version cannot read. Nothing was touched.
+    /// Something is here, but it is no Halite store, or one that this version cannot read, or another one than a handle was
+    /// opened with. Nothing was touched.
     NotAStore,
     /// The store is open elsewhere. Close it there first.
     InUse,
-    /// What was committed last is in a log that is kept elsewhere: on another machine, or in another folder of this one. Open
-    /// the store with that, or give it up ([`Builder::give_up_log`](crate::Builder::give_up_log)).
+    /// What was committed last is in a log that is kept elsewhere: on another machine, or in another folder of this one; or the
+    /// log here holds commits with which the store does not go on. Open them as they belong together, or give that up ([`Builder::give_up_log`](crate::Builder::give_up_log)).
     LogElsewhere,
     /// Data is damaged: the message names file, offset, expected and found. Other data stays readable; run `verify`.
     Corruption,

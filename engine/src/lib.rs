@@ -52,6 +52,7 @@ mod listing;
 mod memtable;
 mod meters;
 mod options;
+mod patience;
 #[doc(hidden)]
 pub mod protocol;
 mod publish;

@@ -11,10 +11,12 @@ use crate::clock::EngineClock;
 use crate::format::manifest::{LogState, Manifest};
 use crate::format::names::{self, Name};
 use crate::listing::Listing;
+use crate::patience::Patience;
 use crate::planted::{Bug, planted};
 use crate::protocol::Reign;
 use crate::random::Random;
 use crate::{Error, ErrorKind, Result, protocol, reread, tasks};
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use halite_backends::{self as backends, Backend, Path};
 use std::convert::Infallible;
@@ -29,8 +31,10 @@ pub(crate) struct Publisher {
     backend: Arc<dyn Backend>,
     random: Arc<Random>,
     clock: Arc<EngineClock>,
-    /// The newest manifest. Locked while the next one is made.
+    /// The newest manifest. Locked while the next one is made, which may take as long as a store is away.
     newest: Mutex<Newest>,
+    /// The same, for whoever does not wait for that.
+    settled: ArcSwap<Manifest>,
     /// Its number, for the look before each acknowledgement.
     number: AtomicU64,
     /// What it keeps of the past, for whoever asks at any moment.
@@ -62,7 +66,7 @@ impl Kept {
 /// The newest manifest that is ours for certain.
 #[derive(Debug)]
 struct Newest {
-    manifest: Manifest,
+    manifest: Arc<Manifest>,
     /// Why it is not known whether the next one was created. It may be there, so that name says nothing any more of
     /// other writers, and nothing more can be published.
     unsettled: Option<Error>,
@@ -92,8 +96,10 @@ impl Publisher {
     ) -> Publisher {
         let number = AtomicU64::new(newest.number);
         let kept = parking_lot::Mutex::new(Kept::of(&newest));
+        let newest = Arc::new(newest);
+        let settled = ArcSwap::new(newest.clone());
         let newest = Mutex::new(Newest { manifest: newest, unsettled: None });
-        Publisher { backend, random, clock, newest, number, kept }
+        Publisher { backend, random, clock, newest, settled, number, kept }
     }
 
     /// Makes `edit` of the newest manifest durable as the next one, and returns it. `edit` is given the number and the
@@ -103,13 +109,15 @@ impl Publisher {
     /// `Fenced` where another writer has created the number, or a higher one. `NoSpace`: nothing happened. Anything
     /// else leaves the outcome open, and the writer must stop.
     pub(crate) async fn publish(&self, edit: impl FnOnce(&mut Manifest)) -> Result<Manifest> {
-        self.publish_if(never_refuses(edit)).await.map(|Ok(manifest)| manifest)
+        self.publish_if(never_refuses(edit), Patience::none()).await.map(|Ok(manifest)| manifest)
     }
 
-    /// As [`publish`](Publisher::publish), unless `edit` refuses: then nothing happens, and its refusal is returned.
+    /// As [`publish`](Publisher::publish), unless `edit` refuses: then nothing happens, and its refusal is returned. While its
+    /// outcome is open, and `patience` lasts, the same manifest is created again.
     pub(crate) async fn publish_if<E>(
         &self,
         edit: impl FnOnce(&mut Manifest) -> Result<(), E>,
+        mut patience: Patience<'_>,
     ) -> Result<Result<Manifest, E>> {
         let mut newest = self.newest.lock().await;
         newest.check()?;
@@ -120,7 +128,18 @@ impl Publisher {
         next.follow(&newest.manifest);
         // A future that is dropped here leaves it open too.
         newest.unsettled = Some(unknown(&next, None));
-        let created = create(&*self.backend, &next).await;
+        let created = loop {
+            let created = create(&*self.backend, &next).await;
+            match &created {
+                Err(error) if error.kind() == ErrorKind::Unknown => {
+                    if !patience.bears(error).await {
+                        break created;
+                    }
+                }
+                _ => break created,
+            }
+        };
+        patience.over();
         newest.unsettled = match &created {
             Err(error) if error.kind() == ErrorKind::Unknown => Some(error.clone()),
             _ => None,
@@ -128,14 +147,15 @@ impl Publisher {
         let listed = created?;
         self.number.store(next.number, Ordering::Release);
         *self.kept.lock() = Kept::of(&next);
-        newest.manifest = next.clone();
+        newest.manifest = Arc::new(next.clone());
+        self.settled.store(newest.manifest.clone());
         forget_older(&*self.backend, listed, &next).await;
         Ok(Ok(next))
     }
 
     /// What `look` makes of the newest manifest that is ours for certain.
-    pub(crate) async fn look<T>(&self, look: impl FnOnce(&Manifest) -> T) -> T {
-        look(&self.newest.lock().await.manifest)
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&Manifest) -> T) -> T {
+        look(&self.settled.load())
     }
 
     /// Looks whether another writer has claimed the database, which a claim shows by the next manifest's name.

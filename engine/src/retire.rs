@@ -124,7 +124,7 @@ async fn collect(core: &Core) {
     if candidates.is_empty() {
         return;
     }
-    let deletable = core.publisher.look(|manifest| deletable(manifest, candidates)).await;
+    let deletable = core.publisher.look(|manifest| deletable(manifest, candidates));
     for name in deletable {
         delete(core, &name).await;
     }

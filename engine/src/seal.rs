@@ -7,6 +7,8 @@
 //! # Guarantees
 //! 1. Readers see each record throughout: in the memtable until the moment its segment takes over.
 //! 2. Fragments are deleted only after a manifest that no longer needs them is durable.
+//! 3. A segment is where all machines see it before a manifest names it. Where the log is apart that waits for the store, however
+//!    long that takes.
 
 use crate::commit::{Draft, Sealable, Sealed, Source};
 use crate::core::{Core, Epoch};
@@ -14,7 +16,7 @@ use crate::cover::{self, Cover, Hidden};
 use crate::format::frame::{NewRecord, Record};
 use crate::format::header::{Header, Layout};
 use crate::format::manifest::{Manifest, RunMeta, SegmentMeta};
-use crate::format::names::SegmentId;
+use crate::format::names::{Name, SegmentId};
 use crate::memtable::{Item, Memtable};
 use crate::planted::{Bug, planted};
 use crate::range::Direction;
@@ -86,8 +88,16 @@ async fn seal(core: &Core, sealable: &mut Sealable) -> Result<()> {
     let sealed = match &sealable.sealed {
         Some(sealed) => sealed.clone(),
         None => {
-            let sealed = match write(core, sealable, &cover).await? {
-                Some(meta) => Some(settle(core, sealable, &meta).await?),
+            let written = match sealable.written.clone() {
+                Some(written) => written,
+                None => {
+                    let written = write(core, sealable, &cover).await?.map(Box::new);
+                    count(core, sealable, written.as_deref());
+                    sealable.written.insert(written).clone()
+                }
+            };
+            let sealed = match written {
+                Some(meta) => Some(bring(core, &meta).await?),
                 None => None,
             };
             dead::covered(&core.versions.get(), &cover).await;
@@ -125,14 +135,46 @@ async fn seal(core: &Core, sealable: &mut Sealable) -> Result<()> {
     Ok(())
 }
 
-/// Opens the segment that was just written, and brings its slots into the keydir.
-async fn settle(core: &Core, sealable: &Sealable, meta: &SegmentMeta) -> Result<Sealed> {
-    let written = match &sealable.source {
+/// Counts what a seal has written.
+fn count(core: &Core, sealable: &Sealable, written: Option<&SegmentMeta>) {
+    let Some(meta) = written else { return };
+    let bytes = match &sealable.source {
         Source::File { end, .. } => meta.len - end,
         Source::Fragments(_) => meta.len,
     };
     core.log.meters.seals.add(1);
-    core.log.meters.seal_bytes.add(written);
+    core.log.meters.seal_bytes.add(bytes);
+}
+
+/// Brings the segment that was just written where it belongs, however often that has to be tried.
+async fn bring(core: &Core, meta: &SegmentMeta) -> Result<Sealed> {
+    let mut patience = core.patience();
+    loop {
+        let shipped = ship(core.stores.of(Purpose::Seal), meta).await;
+        let outcome = match shipped {
+            Ok(()) => settle(core, meta).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &outcome
+            && patience.bears(error).await
+        {
+            continue;
+        }
+        patience.over();
+        return outcome;
+    }
+}
+
+/// Ships the segment, if it was written to a log that is apart.
+pub(crate) async fn ship(backend: &dyn Backend, meta: &SegmentMeta) -> Result<()> {
+    match backend.log_apart() {
+        Some(log) => Ok(log.ship(&Name::Segment(meta.id).path()).await?),
+        None => Ok(()),
+    }
+}
+
+/// Opens the segment that was just written, and brings its slots into the keydir.
+async fn settle(core: &Core, meta: &SegmentMeta) -> Result<Sealed> {
     let segment = core.open_segment(meta, Purpose::Seal).await?;
     let resident = dead::settle(core, &segment).await?;
     Ok((segment, resident))

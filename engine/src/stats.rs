@@ -6,8 +6,9 @@ use crate::format::digest::Digest;
 use crate::format::manifest::SegmentMeta;
 use crate::meters::Latencies;
 use crate::version::Version;
-use crate::{Result, Seq};
+use crate::{Error, Result, Seq};
 use halite_backends::Traffic;
+use std::error::Error as _;
 
 /// What the database holds and does. Byte counts are of the backend's files unless they say memory.
 ///
@@ -138,6 +139,9 @@ pub struct Stats {
     pub watches: u64,
     /// What was asked of the store since its backend was opened, where requests cost something.
     pub traffic: Traffic,
+    /// Why what is full cannot be sealed for now, if it cannot: there is no space, or, where the log is apart, its store cannot be
+    /// reached. It is tried again, and commits go on as far as [`Options::unsealed_max`](crate::Options::unsealed_max).
+    pub seal_failure: Option<String>,
     /// Why writing has stopped, if it has.
     pub failure: Option<String>,
 }
@@ -164,9 +168,22 @@ impl Stats {
     }
 }
 
+/// `error`, and why.
+fn with_causes(error: &Error) -> String {
+    let mut told = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        told = format!("{told}: {cause}");
+        source = cause.source();
+    }
+    told
+}
+
 pub(crate) fn stats(core: &Core) -> Stats {
-    let (log_bytes, unwritten_bytes, failure) =
-        core.log.inspect(|queue| (queue.active_len(), queue.unwritten(), queue.failure().map(ToString::to_string)));
+    let (log_bytes, unwritten_bytes, failure, seal_failure) = core.log.inspect(|queue| {
+        let failure = queue.failure().map(ToString::to_string);
+        (queue.active_len(), queue.unwritten(), failure, queue.seal_failure().map(with_causes))
+    });
     let of_version = of_version(&core.versions.get());
     let (keydir_bytes, files) = (core.keydir.bytes() as u64, &core.files);
     let (fences_bytes, cache_bytes) = (files.kept(), files.cache.len());
@@ -216,6 +233,7 @@ pub(crate) fn stats(core: &Core) -> Stats {
         merge_bytes_written: meters.merge_bytes.get(),
         merge_records_dropped: meters.merge_records_dropped.get(),
         traffic: core.stores.plain().traffic(),
+        seal_failure,
         failure,
         ..of_version
     }

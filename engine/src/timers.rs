@@ -45,11 +45,9 @@ pub(crate) async fn seals(core: Arc<Core>, step: Duration) {
         tokio::time::sleep(step).await;
         match core.log.seal().await {
             Ok(()) => {}
-            Err(error) if error.kind() == ErrorKind::NoSpace => {
-                tracing::warn!(%error, "no space to seal what has entered; trying again");
-            }
             // Whoever writes hears of it.
-            Err(_) => return,
+            Err(_) if core.log.is_ending() => return,
+            Err(error) => tracing::warn!(%error, "what has entered could not be sealed; trying again"),
         }
     }
 }

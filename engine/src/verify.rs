@@ -247,7 +247,7 @@ pub(crate) struct Store<'a> {
 impl Store<'_> {
     async fn newest(&self) -> Result<Manifest> {
         match self.publisher {
-            Some(publisher) => Ok(publisher.look(Clone::clone).await),
+            Some(publisher) => Ok(publisher.look(Clone::clone)),
             None => publish::newest(self.backend).await?.ok_or_else(|| publish::no_store(self.backend)),
         }
     }

@@ -1,14 +1,16 @@
-//! A store that is far away: each call takes its time, in virtual time, and any number may be under way at once.
+//! A store that is far away: each call takes its time, in virtual time, and any number may be under way at once. Sometimes it
+//! cannot be reached at all.
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt};
 use halite::backends::{
-    Appender, Backend, Capabilities, Limiter, Lock, Meta, Object, Path, Purpose, Result, Shared, Traffic, Uploader,
+    Appender, Backend, Capabilities, Error, ErrorKind, Limiter, Lock, Meta, Object, Path, Purpose, Result, Shared,
+    Traffic, Uploader,
 };
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// `store`, seen from afar.
@@ -23,6 +25,7 @@ struct Way {
     latency: Duration,
     under_way: AtomicU64,
     at_once: AtomicU64,
+    is_away: AtomicBool,
 }
 
 /// A call, until it is answered or given up.
@@ -35,20 +38,29 @@ impl Drop for Call<'_> {
 }
 
 impl Way {
-    async fn take(&self) -> Call<'_> {
+    async fn take(&self) -> Result<Call<'_>> {
         let under_way = self.under_way.fetch_add(1, Ordering::Relaxed) + 1;
         self.at_once.fetch_max(under_way, Ordering::Relaxed);
         let call = Call(self);
         tokio::time::sleep(self.latency).await;
-        call
+        match self.is_away.load(Ordering::Relaxed) {
+            true => Err(Error::new(ErrorKind::Io, "reach", "the store", "nobody answers")),
+            false => Ok(call),
+        }
     }
 }
 
 impl Far {
     /// `store`, where each call takes `latency`.
     pub fn new(store: Arc<dyn Backend>, latency: Duration) -> Far {
-        let way = Way { latency, under_way: AtomicU64::new(0), at_once: AtomicU64::new(0) };
+        let way =
+            Way { latency, under_way: AtomicU64::new(0), at_once: AtomicU64::new(0), is_away: AtomicBool::new(false) };
         Far { store, way: Arc::new(way) }
+    }
+
+    /// From now on no call reaches the store, or each does again.
+    pub fn set_away(&self, is_away: bool) {
+        self.way.is_away.store(is_away, Ordering::Relaxed);
     }
 
     /// How many calls were under way at once, at most.
@@ -72,7 +84,7 @@ impl Backend for Far {
     }
 
     async fn create(&self, path: &Path, data: Bytes) -> Result<()> {
-        let _call = self.way.take().await;
+        let _call = self.way.take().await?;
         self.store.create(path, data).await
     }
 
@@ -81,7 +93,7 @@ impl Backend for Far {
     }
 
     async fn upload(&self, path: &Path) -> Result<Box<dyn Uploader>> {
-        let _call = self.way.take().await;
+        let _call = self.way.take().await?;
         self.store.upload(path).await
     }
 
@@ -90,7 +102,7 @@ impl Backend for Far {
     }
 
     async fn open(&self, path: &Path) -> Result<Arc<dyn Object>> {
-        let _call = self.way.take().await;
+        let _call = self.way.take().await?;
         Ok(Arc::new(FarObject { object: self.store.open(path).await?, way: self.way.clone() }))
     }
 
@@ -99,26 +111,29 @@ impl Backend for Far {
     }
 
     async fn read_whole(&self, path: &Path) -> Result<Bytes> {
-        let _call = self.way.take().await;
+        let _call = self.way.take().await?;
         self.store.read_whole(path).await
     }
 
     async fn exists(&self, path: &Path) -> Result<bool> {
-        let _call = self.way.take().await;
+        let _call = self.way.take().await?;
         self.store.exists(path).await
     }
 
     fn list(&self, folder: &str) -> BoxStream<'_, Result<Meta>> {
         let folder = folder.to_owned();
         let listed = async move {
-            let _call = self.way.take().await;
-            self.store.list(&folder)
+            let outcome = self.way.take().await.map(drop);
+            match outcome {
+                Ok(()) => self.store.list(&folder),
+                Err(error) => stream::iter([Err(error)]).boxed(),
+            }
         };
         stream::once(listed).flatten().boxed()
     }
 
     async fn delete(&self, path: &Path) -> Result<()> {
-        let _call = self.way.take().await;
+        let _call = self.way.take().await?;
         self.store.delete(path).await
     }
 
@@ -149,7 +164,7 @@ impl Object for FarObject {
     }
 
     async fn read(&self, range: Range<u64>) -> Result<Bytes> {
-        let _call = self.way.take().await;
+        let _call = self.way.take().await?;
         self.object.read(range).await
     }
 }

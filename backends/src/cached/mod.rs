@@ -20,8 +20,8 @@ mod tests;
 
 use crate::bounds::checked_len;
 use crate::{
-    Appender, Backend, Capabilities, KEPT_READ_MAX, Limiter, Local, Lock, Meta, Object, Path, Purpose, Result, Shared,
-    Traffic, Uploader, in_folder,
+    Appender, Backend, Capabilities, KEPT_READ_MAX, Limiter, Local, Lock, LogApart, Meta, Object, Path, Purpose,
+    Result, Shared, Traffic, Uploader, in_folder,
 };
 use async_trait::async_trait;
 use blocks::{BLOCK_LEN, Blocks, Name};
@@ -123,8 +123,8 @@ impl Backend for Cached {
         self.store.location()
     }
 
-    fn log_home(&self) -> Option<u64> {
-        self.store.log_home()
+    fn log_apart(&self) -> Option<&dyn LogApart> {
+        self.store.log_apart()
     }
 
     async fn lock(&self) -> Result<Box<dyn Lock>> {

@@ -90,6 +90,7 @@ pub(super) fn stats(stats: &Stats, out: &mut Out) -> Result<Exit> {
     document["commit_latencies"] = latencies(&stats.commit_latencies);
     document["requests"] = cost::requests(&stats.traffic, |row| json!({ "requests": row.count, "bytes": row.bytes }));
     document["clock_ahead_millis"] = stats.clock_ahead_millis.into();
+    document["seal_failure"] = stats.seal_failure.as_deref().map_or(Value::Null, Value::from);
     document["failure"] = stats.failure.as_deref().map_or(Value::Null, Value::from);
     out.document(&document, || {
         let mut text = format!("{:<26}{}\n", "store", stats.location);
@@ -115,6 +116,9 @@ pub(super) fn stats(stats: &Stats, out: &mut Out) -> Result<Exit> {
             let ahead = humantime::format_duration(Duration::from_secs(stats.clock_ahead_millis / 1000));
             let _ =
                 writeln!(text, "{:<26}{ahead}; if it is right, say so by `halite confirm-time`", "the clock has leapt");
+        }
+        if let Some(failure) = &stats.seal_failure {
+            let _ = writeln!(text, "{:<26}{failure}", "cannot seal for now");
         }
         if let Some(failure) = &stats.failure {
             let _ = writeln!(text, "{:<26}{failure}", "writing has stopped");

@@ -270,11 +270,15 @@ impl Log {
         self.answer(entered).await
     }
 
-    /// Ends the active segment, so that it is sealed, if it has records.
+    /// Ends the active segment, so that it is sealed, if it has records. While nothing can be sealed no more is to wait for
+    /// that: nobody would bound it.
     pub(crate) fn rotate(&self) -> Result<()> {
         {
             let mut queue = self.queue.lock();
             queue.check()?;
+            if let Some(cause) = queue.seal_failure() {
+                return Err(cause.clone());
+            }
             queue.rotate(&mut |prior| (self.new_draft)(prior), &self.versions);
         }
         self.driver.drive();
@@ -347,6 +351,38 @@ impl Log {
     pub(crate) fn sealed(&self, outcome: Result<()>) {
         self.queue.lock().sealed(outcome);
         self.progress.notify_waiters();
+    }
+
+    pub(crate) fn seals_again(&self) {
+        self.queue.lock().seals_again();
+        self.progress.notify_waiters();
+    }
+
+    /// Whether it takes no more: it has failed, or is being closed.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.queue.lock().is_ending()
+    }
+
+    /// Waits until [`is_ending`](Log::is_ending).
+    pub(crate) async fn ending(&self) {
+        self.until(|queue| queue.is_ending()).await;
+    }
+
+    /// Waits until there is a store that cannot be reached.
+    pub(crate) async fn away(&self) {
+        self.until(|queue| queue.away().is_some()).await;
+    }
+
+    async fn until(&self, is_so: impl Fn(&Queue) -> bool) {
+        loop {
+            let progress = self.progress.notified();
+            tokio::pin!(progress);
+            progress.as_mut().enable();
+            if self.inspect(&is_so) {
+                return;
+            }
+            progress.await;
+        }
     }
 
     pub(crate) fn check(&self) -> Result<()> {

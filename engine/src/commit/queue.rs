@@ -476,6 +476,21 @@ impl Queue {
         }
     }
 
+    /// What kept segments from being sealed is over.
+    pub(crate) fn seals_again(&mut self) {
+        self.seal_failure = None;
+    }
+
+    /// Whether it takes no more, and will not again.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.stopping || self.failed.is_some()
+    }
+
+    /// Why the store that is to have what is sealed cannot be reached, if it cannot.
+    pub(crate) fn away(&self) -> Option<&Error> {
+        self.seal_failure.as_ref().filter(|cause| cause.kind() == ErrorKind::Io)
+    }
+
     pub(crate) fn seal_failure(&self) -> Option<&Error> {
         self.seal_failure.as_ref()
     }

@@ -2,6 +2,7 @@
 
 use super::Draft;
 use crate::core::Epoch;
+use crate::format::manifest::SegmentMeta;
 use crate::format::names::Name;
 use crate::residency::Resident;
 use crate::segment::{LogFile, Segment};
@@ -16,7 +17,9 @@ pub(crate) struct Sealable {
     pub(crate) source: Source,
     /// Number of the segment that comes after it.
     pub(crate) successor: u64,
-    /// What was sealed, once it is written and waits to be published; nothing, where nothing was left to write.
+    /// What was written, once it is; nothing, where nothing was left to write.
+    pub(crate) written: Option<Option<Box<SegmentMeta>>>,
+    /// What was sealed, once it is where it belongs and waits to be published; nothing, where nothing was left to write.
     pub(crate) sealed: Option<Option<Sealed>>,
 }
 
@@ -34,8 +37,8 @@ pub(crate) enum Source {
 
 impl Sealable {
     /// A segment whose log is in `source`, all of it durable.
-    pub(super) fn new(draft: Arc<Draft>, source: Source, successor: u64) -> Sealable {
-        Sealable { draft, source, successor, sealed: None }
+    pub(crate) fn new(draft: Arc<Draft>, source: Source, successor: u64) -> Sealable {
+        Sealable { draft, source, successor, written: None, sealed: None }
     }
 
     /// The files of the log that are needed no more once the segment is sealed: its fragments; its own file only where

@@ -83,7 +83,7 @@ impl Source {
         loop {
             core.check_open()?;
             let version = core.versions.get();
-            let manifest = core.publisher.look(Clone::clone).await;
+            let manifest = core.publisher.look(Clone::clone);
             let held: HashSet<_> = version.segments().map(|segment| segment.meta.id).collect();
             if manifest.segments().count() == held.len() && manifest.segments().all(|meta| held.contains(&meta.id)) {
                 let (sealed, time) = (manifest.log.last_sealed_seq, core.clock.trusted());

@@ -127,16 +127,23 @@ async fn newest(inner: &Inner, before: Option<&State>) -> Result<Manifest> {
             Err(Error::new(ErrorKind::NotAStore, claim::unfinished(&location)))
         }
         Some(newest) => match before {
+            Some(before) if before.manifest.database != newest.database => Err(claim::another(&location)),
             // A list that lags must not lead back.
-            Some(State { manifest, .. })
-                if manifest.database == newest.database
-                    && manifest.number > newest.number
-                    && inner.at == At::Newest =>
-            {
+            Some(State { manifest, .. }) if manifest.number > newest.number && inner.at == At::Newest => {
                 Ok(manifest.clone())
             }
             _ => Ok(newest),
         },
+    }
+}
+
+/// Refuses another database than `state` is of: which may have come to a manifest of the very number.
+pub(super) async fn check_database(inner: &Inner, state: &State) -> Result<()> {
+    match publish::newest(inner.asked()).await? {
+        Some(newest) if newest.database != state.manifest.database => {
+            Err(claim::another(&inner.stores.plain().location()))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -155,8 +162,7 @@ async fn checkpoint(inner: &Inner, newest: &Manifest, name: &str) -> Result<(Man
 
 /// Where the segments of `manifest` are read from, and what is kept of them.
 fn files(inner: &Inner, before: Option<&State>, manifest: &Manifest) -> Arc<Files> {
-    let same = before.filter(|state| state.manifest.database == manifest.database);
-    if let Some(state) = same {
+    if let Some(state) = before {
         return state.files.clone();
     }
     let files = Files::new(inner.stores.clone(), manifest.database, manifest.hash_seed, inner.memory);

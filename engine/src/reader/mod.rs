@@ -26,6 +26,7 @@ use crate::format::manifest::Manifest;
 use crate::get::Newest;
 use crate::publish::{self, Kept};
 use crate::random::Random;
+use crate::recovery;
 use crate::scan::{Entry, Scan};
 use crate::segment::Files;
 use crate::stats::{self, Stats, Tree};
@@ -202,6 +203,7 @@ pub(crate) async fn open(setup: Setup, at: At) -> Result<ReadOnly> {
         follower: Mutex::default(),
     };
     let state = load::load(&inner, &mut *inner.tail.lock().await, None).await?;
+    recovery::apart::check_owner(&**inner.stores.plain(), &state.manifest.database).await?;
     inner.state.store(Some(Arc::new(state)));
     let inner = Arc::new(inner);
     if let (At::Newest, Some(interval)) = (&inner.at, setup.refresh_interval) {
@@ -226,7 +228,8 @@ impl ReadOnly {
     /// was something new; a checkpoint, or the past, never has.
     ///
     /// # Errors
-    /// `NotFound` where the store, or the checkpoint, is not there any more; `Gone` where the past is not; `Corruption`;
+    /// `NotFound` where the store, or the checkpoint, is not there any more; `NotAStore` where another database has its place;
+    /// `Gone` where the past is not; `Corruption`;
     /// `InUse` where the database changes faster than it can be read; `Io`; `Closed`. What was shown before is shown still.
     ///
     /// # Cancel safety
@@ -334,7 +337,14 @@ impl ReadOnly {
 
     /// Whether `error` comes of a file that the writer has deleted since, and there is something newer to read.
     pub(crate) async fn was_overtaken(&self, error: &Error) -> Result<bool> {
-        Ok(error.kind() == ErrorKind::NotFound && self.refresh().await?)
+        if error.kind() != ErrorKind::NotFound {
+            return Ok(false);
+        }
+        let is_overtaken = self.refresh().await?;
+        if !is_overtaken {
+            load::check_database(&self.inner, &*self.state()?).await?;
+        }
+        Ok(is_overtaken)
     }
 
     /// The last commit that shows.

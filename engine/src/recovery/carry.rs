@@ -57,13 +57,17 @@ impl Carried {
     /// To be sealed in the background; `successor` is the number of the segment that comes next.
     pub(crate) fn into_sealable(self, successor: u64) -> Sealable {
         let source = Source::File { appender: Some(self.file), end: self.end };
-        Sealable { draft: self.draft, source, successor, sealed: None }
+        Sealable::new(self.draft, source, successor)
     }
 
     /// Seals it now, as one of so many `runs`; `None` where its own range tombstones, which are `cover`, cover all of it.
-    pub(super) async fn seal(self, cover: &Cover, runs: usize) -> Result<Option<SegmentMeta>> {
+    pub(super) async fn seal(self, backend: &dyn Backend, cover: &Cover, runs: usize) -> Result<Option<SegmentMeta>> {
         let passing = filters::share_of_one(runs);
-        seal::seal_in_place(&self.draft, cover, &mut Some(self.file), self.end, passing).await
+        let meta = seal::seal_in_place(&self.draft, cover, &mut Some(self.file), self.end, passing).await?;
+        if let Some(meta) = &meta {
+            seal::ship(backend, meta).await?;
+        }
+        Ok(meta)
     }
 }
 

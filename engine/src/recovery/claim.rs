@@ -3,7 +3,7 @@
 //! The claim takes the next number, copies the newest manifest with its log pointer, and raises the epoch. A writer that
 //! is still at work finds it before it acknowledges anything more: see [`publish`](crate::publish).
 
-use super::Setup;
+use super::{Setup, apart};
 use crate::clock::EngineClock;
 use crate::format::manifest::{Manifest, Proof, Purpose, Retention};
 use crate::format::names::{self, Name, SegmentId};
@@ -30,8 +30,9 @@ pub(super) async fn claim(setup: &Setup, clock: &EngineClock) -> Result<(Manifes
         let (newest, there) = publish::newest_of_all(&*setup.backend).await?;
         let base = match newest {
             Some(newest) => {
+                check_database(&newest, setup)?;
                 check_purpose(&newest, setup)?;
-                check_log(&newest, setup)?;
+                apart::check(&newest, setup).await?;
                 if let Err(missing) = none_is_missing(setup, &newest, &there.segments) {
                     // Unless it has come since: then its writer was at work while the names were listed.
                     if publish::list(&*setup.backend).await?.into_iter().max() > Some(newest.number) {
@@ -71,19 +72,18 @@ fn check_purpose(newest: &Manifest, setup: &Setup) -> Result<()> {
     Err(Error::new(ErrorKind::NotAStore, message))
 }
 
-/// What was committed last is not left behind unless that is said: where the log is kept apart, a store looks whole without
-/// it.
-fn check_log(newest: &Manifest, setup: &Setup) -> Result<()> {
-    if setup.give_up_log || planted(Bug::ElsewhereIgnored) || !newest.log.is_elsewhere(setup.backend.log_home()) {
-        return Ok(());
+/// Only the database that was opened is opened anew.
+fn check_database(newest: &Manifest, setup: &Setup) -> Result<()> {
+    match setup.database {
+        Some(database) if database != newest.database => Err(another(&setup.backend.location())),
+        _ => Ok(()),
     }
-    let location = setup.backend.location();
-    let message = format!(
-        "what was committed last to {location} is in a log that is kept elsewhere: open it with that log, or give that up \
-         epoch={} after_seq={}",
-        newest.log.epoch, newest.log.last_sealed_seq
-    );
-    Err(Error::new(ErrorKind::LogElsewhere, message))
+}
+
+/// Another database is where one was that was open.
+pub(crate) fn another(location: &str) -> Error {
+    let message = format!("another database is at {location} now than the one that was opened there");
+    Error::new(ErrorKind::NotAStore, message)
 }
 
 /// What a copy is that has not been finished.

@@ -4,6 +4,7 @@
 //! is deleted and nothing is acknowledged, so that the next opening finds the same log. What was replayed is written to
 //! a new segment before it is relied on: the old one may be in the page cache and nowhere else.
 
+pub(crate) mod apart;
 mod carry;
 pub(crate) mod claim;
 pub(crate) mod files;
@@ -57,6 +58,8 @@ pub(crate) struct Setup {
     pub(crate) single_writer: bool,
     /// What is in a log that is kept elsewhere is given up.
     pub(crate) give_up_log: bool,
+    /// The database that it must be, where that is known.
+    pub(crate) database: Option<[u8; 16]>,
     /// The store's lock, where this process holds it already.
     pub(crate) lock: Option<Box<dyn Lock>>,
 }
@@ -79,6 +82,9 @@ pub(crate) async fn open(mut setup: Setup) -> Result<Arc<Core>> {
     let clock = Arc::new(EngineClock::new(setup.clock.clone(), setup.options.max_forward_jump));
     clock.saw(setup.seen);
     let (claimed, there) = claim::claim(&setup, &clock).await?;
+    if let Some(log) = setup.backend.log_apart() {
+        log.bind(claimed.database).await?;
+    }
     setup.backend.tidy().await?;
     let epoch =
         Epoch { database: claimed.database, hash_seed: claimed.hash_seed, epoch: claimed.epoch, nonce: claimed.nonce };
@@ -139,6 +145,7 @@ pub(crate) async fn reopen(core: &Arc<Core>) -> Result<Arc<Core>> {
         random: core.random.clone(),
         single_writer: false,
         give_up_log: false,
+        database: Some(core.epoch.database),
         lock,
     })
     .await

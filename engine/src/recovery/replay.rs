@@ -151,7 +151,7 @@ impl Replayer<'_> {
         let Some(oldest) = replayed.carried.pop_front() else { return Ok(()) };
         let (draft, runs) = (oldest.draft.clone(), self.claim.runs.len() + replayed.runs.len() + 1);
         let cover = draft.memtable.cover();
-        let meta = oldest.seal(&cover, runs).await?;
+        let meta = oldest.seal(self.backend, &cover, runs).await?;
         if meta.is_none() {
             replayed.retired.push(Name::Segment(draft.id()).path().to_string());
         }

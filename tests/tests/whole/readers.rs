@@ -375,3 +375,42 @@ fn on_local_files_under_way() {
         });
     });
 }
+
+/// Another database in the place of the one that was opened is told for what it is, also where its newest manifest has the very
+/// number.
+#[test]
+fn another_database_in_its_place_is_told() {
+    for more in [0, 4] {
+        process(async {
+            let memory = Memory::create_only();
+            let builder = |backend| Db::builder(backend).options(small_options());
+            let begin = |checkpoints: u32| {
+                let opening = builder(Arc::new(memory.clone())).open();
+                async move {
+                    let db = opening.await.unwrap();
+                    for n in 0..checkpoints {
+                        put(&db, "a", "1", Durability::Synced).await;
+                        db.checkpoint(format!("{n}")).await.unwrap();
+                    }
+                    db
+                }
+            };
+            let db = begin(1).await;
+            let reader = builder(Arc::new(Forgetful(memory.clone()))).open_read_only().await.unwrap();
+            let all: Vec<_> = memory.list("").try_collect().await.unwrap();
+            for meta in all {
+                memory.delete(&meta.path).await.unwrap();
+            }
+            let other = begin(1 + more).await;
+            let told = reader.get("a").await.unwrap_err();
+            assert_eq!(told.kind(), ErrorKind::NotAStore, "more={more}: {told:?}");
+            assert!(told.to_string().contains("another database is at mem: now"), "{told}");
+            if more > 0 {
+                assert_eq!(reader.refresh().await.unwrap_err().kind(), ErrorKind::NotAStore);
+            }
+            assert_eq!(db.reopen().await.unwrap_err().kind(), ErrorKind::NotAStore, "more={more}");
+            put(&other, "b", "it was not fenced", Durability::Synced).await;
+            other.close().await.unwrap();
+        });
+    }
+}

@@ -12,8 +12,8 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use futures::stream::BoxStream;
 use halite::backends::{
-    Appender, Backend, Capabilities, Error, ErrorKind, Limiter, Lock, Meta, Object, Path, Purpose, Result, Traffic,
-    Uploader,
+    Appender, Backend, Capabilities, Error, ErrorKind, Limiter, Lock, LogApart, Meta, Object, Path, Purpose, Result,
+    Traffic, Uploader,
 };
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -152,8 +152,8 @@ impl Backend for Bounded {
         self.backend.location()
     }
 
-    fn log_home(&self) -> Option<u64> {
-        self.backend.log_home()
+    fn log_apart(&self) -> Option<&dyn LogApart> {
+        self.backend.log_apart()
     }
 
     async fn lock(&self) -> Result<Box<dyn Lock>> {
