@@ -4,8 +4,8 @@
 //! once, what was synced stays, and a list shows what is there. The engine builds everything else on that.
 #![deny(missing_docs, unsafe_code)]
 
-pub mod apart;
-mod backend;
+mod apart;
+pub mod backend;
 mod bounds;
 mod cached;
 pub mod conformance;
