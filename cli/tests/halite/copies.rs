@@ -247,9 +247,13 @@ fn a_store_in_two_tiers_goes_on_without_its_log_only_if_that_is_said() {
     shell.kill().unwrap();
     shell.wait().unwrap();
     assert_eq!(place.ok(&["--give-up-log", "list"]), "a 1\nb 2\n");
-    assert_eq!(place.ok(&["--log", "log", "list"]), "a 1\nb 2\n", "given up is given up");
+    let said = place.fails(5, &["--log", "log", "list"]);
+    assert!(said.contains("does not go on: it was given up") && said.contains("--give-up-log"), "{said}");
+    assert_eq!(tiers(&["--give-up-log", "list"]), "a 1\nb 2\n", "given up is given up");
+    assert_eq!(tiers(&["list"]), "a 1\nb 2\n");
     let said = place.fails(2, &["--log", "log", "--store", "other", "put", "a", "1"]);
-    assert!(said.contains("it is the log of"), "{said}");
+    assert!(said.contains("is that of another database"), "{said}");
+    assert!(place.fails(4, &["--store", "other", "list"]).contains("there is no store at other"), "nothing was made");
 }
 
 /// A live backup beside a process that writes and is killed.

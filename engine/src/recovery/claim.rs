@@ -42,7 +42,11 @@ pub(super) async fn claim(setup: &Setup, clock: &EngineClock) -> Result<(Manifes
                 }
                 newest
             }
-            None => first(setup, clock).await?,
+            None => {
+                let first = first(setup, clock).await?;
+                apart::check_owner(&*setup.backend, &first.database).await?;
+                first
+            }
         };
         let epoch = base.epoch;
         let claim = on_top_of(&base, setup, clock);
