@@ -25,7 +25,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 /// How long a read may be that leaves something on a disk of this machine: see [`Backend::keeps`].
-pub const KEPT_READ_MAX: u64 = 896 << 10;
+pub const KEPT_READ_MAX: u64 = 768 << 10;
 
 /// What a backend can do beyond the minimum.
 ///

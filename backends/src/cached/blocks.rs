@@ -147,9 +147,9 @@ impl Blocks {
             let name = entry.file_name();
             let Some(name) = name.to_str() else { continue };
             if name.starts_with(TEMP) {
-                fs::remove_file(entry.path())?;
+                unless_gone(fs::remove_file(entry.path()))?;
             } else if let Some(place) = place_of(name) {
-                let about = entry.metadata()?;
+                let Some(about) = unless_gone(entry.metadata())? else { continue };
                 found.push((about.modified().unwrap_or(SystemTime::UNIX_EPOCH), place, rounded(about.len())));
             }
         }
@@ -303,6 +303,14 @@ fn background(work: impl FnOnce() + Send + 'static) {
         drop(blocking::start(work));
     } else {
         work();
+    }
+}
+
+/// What came of it, unless the file is not there: a cache of this process that was closed a moment ago may still be evicting.
+fn unless_gone<T>(outcome: io::Result<T>) -> io::Result<Option<T>> {
+    match outcome {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        outcome => outcome.map(Some),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::format::manifest::SegmentMeta;
 use crate::format::{self, Damage};
 use crate::{Error, Result};
 use bytes::Bytes;
-use halite_backends::{Backend, KEPT_READ_MAX, Object, Path};
+use halite_backends::{Backend, Object, Path};
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
@@ -35,6 +35,9 @@ pub(super) struct Map {
 
 /// What the end of a segment takes beside the filter and two keys, generously.
 const TAIL_MORE: u64 = 512;
+
+/// The longest end that is read in one: that of a segment of 64 MiB with small records.
+const TAIL_MAX: u64 = 1 << 20;
 
 /// Owners of a map.
 const SHARES: usize = 32;
@@ -129,7 +132,7 @@ impl Opened {
 fn tail_at(meta: &SegmentMeta, footer_at: u64) -> u64 {
     // Most have 17 bits for each key. The statistics hold the smallest and the largest key.
     let about = meta.entries.saturating_mul(9) / 4 + (meta.min_key.len() + meta.max_key.len()) as u64 + TAIL_MORE;
-    if about + FOOTER_LEN as u64 > KEPT_READ_MAX {
+    if about + FOOTER_LEN as u64 > TAIL_MAX {
         return footer_at;
     }
     footer_at.saturating_sub(about).max(HEADER_LEN as u64)
