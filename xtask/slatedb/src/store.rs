@@ -172,22 +172,11 @@ impl Store {
             ("GET", _) if name.is_empty() => list(objects, &query),
             ("GET" | "HEAD", _) => {
                 let Some(object) = objects.get(&name) else { return missing() };
-                let (range, is_part) = range_of(headers.get("range"), object.len());
-                let mut told = told_of(object);
-                if is_part {
-                    let _ = write!(
-                        told,
-                        "Content-Range: bytes {}-{}/{}\r\n",
-                        range.start,
-                        range.end.max(1) - 1,
-                        object.len()
-                    );
-                }
+                let answer = part_of(object, headers.get("range"));
                 if method == "GET" {
-                    asked.received += range.len() as u64;
+                    asked.received += answer.range.len() as u64;
                 }
-                let status = if is_part { "206 Partial Content" } else { "200 OK" };
-                Answer { status, headers: told, body: object.clone(), range, len: None }
+                answer
             }
             ("PUT" | "POST", None) if is_taken => {
                 text("412 Precondition Failed", "<Error><Code>PreconditionFailed</Code></Error>".into())
@@ -236,6 +225,17 @@ impl Store {
             _ => text("400 Bad Request", String::new()),
         }
     }
+}
+
+/// The part of `object` that a header asks for, or all of it.
+fn part_of(object: &Arc<Vec<u8>>, asked: Option<&String>) -> Answer {
+    let (range, is_part) = range_of(asked, object.len());
+    let mut told = told_of(object);
+    if is_part {
+        let _ = write!(told, "Content-Range: bytes {}-{}/{}\r\n", range.start, range.end.max(1) - 1, object.len());
+    }
+    let status = if is_part { "206 Partial Content" } else { "200 OK" };
+    Answer { status, headers: told, body: object.clone(), range, len: None }
 }
 
 fn text(status: &'static str, body: String) -> Answer {
