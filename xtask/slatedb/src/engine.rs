@@ -36,7 +36,7 @@ pub(crate) enum Engine {
 /// One that reads a store, as another machine would.
 pub(crate) enum Reader {
     Halite(halite::ReadOnly),
-    SlateDb(slatedb::DbReader),
+    SlateDb(Box<slatedb::DbReader>),
 }
 
 /// Where a store is, for Halite.
@@ -121,7 +121,7 @@ impl Engine {
             }
             Engine::SlateDb(db, _) => {
                 let mut batch = slatedb::WriteBatch::new();
-                numbers.for_each(|number| batch.put(key(number).as_bytes(), &value(number)));
+                numbers.for_each(|number| batch.put(key(number).as_bytes(), value(number)));
                 db.write(batch).await?;
             }
         }
@@ -220,7 +220,7 @@ impl Reader {
         };
         let builder = slatedb::DbReader::builder("slatedb", client(endpoint)?).with_options(options);
         let reader = builder.with_db_cache(slatedb_cache(budget / 4), 1).build().await?;
-        Ok(Reader::SlateDb(reader))
+        Ok(Reader::SlateDb(Box::new(reader)))
     }
 
     async fn halite(backend: Arc<dyn Backend>, budget: u64) -> Result<Reader> {

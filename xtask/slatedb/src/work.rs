@@ -96,7 +96,10 @@ async fn write(engine: usize, store: &Store, records: u64, figures: &mut Figures
     db.flush().await?;
     // What goes on behind a flush comes to its end.
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let idle = async { Ok(tokio::time::sleep(STEADY).await) };
+    let idle = async {
+        tokio::time::sleep(STEADY).await;
+        Ok(())
+    };
     let Timed { asked, .. } = timed(store, idle).await?;
     figures.note(figures::IDLE, engine, asked.total() as f64 / STEADY.as_secs_f64());
     db.seal().await?;
