@@ -132,7 +132,7 @@ pub(crate) fn check_absent(manifest: &Manifest, name: &str) -> Result<()> {
 }
 
 /// The checkpoints in the order in which they were taken.
-pub(crate) async fn list(core: &Core) -> Vec<Checkpoint> {
+pub(crate) fn list(core: &Core) -> Vec<Checkpoint> {
     core.publisher.look(Checkpoint::all)
 }
 

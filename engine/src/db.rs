@@ -402,7 +402,7 @@ impl Db {
     /// `Closed`.
     pub async fn checkpoints(&self) -> Result<Vec<Checkpoint>> {
         self.core.check_open()?;
-        Ok(checkpoint::list(&self.core).await)
+        Ok(checkpoint::list(&self.core))
     }
 
     /// Lets go of the checkpoint of that name, durably; false where there is none. The space that only it needed is given

@@ -40,7 +40,8 @@ pub enum ErrorKind {
     /// The store is open elsewhere. Close it there first.
     InUse,
     /// What was committed last is in a log that is kept elsewhere: on another machine, or in another folder of this one; or the
-    /// log here holds commits with which the store does not go on. Open them as they belong together, or give that up ([`Builder::give_up_log`](crate::Builder::give_up_log)).
+    /// log here holds commits with which the store does not go on. Open them as they belong together, or give that up
+    /// ([`Builder::give_up_log`](crate::Builder::give_up_log)).
     LogElsewhere,
     /// Data is damaged: the message names file, offset, expected and found. Other data stays readable; run `verify`.
     Corruption,
