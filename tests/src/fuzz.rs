@@ -2,6 +2,10 @@
 //!
 //! The same functions run under `cargo fuzz` (see `tests/fuzz`) and, for a bounded number of inputs, on the stable toolchain.
 
+mod seeds;
+
+pub use seeds::seeds;
+
 use crate::case::last;
 use crate::examine::examine_end;
 use crate::ops::{COUNTER, COUNTERS, ChangeOp, KEYS, Op, WriteOp, delete, delete_range, put, put_ttl};
@@ -15,6 +19,12 @@ use halite::{Durability, Options};
 /// Each target by its name: the decoders, and `operations`.
 pub fn targets() -> impl Iterator<Item = (&'static str, Target)> {
     halite::fuzzing::TARGETS.iter().copied().chain([("operations", operations as Target)])
+}
+
+/// Good inputs for [`decoders`], each with its decoder before it.
+pub fn seeds_of_decoders() -> impl Iterator<Item = Vec<u8>> {
+    let with = |number: u8, seeds: Vec<Vec<u8>>| seeds.into_iter().map(move |seed| [&[number], &seed[..]].concat());
+    (0..).zip(halite::fuzzing::TARGETS).flat_map(move |(number, (name, _))| with(number, seeds(name)))
 }
 
 /// The decoder that the first byte chooses, with the rest.

@@ -1,4 +1,5 @@
-//! The chores of this workspace, as typed commands: `cargo xtask check`, `test`, `wasm`, `sim`, `servers`, `planted`, `reliability`, `miri`, `bench`.
+//! The chores of this workspace, as typed commands: `cargo xtask check`, `test`, `wasm`, `sim`, `servers`, `planted`, `reliability`, `miri`,
+//! `sanitize`, `fuzz`, `bench`.
 //!
 //! Continuous integration runs the same ones as people do. The first failure stops, with the command that shows it
 //! again. Nothing here is needed to build or use Halite.
@@ -6,6 +7,7 @@
 mod check;
 mod layers;
 mod links;
+mod nightly;
 mod public;
 mod reliability;
 mod run;
@@ -59,6 +61,15 @@ enum Chore {
     },
     /// Run the formats' tests, and what is unsafe in the backends as far as it can, under Miri; needs a nightly toolchain
     Miri,
+    /// Run the tests of what is unsafe, of the formats and of what threads share with the sanitizers of addresses and of
+    /// threads; needs a nightly toolchain
+    Sanitize,
+    /// Give every decoder, and the engine as lists of operations, what libFuzzer makes up; needs a nightly toolchain
+    Fuzz {
+        /// How long each of the two targets is tried
+        #[arg(long, default_value_t = 120)]
+        seconds: u64,
+    },
     /// Start object stores on this machine and run the tests that need them
     Servers {
         /// Run nothing: say where they are, and keep them until interrupted
@@ -93,7 +104,9 @@ fn main() -> ExitCode {
         Chore::Sim { seeds, seed, replay, case } => sim(seeds, seed, replay, case).run(),
         Chore::Planted => planted().run(),
         Chore::Reliability { json } => reliability::reliability(json),
-        Chore::Miri => miri(),
+        Chore::Miri => nightly::miri(),
+        Chore::Sanitize => nightly::sanitize(),
+        Chore::Fuzz { seconds } => nightly::fuzz(seconds),
         Chore::Servers { stay: true } => servers::stay(),
         Chore::Servers { stay: false } => servers::test(&mut |_| ()).and_then(|passed| match passed {
             true => Ok(()),
@@ -132,25 +145,6 @@ fn sim(seeds: Option<u64>, seed: Option<u64>, replay: Option<u64>, case: Option<
         }
     }
     command
-}
-
-/// Under an interpreter that knows what is undefined. It calls no C code but what it has of its own, so of the backends only
-/// what touches memory alone runs.
-fn miri() -> Result {
-    let nightly = ["run", "nightly", "cargo", "miri"];
-    if run::program("rustup", &[&nightly[..], &["--version"]].concat()).output().is_err() {
-        let install = "rustup toolchain install nightly --component miri";
-        return Err(format!("there is no Miri here, so nothing was looked at; to get it: {install}"));
-    }
-    let tests = |name, filters: &[&str]| {
-        let test = ["test", "-p", name, "--lib", "--"];
-        // Those that try many inputs would take days.
-        let skip = ["--skip", "mutated", "--skip", "damage", "--skip", "any_"];
-        let test = run::program("rustup", &[&nightly[..], &test, filters, &skip].concat());
-        test.var("MIRIFLAGS", "-Zmiri-disable-isolation").run()
-    };
-    tests("halite-backends", &["memory::", "path::", "bounds::"])?;
-    tests("halite", &["format::varint", "format::header", "format::frame", "format::fragment", "format::block"])
 }
 
 /// The engine's own tests of those names, built with those features.

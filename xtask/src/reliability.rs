@@ -1,18 +1,19 @@
-//! The counted gates of RELIABILITY.md, one after the other, with what each has counted and what it must reach.
+//! The counted gates of RELIABILITY.md, what each has counted, and what it must reach.
 //!
 //! A gate counts by lines of its tests that begin with `counted: N`, or where there are none by tests that have passed. It
 //! fails where anything in it fails, and where it has counted less than it must: what was made smaller does not pass.
 
 use crate::run::{Program, Result, cargo, heading};
 use serde_json::json;
+use std::sync::Mutex;
 use std::time::Instant;
 
-/// The tests of the engine as a whole, and those of the program.
-const WHOLE: &[&str] = &["-p", "halite-tests", "--test", "whole"];
-const PROGRAM: &[&str] = &["-p", "halite-cli", "--test", "halite"];
+/// The tests of the engine as a whole, and those of the program. Built as `cargo xtask test` builds them, so once for both.
+const WHOLE: &str = "whole";
+const PROGRAM: &str = "halite";
 
 /// What is to be counted, how many of it at least, where, and what the names of its tests begin with.
-const GATES: &[(&str, u64, &[&str], &str)] = &[
+const GATES: &[(&str, u64, &str, &str)] = &[
     ("bits flipped and files cut short", 60_000, WHOLE, "damage::"),
     ("states that crashes leave", 100_000, WHOLE, "crashes::"),
     ("stories with an error at every step", 34, WHOLE, "faults::on_"),
@@ -20,12 +21,27 @@ const GATES: &[(&str, u64, &[&str], &str)] = &[
     ("outcomes of requests that create something", 1_000, WHOLE, "faults::creates_in_doubt"),
     ("states of two writers and a collector", 1_200_000, WHOLE, "protocol::"),
     ("engines that take over from each other", 5, WHOLE, "fencing::"),
+    ("states of two tiers after a crash", 500, WHOLE, "tiers::what_was_acknowledged"),
+    ("tests of fragments under way at once", 7, WHOLE, "in_flight::"),
+    ("tests of stores that lie", 3, WHOLE, "liars::"),
+    ("tests of reads that come out wrong", 4, WHOLE, "misreads::"),
+    ("tests of histories that have an order", 4, WHOLE, "serializable::"),
     ("futures dropped at every poll", 20, WHOLE, "cancel::"),
     ("inputs to fuzz targets", 1_300_000, WHOLE, "fuzz::"),
     ("processes killed", 100, PROGRAM, "kill::"),
     ("acknowledgements audited", 180, PROGRAM, "system_calls::every_acknowledged"),
     ("system calls that failed", 200, PROGRAM, "system_calls::whichever_call_fails"),
 ];
+
+/// So many gates run side by side, so that nothing waits for the last test of another one, or for a disk.
+const AT_ONCE: usize = 2;
+
+/// A program that counts, and how much it must count.
+pub(crate) struct Gate {
+    pub(crate) what: &'static str,
+    pub(crate) least: u64,
+    pub(crate) program: Program,
+}
 
 /// What a gate came to.
 struct Outcome {
@@ -45,14 +61,38 @@ impl Outcome {
 
 /// Runs all gates and prints what they have counted, as a table or as JSON.
 pub(crate) fn reliability(json: bool) -> Result {
-    let mut outcomes = Vec::new();
-    for &(what, least, tests, names) in GATES {
-        let test = cargo(&[&["test"], tests, &[names, "--", "--nocapture"]].concat());
-        outcomes.push(run(what, least, &test)?);
-    }
-    outcomes.push(run("cores whose threads are interleaved", 4, &crate::interleaved())?);
-    outcomes.push(run("seeds simulated", crate::SEEDS, &crate::simulated())?);
-    outcomes.push(run("planted bugs found", 60, &crate::planted())?);
+    let test = |target, names| {
+        let which = ["test", "--workspace", "--features", crate::servers::FEATURES, "--test", target, names];
+        cargo(&[&which[..], &["--", "--nocapture"]].concat())
+    };
+    let gate = |what, least, program| Gate { what, least, program };
+    let replayed = crate::sim(Some(crate::REPLAYS), None, Some(crate::REPLAYS), None);
+    // It is built apart from all others, so beside them.
+    let mut gates = vec![gate("seeds simulated", crate::SEEDS, crate::simulated())];
+    gates.extend(GATES.iter().map(|&(what, least, target, names)| gate(what, least, test(target, names))));
+    gates.push(gate("seeds that leave the same trace twice", crate::REPLAYS, replayed));
+    gates.push(gate("cores whose threads are interleaved", 4, crate::interleaved()));
+    gates.push(gate("planted bugs found", 60, crate::planted()));
+    run(gates, AT_ONCE, json)
+}
+
+/// Runs gates, so many of them side by side, and prints what they have counted.
+pub(crate) fn run(gates: Vec<Gate>, at_once: usize, json: bool) -> Result {
+    let (waiting, done) = (Mutex::new(gates.iter().enumerate()), Mutex::new(Vec::new()));
+    let next = || waiting.lock().expect("no gate panics").next();
+    std::thread::scope(|scope| {
+        for _ in 0..at_once {
+            scope.spawn(|| {
+                while let Some((place, gate)) = next() {
+                    let outcome = gate.run();
+                    done.lock().expect("no gate panics").push((place, outcome));
+                }
+            });
+        }
+    });
+    let mut done = done.into_inner().expect("no gate panics");
+    done.sort_by_key(|(place, _)| *place);
+    let outcomes = done.into_iter().map(|(_, outcome)| outcome).collect::<Result<Vec<_>>>()?;
     match json {
         true => println!("{:#}", outcomes.iter().map(as_json).collect::<serde_json::Value>()),
         false => outcomes.iter().for_each(|outcome| println!("{}", as_line(outcome))),
@@ -63,12 +103,15 @@ pub(crate) fn reliability(json: bool) -> Result {
     }
 }
 
-fn run(what: &'static str, least: u64, program: &Program) -> Result<Outcome> {
-    heading(what);
-    let (began, mut count) = (Instant::now(), Count::default());
-    let succeeded = program.capture(|line| count.add(line))?;
-    let seconds = began.elapsed().as_secs_f64();
-    Ok(Outcome { what, least, counted: count.total(), seconds, succeeded, command: program.to_string() })
+impl Gate {
+    fn run(&self) -> Result<Outcome> {
+        heading(self.what);
+        let (began, mut count) = (Instant::now(), Count::default());
+        let succeeded = self.program.capture(|line| count.add(line))?;
+        let (seconds, counted) = (began.elapsed().as_secs_f64(), count.total());
+        let Gate { what, least, ref program } = *self;
+        Ok(Outcome { what, least, counted, seconds, succeeded, command: program.to_string() })
+    }
 }
 
 /// What the output of a gate has counted so far.
@@ -86,6 +129,8 @@ impl Count {
             self.counted += number(counted);
         } else if let Some(passed) = line.strip_prefix("test result: ok. ") {
             self.passed += number(passed);
+        } else if let Some(inputs) = line.strip_prefix("stat::number_of_executed_units: ") {
+            self.counted += number(inputs);
         } else if line.ends_with(": all right") || line.contains(" planted bugs found") {
             self.counted += number(line);
         }
@@ -128,6 +173,7 @@ mod tests {
         for (line, expected) in [
             ("20000 seeds from 1: all right", 20_000),
             ("56 of 56 planted bugs found, of 38 classes", 56),
+            ("stat::number_of_executed_units: 381289", 381_289),
             ("test result: FAILED. 3 passed; 1 failed", 0),
         ] {
             let mut count = Count::default();

@@ -70,25 +70,31 @@ impl Program {
     /// Runs it to its end, passing its standard output on line by line after showing each to `line`; whether it
     /// succeeded.
     pub(crate) fn watch(&self, mut line: impl FnMut(&str)) -> Result<bool> {
-        self.lines(|text| {
+        self.lines(false, |text| {
             line(text);
             println!("{text}");
         })
     }
 
-    /// The same, passing it on to where errors go.
+    /// The same of all its output, passing it on to where errors go.
     pub(crate) fn capture(&self, mut line: impl FnMut(&str)) -> Result<bool> {
-        self.lines(|text| {
+        self.lines(true, |text| {
             line(text);
             eprintln!("{text}");
         })
     }
 
-    fn lines(&self, mut line: impl FnMut(&str)) -> Result<bool> {
+    fn lines(&self, with_errors: bool, mut line: impl FnMut(&str)) -> Result<bool> {
         eprintln!("$ {self}");
-        let mut child = self.command().stdout(Stdio::piped()).spawn().map_err(|cause| self.failed(cause))?;
-        let mut output = BufReader::new(child.stdout.take().expect("it is piped"));
-        let mut bytes = Vec::new();
+        let (output, input) = std::io::pipe().map_err(|cause| self.failed(cause))?;
+        let mut command = self.command();
+        if with_errors {
+            command.stderr(input.try_clone().map_err(|cause| self.failed(cause))?);
+        }
+        let mut child = command.stdout(input).spawn().map_err(|cause| self.failed(cause))?;
+        // It ends where nobody can write to it any more.
+        drop(command);
+        let (mut output, mut bytes) = (BufReader::new(output), Vec::new());
         // Bytes, not lines of text: a test may print anything.
         while output.read_until(b'\n', &mut bytes).map_err(|cause| self.failed(cause))? > 0 {
             let text = String::from_utf8_lossy(&bytes);

@@ -2,6 +2,7 @@
 use super::*;
 use crate::backends::{Backend, Memory};
 use crate::{Durability, ErrorKind, Options, Ttl};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 fn open(backend: &Memory, options: Options) -> Db {
@@ -65,6 +66,58 @@ fn many_threads_call_at_once() {
         }
     });
     assert_eq!(db.scan(..).count(), 1600);
+    db.close().unwrap();
+}
+
+/// Writers find what they have written, and snapshots stay as they are, while others seal and merge.
+#[test]
+fn threads_write_read_seal_and_merge_at_once() {
+    const ROUNDS: u32 = 400;
+    let db = open(&Memory::new(), Options { segment_bytes_max: 8 << 10, ..Options::default() });
+    let key = |writer: u32, round: u32| format!("{writer}:{:02}", round % 50);
+    let value = |round: u32| (!round.is_multiple_of(7)).then(|| round.to_string().repeat(30));
+    let write = |writer: u32| {
+        for round in 0..ROUNDS {
+            match value(round) {
+                Some(value) => db.put(key(writer, round), value).unwrap(),
+                None => db.delete(key(writer, round)).unwrap(),
+            }
+            assert_eq!(db.get(key(writer, round)).unwrap(), value(round).map(Into::into));
+        }
+    };
+    let writers_left = AtomicU32::new(4);
+    let are_writing = || writers_left.load(Ordering::Relaxed) > 0;
+    std::thread::scope(|scope| {
+        for writer in 0..4 {
+            let (write, writers_left) = (&write, &writers_left);
+            scope.spawn(move || {
+                let written = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| write(writer)));
+                writers_left.fetch_sub(1, Ordering::Relaxed);
+                written.unwrap();
+            });
+        }
+        scope.spawn(|| {
+            while are_writing() {
+                let snapshot = db.snapshot();
+                let forward: Vec<_> = snapshot.scan(..).map(|entry| entry.unwrap().key).collect();
+                let mut backward: Vec<_> = snapshot.scan(..).rev().map(|entry| entry.unwrap().key).collect();
+                backward.reverse();
+                assert_eq!(forward, backward);
+            }
+        });
+        scope.spawn(|| {
+            while are_writing() {
+                db.flush().unwrap();
+                db.compact().unwrap();
+            }
+        });
+    });
+    for writer in 0..4 {
+        for round in ROUNDS - 50..ROUNDS {
+            assert_eq!(db.get(key(writer, round)).unwrap(), value(round).map(Into::into), "{writer} {round}");
+        }
+    }
+    assert!(db.verify().unwrap().damage.is_empty());
     db.close().unwrap();
 }
 

@@ -74,6 +74,7 @@ const fn times(mut a: u32, mut b: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::fuzz;
 
     /// The examples of RFC 3720, appendix B.4.
     #[test]
@@ -97,7 +98,7 @@ mod tests {
             let (front, back) = bytes.split_at(at);
             assert_eq!(join(append(seed, front), append(0, back), back.len()), append(seed, &bytes), "{seed} {at}");
         }
-        for shift in 0..usize::BITS {
+        for shift in (0..usize::BITS).step_by(if cfg!(miri) { 30 } else { 1 }) {
             for len in [1 << shift, usize::MAX >> shift, 0x9e37_79b1_usize.rotate_left(shift)] {
                 let (a, b) = (0x0123_4567 ^ shift, 0x89ab_cdef);
                 assert_eq!(join(a, b, len), crc32c::crc32c_combine(a, b, len), "{len}");
@@ -108,7 +109,7 @@ mod tests {
     #[test]
     fn another_place_gives_another_sum() {
         let here = crc(0x5a17, 4096, b"the same bytes");
-        for offset in (0..100_000).filter(|&offset| offset != 4096) {
+        for offset in (0..fuzz::times(100_000) as u64).filter(|&offset| offset != 4096) {
             assert_ne!(crc(0x5a17, offset, b"the same bytes"), here);
         }
         assert_ne!(crc(0x5a18, 4096, b"the same bytes"), here);

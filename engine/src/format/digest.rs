@@ -126,6 +126,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "minutes")]
     fn parts_of_any_length_make_the_same_digest() {
         let mut dice = Dice::new(7);
         let input: Vec<u8> = (0..300_000).map(|_| dice.below(256) as u8).collect();

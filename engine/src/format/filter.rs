@@ -150,6 +150,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "minutes")]
     fn every_key_is_found_and_few_others() {
         for share in [0.01, 0.001, 0.0003] {
             let bits = bits_per_key(share);

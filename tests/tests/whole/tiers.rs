@@ -149,6 +149,7 @@ fn what_was_acknowledged_survives_any_crash_with_its_disk_and_a_prefix_without()
     }
     // Of 4 KiB each: the segment being written, and those that wait for their seal.
     assert!((5..=30).contains(&lost_most) && images > 500, "{lost_most} {images}");
+    println!("counted: {images} states");
 }
 
 #[test]

@@ -93,6 +93,7 @@ fn check(keys: &[Vec<u8>], targets: &[Vec<u8>]) {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "minutes")]
 fn keys_come_back_and_are_found() {
     let numbered = |count: usize| (0..count).map(|n| format!("key{n:05}").into_bytes()).collect::<Vec<_>>();
     let targets: Vec<Vec<u8>> =
@@ -106,6 +107,7 @@ fn keys_come_back_and_are_found() {
 
 /// Whoever looks ahead is shown each entry once, before the cursor comes to it or just then.
 #[test]
+#[cfg_attr(miri, ignore = "minutes")]
 fn looking_ahead_shows_what_comes() {
     let bytes = encode((0..100).map(|number| format!("key {number:03}")));
     for (backward, count) in [false, true].into_iter().flat_map(|way| [1, 2, 7, 1000].map(|count| (way, count))) {

@@ -70,7 +70,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::super::tests::sample;
     use super::*;
-    use crate::format::fuzz::Dice;
+    use crate::format::fuzz::{Dice, times};
 
     fn first(window: u64, step: u64) -> Manifest {
         Manifest {
@@ -96,7 +96,7 @@ mod tests {
         for (window, step) in [(100, 10), (1000, 7), (50, 1), (30, 100), (40, 40)] {
             let mut manifest = first(window, step);
             let mut made = vec![(manifest.engine_time, manifest.number)];
-            for _ in 0..400 {
+            for _ in 0..times(400) {
                 let pause = [0, 1, 3, step as usize, 2 * window as usize][dice.below(5)];
                 manifest = follow(&manifest, manifest.engine_time + dice.below(pause + 1) as u64);
                 made.push((manifest.engine_time, manifest.number));

@@ -265,7 +265,7 @@ fn any_unsynced_sectors_may_be_lost() {
     let all = replay(&log.bytes(), 0).0;
     let sectors: Vec<u64> = (durable.next_multiple_of(SECTOR)..log.here()).step_by(SECTOR as usize).collect();
     let mut dice = fuzz::Dice::new(1);
-    for _ in 0..2000 {
+    for _ in 0..fuzz::times(2000) {
         let lost = dice.next();
         let mut bytes = log.bytes();
         for (number, sector) in sectors.iter().enumerate().filter(|(number, _)| lost >> (number % 64) & 1 == 1) {
