@@ -1,66 +1,52 @@
-//! The blocks of a cache: files, and an index of them in memory.
+//! The blocks of a cache: slots of one file, and an index of them in memory and in another file.
 //!
-//! | offset | size | field |
-//! | --- | --- | --- |
-//! | 0 | 4 | CRC-32C of all that follows |
-//! | 4 | 4 | length of the name |
-//! | 8 | 8 | number of the block within the object |
-//! | 16 | | the name: the store's location, a line feed, the object's path |
-//! | | | the block |
-//!
-//! A file is called after a hash of the name, and the block's number: names whose hashes are equal drive out each other's
-//! blocks, and are never taken for each other.
+//! Slots are read in place, without a thread where the system has what is wanted in memory. Their [pages](super::pages) say what
+//! they hold: so the index may be wrong, as when a slot is given to another block while it is read, or after a crash, and what
+//! was found there then counts as not there. A slot is given to another block when all are taken, by turns, and not before its
+//! own one has gone unread for a whole turn (the *clock* of Corbató, *A paging experiment with the Multics system*, 1968).
 //!
 //! # Concurrency
-//! One lock over the index, held for a few steps and never while the disk is asked. A file may be missing of which the index
-//! knows, if it was evicted and written at the same time: then it counts as not there.
+//! One lock over the index, held for a few steps and never while the disk is asked.
 
 use super::CacheStats;
-use crate::local::blocking;
-use crate::{Error, Path, Result};
-use bytes::Bytes;
+use super::pages::{self, BLOCK_PAGES, DATA_LEN, ENTRY_LEN, Name, PAGE_LEN, Place};
+use crate::local::{blocking, os};
+use crate::{Error, Result};
+use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
-use std::fs;
-use std::io::{self, Write};
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, IoSlice};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
 use tokio::sync::Semaphore;
 
 /// Bytes of an object in one block.
-pub(super) const BLOCK_LEN: u64 = 64 << 10;
+pub(super) const BLOCK_LEN: u64 = (BLOCK_PAGES * DATA_LEN) as u64;
+/// What a block takes in the file.
+pub(super) const SLOT_LEN: u64 = (BLOCK_PAGES * PAGE_LEN) as u64;
 
-const NAME_AT: usize = 16;
-/// What file systems round lengths up to.
-const ROUND: u64 = 4 << 10;
 /// Blocks that are being written at once, and in memory until then. Where the disk does not keep up, the rest is not kept.
 const WRITES_MAX: usize = 64;
-/// What files are called before they are whole.
-const TEMP: &str = ".tmp-";
-
-/// An object, as it is called in the cache.
-#[derive(Clone, Debug)]
-pub(super) struct Name {
-    text: Arc<str>,
-    hash: u64,
-}
-
-/// Where a block is: the hash of its object's name, and its number.
-type Place = (u64, u64);
+/// What a block takes in both files.
+const BLOCK_TAKES: u64 = SLOT_LEN + ENTRY_LEN as u64;
+/// The files, in the cache's folder: the slots, and the table of what is in them.
+const SLOTS: &str = "blocks";
+const TABLE: &str = "places";
 
 #[derive(Debug)]
 pub(super) struct Blocks {
     // Constant after construction.
-    folder: PathBuf,
+    slots: Arc<File>,
+    table: File,
+    shown: String,
     location: String,
-    bytes_max: u64,
+    slots_max: usize,
 
     index: Mutex<Index>,
     writes: Arc<Semaphore>,
-    temp: AtomicU64,
     hits: AtomicU64,
     misses: AtomicU64,
     damaged: AtomicU64,
@@ -68,51 +54,87 @@ pub(super) struct Blocks {
 
 #[derive(Debug, Default)]
 struct Index {
-    /// Bytes that each block takes, and when it was used last.
-    blocks: BTreeMap<Place, (u64, u64)>,
-    /// The same blocks by that.
-    by_use: BTreeMap<u64, Place>,
-    uses: u64,
-    /// Bytes that they take, those that are being written included.
-    bytes: u64,
-    /// Blocks that are being written, and the whole of what they are called.
-    writing: BTreeMap<Place, (Name, Bytes)>,
+    /// The slot of each block.
+    blocks: BTreeMap<Place, usize>,
+    slots: Vec<Slot>,
+    /// Those that hold nothing.
+    free: Vec<usize>,
+    /// Where the turn has come.
+    hand: usize,
+    /// Blocks that are being written.
+    writing: BTreeMap<Place, Bytes>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Slot {
+    Free,
+    /// It is being written to.
+    Busy,
+    /// Whether the block was read since the turn came by.
+    Holds(Place, bool),
 }
 
 impl Index {
-    fn touch(&mut self, place: Place) -> bool {
-        let Some((_, used)) = self.blocks.get_mut(&place) else { return false };
-        self.by_use.remove(used);
-        self.uses += 1;
-        *used = self.uses;
-        self.by_use.insert(self.uses, place);
-        true
+    /// The slot of a block that is about to be read.
+    fn touch(&mut self, place: Place) -> Option<usize> {
+        let slot = *self.blocks.get(&place)?;
+        self.slots[slot] = Slot::Holds(place, true);
+        Some(slot)
     }
 
-    /// Adds a block whose bytes are counted already.
-    fn add(&mut self, place: Place, bytes: u64) {
-        self.remove(place);
-        self.uses += 1;
-        self.blocks.insert(place, (bytes, self.uses));
-        self.by_use.insert(self.uses, place);
+    /// A slot to be written to, if there is one among `max`.
+    fn take_slot(&mut self, max: usize) -> Option<usize> {
+        let slot = match self.free.pop() {
+            Some(slot) => slot,
+            None if self.slots.len() < max => {
+                self.slots.push(Slot::Free);
+                self.slots.len() - 1
+            }
+            None => self.evict()?,
+        };
+        self.slots[slot] = Slot::Busy;
+        Some(slot)
     }
 
-    fn remove(&mut self, place: Place) -> bool {
-        let Some((bytes, used)) = self.blocks.remove(&place) else { return false };
-        self.by_use.remove(&used);
-        self.bytes -= bytes;
-        true
-    }
-
-    /// Forgets what was not used for the longest time, until `bytes` fit below `max`.
-    fn make_room(&mut self, bytes: u64, max: u64) -> Vec<Place> {
-        let mut evicted = Vec::new();
-        while self.bytes + bytes > max {
-            let Some((_, &place)) = self.by_use.first_key_value() else { break };
-            self.remove(place);
-            evicted.push(place);
+    fn evict(&mut self) -> Option<usize> {
+        // Each is met twice at most, and has not been read at the second time.
+        for _ in 0..2 * self.slots.len() {
+            let slot = self.hand;
+            self.hand = (slot + 1) % self.slots.len();
+            match self.slots[slot] {
+                Slot::Holds(place, true) => self.slots[slot] = Slot::Holds(place, false),
+                Slot::Holds(place, false) => {
+                    self.blocks.remove(&place);
+                    return Some(slot);
+                }
+                Slot::Free | Slot::Busy => {}
+            }
         }
-        evicted
+        None
+    }
+
+    /// `slot` holds that block, unless another one does already.
+    fn fill(&mut self, slot: usize, place: Place) {
+        if self.blocks.contains_key(&place) {
+            return self.let_go(slot);
+        }
+        self.blocks.insert(place, slot);
+        self.slots[slot] = Slot::Holds(place, false);
+    }
+
+    fn let_go(&mut self, slot: usize) {
+        self.slots[slot] = Slot::Free;
+        self.free.push(slot);
+    }
+
+    /// Forgets a block that was not what `slot` holds; false where it has been given to another one since.
+    fn forget(&mut self, place: Place, slot: usize) -> bool {
+        let is_there = self.blocks.get(&place) == Some(&slot);
+        if is_there {
+            self.blocks.remove(&place);
+            self.let_go(slot);
+        }
+        is_there
     }
 }
 
@@ -120,181 +142,188 @@ impl Blocks {
     /// The blocks in `folder`, which are of the store at `location`, or of others.
     pub(super) async fn open(folder: PathBuf, location: String, bytes_max: u64) -> Result<Arc<Blocks>> {
         let shown = folder.display().to_string();
-        let blocks = Blocks {
-            folder,
+        let slots_max = usize::try_from(bytes_max / BLOCK_TAKES).unwrap_or(usize::MAX);
+        let failed = shown.clone();
+        let open = move || open(&folder, slots_max).map_err(|error| Error::io("open the cache", failed, error));
+        let (slots, table, index) = blocking::run("open the cache", &shown, open).await?;
+        Ok(Arc::new(Blocks {
+            slots: Arc::new(slots),
+            table,
+            shown,
             location,
-            bytes_max,
-            index: Mutex::default(),
+            slots_max,
+            index: Mutex::new(index),
             writes: Arc::new(Semaphore::new(WRITES_MAX)),
-            temp: AtomicU64::new(0),
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
             damaged: AtomicU64::new(0),
-        };
-        let failed = shown.clone();
-        let open = move || match blocks.look() {
-            Ok(()) => Ok(Arc::new(blocks)),
-            Err(error) => Err(Error::io("open the cache", failed, error)),
-        };
-        blocking::run("open the cache", &shown, open).await
-    }
-
-    /// Takes in what is there, the oldest first, as far as there is room. What is not of a cache is left alone.
-    fn look(&self) -> io::Result<()> {
-        let mut found = Vec::new();
-        for entry in fs::read_dir(&self.folder)? {
-            let entry = entry?;
-            let name = entry.file_name();
-            let Some(name) = name.to_str() else { continue };
-            if name.starts_with(TEMP) {
-                unless_gone(fs::remove_file(entry.path()))?;
-            } else if let Some(place) = place_of(name) {
-                let Some(about) = unless_gone(entry.metadata())? else { continue };
-                found.push((about.modified().unwrap_or(SystemTime::UNIX_EPOCH), place, rounded(about.len())));
-            }
-        }
-        found.sort_unstable();
-        let evicted = {
-            let mut index = self.index.lock();
-            for (_, place, bytes) in found {
-                index.bytes += bytes;
-                index.add(place, bytes);
-            }
-            index.make_room(0, self.bytes_max)
-        };
-        self.remove_files(&evicted);
-        Ok(())
+        }))
     }
 
     pub(super) fn stats(&self) -> CacheStats {
+        let index = self.index.lock();
         CacheStats {
             hits: self.hits.load(Ordering::Relaxed),
             misses: self.misses.load(Ordering::Relaxed),
             damaged: self.damaged.load(Ordering::Relaxed),
-            bytes: self.index.lock().bytes,
-            bytes_max: self.bytes_max,
+            bytes: index.blocks.len() as u64 * BLOCK_TAKES,
+            bytes_max: self.slots_max as u64 * BLOCK_TAKES,
         }
     }
 
-    pub(super) fn name(&self, path: &Path) -> Name {
-        let text: Arc<str> = format!("{}\n{path}", self.location).into();
-        Name { hash: xxhash_rust::xxh3::xxh3_64(text.as_bytes()), text }
+    pub(super) fn name(&self, path: &crate::Path) -> Name {
+        Name::of(&self.location, path.as_str())
     }
 
-    fn file(&self, (hash, block): Place) -> PathBuf {
-        self.folder.join(format!("{hash:016x}-{block:016x}"))
-    }
-
-    fn remove_files(&self, places: &[Place]) {
-        for place in places {
-            // What stays is found at the next opening.
-            let _ = fs::remove_file(self.file(*place));
-        }
-    }
-
-    /// Block number `block` of the object, if it is there, whole, and `len` bytes long.
-    pub(super) async fn get(self: &Arc<Blocks>, name: &Name, block: u64, len: u64) -> Option<Bytes> {
-        let place = (name.hash, block);
-        {
+    /// Adds the bytes at `within` of a block to `wanted`, if they are there, and as they were written.
+    pub(super) async fn get(&self, place: Place, within: Range<usize>, wanted: &mut BytesMut) -> bool {
+        let slot = {
             let mut index = self.index.lock();
-            if let Some((_, bytes)) = index.writing.get(&place).filter(|(written, _)| written.text == name.text) {
+            if let Some(bytes) = index.writing.get(&place).and_then(|bytes| bytes.get(within.clone())) {
                 self.hits.fetch_add(1, Ordering::Relaxed);
-                return Some(bytes.clone());
+                wanted.extend_from_slice(bytes);
+                return true;
             }
-            if !index.touch(place) {
-                self.misses.fetch_add(1, Ordering::Relaxed);
-                return None;
-            }
+            index.touch(place)
+        };
+        let Some(slot) = slot else {
+            self.misses.fetch_add(1, Ordering::Relaxed);
+            return false;
+        };
+        let before = wanted.len();
+        let pages = self.read(slot, within.start / DATA_LEN..within.end.div_ceil(DATA_LEN)).await;
+        if pages.as_ref().is_ok_and(|pages| add(place, &within, pages, wanted)) {
+            self.hits.fetch_add(1, Ordering::Relaxed);
+            return true;
         }
-        let file = self.file(place);
-        let read = move || fs::read(&file).map_err(|error| Error::io("read the cache", file.display(), error));
-        let read = blocking::run("read the cache", &name.text, read).await;
-        let found = read.as_ref().ok().and_then(|bytes| decode(bytes, name, block, len));
-        match found {
-            Some(at) => {
-                self.hits.fetch_add(1, Ordering::Relaxed);
-                read.ok().map(|bytes| Bytes::from(bytes).slice(at..))
-            }
-            None => {
-                self.misses.fetch_add(1, Ordering::Relaxed);
-                self.damaged.fetch_add(u64::from(read.is_ok()), Ordering::Relaxed);
-                if self.index.lock().remove(place) {
-                    self.remove_in_background(vec![place]);
-                }
-                None
-            }
+        wanted.truncate(before);
+        self.misses.fetch_add(1, Ordering::Relaxed);
+        if self.index.lock().forget(place, slot) {
+            self.damaged.fetch_add(u64::from(pages.is_ok()), Ordering::Relaxed);
         }
+        false
+    }
+
+    /// Pages of a slot, as many as there are: here and now where the system has them in memory, else on a thread.
+    async fn read(&self, slot: usize, pages: Range<usize>) -> Result<Vec<u8>> {
+        let at = slot as u64 * SLOT_LEN + (pages.start * PAGE_LEN) as u64;
+        let mut buffer = vec![0; pages.len() * PAGE_LEN];
+        if os::read_at_once(&self.slots, &mut buffer, at) == Some(buffer.len()) {
+            return Ok(buffer);
+        }
+        let (file, len) = (self.slots.clone(), buffer.len());
+        let failed = self.shown.clone();
+        let read = move || read_up_to(&file, at, len).map_err(|error| Error::io("read the cache", failed, error));
+        blocking::run("read the cache", &self.shown, read).await
     }
 
     /// Writes a block in the background, if there is room and the disk keeps up.
-    pub(super) fn keep(self: &Arc<Blocks>, name: &Name, block: u64, bytes: Bytes) {
+    pub(super) fn keep(self: &Arc<Blocks>, place: Place, bytes: Bytes) {
         let Ok(permit) = self.writes.clone().try_acquire_owned() else { return };
-        let (blocks, name, place) = (self.clone(), name.clone(), (name.hash, block));
-        match self.index.lock().writing.entry(place) {
-            Entry::Occupied(_) => return,
-            Entry::Vacant(writing) => drop(writing.insert((name.clone(), bytes.clone()))),
-        }
-        let write = move || {
-            blocks.write(&name, block, &bytes);
-            blocks.index.lock().writing.remove(&place);
-            drop(permit);
-        };
-        background(write);
-    }
-
-    fn write(&self, name: &Name, block: u64, bytes: &[u8]) {
-        let (head, place) = (encode_head(name, block, bytes), (name.hash, block));
-        let takes = rounded((head.len() + bytes.len()) as u64);
-        let evicted = {
+        let slot = {
             let mut index = self.index.lock();
-            let evicted = index.make_room(takes, self.bytes_max);
-            if index.bytes + takes > self.bytes_max {
-                // All the room is taken by what is being written.
-                drop(index);
-                return self.remove_files(&evicted);
+            if index.writing.contains_key(&place) || index.blocks.contains_key(&place) {
+                return;
             }
-            index.bytes += takes;
-            evicted
+            let Some(slot) = index.take_slot(self.slots_max) else { return };
+            index.writing.insert(place, bytes.clone());
+            slot
         };
-        self.remove_files(&evicted);
-        let temp = self.folder.join(format!("{TEMP}{}", self.temp.fetch_add(1, Ordering::Relaxed)));
-        let written = (|| {
-            let mut file = fs::File::create(&temp)?;
-            file.write_all(&head)?;
-            file.write_all(bytes)?;
-            drop(file);
-            fs::rename(&temp, self.file(place))
-        })();
-        match written {
-            Ok(()) => self.index.lock().add(place, takes),
-            Err(error) => {
-                self.index.lock().bytes -= takes;
-                let _ = fs::remove_file(&temp);
-                tracing::debug!(%error, "a block was not kept in the cache");
-            }
-        }
-    }
-
-    /// Forgets all blocks of an object.
-    pub(super) async fn forget(self: &Arc<Blocks>, name: &Name) {
-        let of_it = (name.hash, 0)..=(name.hash, u64::MAX);
-        let gone: Vec<Place> = {
-            let mut index = self.index.lock();
-            let gone = index.blocks.range(of_it).map(|(place, _)| *place).collect::<Vec<_>>();
-            for place in &gone {
-                index.remove(*place);
-            }
-            gone
-        };
-        if !gone.is_empty() {
-            self.remove_in_background(gone);
-        }
-    }
-
-    fn remove_in_background(self: &Arc<Blocks>, places: Vec<Place>) {
         let blocks = self.clone();
-        background(move || blocks.remove_files(&places));
+        background(move || {
+            let written = blocks.write(slot, place, &bytes);
+            let mut index = blocks.index.lock();
+            index.writing.remove(&place);
+            match written {
+                Ok(()) => index.fill(slot, place),
+                Err(error) => {
+                    tracing::debug!(%error, "a block was not kept in the cache");
+                    index.let_go(slot);
+                }
+            }
+            drop(index);
+            drop(permit);
+        });
     }
+
+    fn write(&self, slot: usize, place: Place, bytes: &[u8]) -> io::Result<()> {
+        write_all(&self.slots, &pages::encode(place, bytes), slot as u64 * SLOT_LEN)?;
+        write_all(&self.table, &place.entry(), slot as u64 * ENTRY_LEN as u64)
+    }
+
+    /// Whether nothing is being written.
+    #[cfg(test)]
+    pub(super) fn is_settled(&self) -> bool {
+        self.index.lock().writing.is_empty()
+    }
+}
+
+/// Opens both files, cut off behind `slots_max` slots, and takes in what is there.
+fn open(folder: &Path, slots_max: usize) -> io::Result<(File, File, Index)> {
+    let open =
+        |name: &str| os::open_options().read(true).write(true).create(true).truncate(false).open(folder.join(name));
+    let (slots, table) = (open(SLOTS)?, open(TABLE)?);
+    for (file, len_max) in [(&slots, slots_max as u64 * SLOT_LEN), (&table, slots_max as u64 * ENTRY_LEN as u64)] {
+        if file.metadata()?.len() > len_max {
+            file.set_len(len_max)?;
+        }
+    }
+    let count = usize::try_from(slots.metadata()?.len().div_ceil(SLOT_LEN)).map_err(io::Error::other)?;
+    let entries = read_up_to(&table, 0, count * ENTRY_LEN)?;
+    let mut index = Index { slots: vec![Slot::Busy; count], ..Index::default() };
+    let (entries, _) = entries.as_chunks();
+    for slot in 0..count {
+        match entries.get(slot).and_then(Place::of) {
+            Some(place) => index.fill(slot, place),
+            None => index.let_go(slot),
+        }
+    }
+    Ok((slots, table, index))
+}
+
+/// Adds the bytes at `within` of a block to `wanted`, of pages of it that begin where those do; false where one of them is not
+/// what it should be.
+fn add(place: Place, within: &Range<usize>, pages: &[u8], wanted: &mut BytesMut) -> bool {
+    let first = within.start / DATA_LEN;
+    let mut at = first * DATA_LEN;
+    for (index, page) in (first..).zip(pages.chunks(PAGE_LEN)) {
+        let Some(bytes) = pages::decode(place, index, page) else { return false };
+        let from = within.start.saturating_sub(at);
+        let Some(part) = bytes.get(from..(within.end - at).min(DATA_LEN)) else { return false };
+        wanted.extend_from_slice(part);
+        at += DATA_LEN;
+    }
+    at >= within.end
+}
+
+/// Writes all of `bytes` at `offset`.
+fn write_all(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    let mut written = 0;
+    while written < bytes.len() {
+        match os::write_at(file, &[IoSlice::new(&bytes[written..])], offset + written as u64) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(more) => written += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Reads `len` bytes at `offset`, or what there is of them.
+fn read_up_to(file: &File, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+    let mut buffer = Vec::with_capacity(len);
+    while buffer.len() < len {
+        let at = offset + buffer.len() as u64;
+        match os::read_at(file, &mut buffer, at) {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    buffer.truncate(len);
+    Ok(buffer)
 }
 
 /// Runs `work` on a thread where there is one, else here and now.
@@ -304,43 +333,4 @@ fn background(work: impl FnOnce() + Send + 'static) {
     } else {
         work();
     }
-}
-
-/// What came of it, unless the file is not there: a cache of this process that was closed a moment ago may still be evicting.
-fn unless_gone<T>(outcome: io::Result<T>) -> io::Result<Option<T>> {
-    match outcome {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        outcome => outcome.map(Some),
-    }
-}
-
-fn rounded(len: u64) -> u64 {
-    len.next_multiple_of(ROUND)
-}
-
-/// The block that the file of that name holds, if it is one.
-fn place_of(name: &str) -> Option<Place> {
-    let (hash, block) = name.split_once('-')?;
-    let number = |text: &str| u64::from_str_radix(text, 16).ok().filter(|_| text.len() == 16);
-    let place = (number(hash)?, number(block)?);
-    (format!("{:016x}-{:016x}", place.0, place.1) == name).then_some(place)
-}
-
-/// What stands before `bytes` in their file.
-fn encode_head(name: &Name, block: u64, bytes: &[u8]) -> Vec<u8> {
-    let mut head = vec![0; 4];
-    head.extend_from_slice(&(name.text.len() as u32).to_le_bytes());
-    head.extend_from_slice(&block.to_le_bytes());
-    head.extend_from_slice(name.text.as_bytes());
-    let crc = crc32c::crc32c_append(crc32c::crc32c(&head[4..]), bytes);
-    head[..4].copy_from_slice(&crc.to_le_bytes());
-    head
-}
-
-/// Where the block begins in its file, if that is the one that is meant and as it was written.
-fn decode(file: &[u8], name: &Name, block: u64, len: u64) -> Option<usize> {
-    let at = NAME_AT + name.text.len();
-    let head = file.get(..at)?;
-    let expected = encode_head(name, block, &file[at..]);
-    (head == expected && (file.len() - at) as u64 == len).then_some(at)
 }

@@ -1,20 +1,20 @@
 //! A bounded cache on a local disk, in front of a store that is far away.
 //!
-//! What is read of segments stays in blocks of 64 KiB, each a file of its own. A segment's name is only ever given to one
-//! sequence of bytes, so a block never becomes wrong, it only ceases to be of use. Manifests and the log are read once, and
-//! pass by; so does what scans read in large pieces. Merges and copies use what is there and leave nothing, and verifications
-//! ask the store.
+//! What is read of segments stays in blocks of 64 KiB, all in one file, with a table beside it. A segment's name is only ever given to one sequence
+//! of bytes, so a block never becomes wrong, it only ceases to be of use. Manifests and the log are read once, and pass by; so
+//! does what scans read in large pieces. Merges and copies use what is there and leave nothing, and verifications ask the store.
 //!
 //! # Guarantees
-//! 1. A read gives what the store holds. The file of a block says which part of which object of which store it is, and a
+//! 1. A read gives what the store holds. Each page of a block says which part of which object of which store it is, and a
 //!    checksum covers all of that; what does not fit is read from the store, as what is not there is.
-//! 2. The files never take more than they may together, whatever is read, and whatever was there at the beginning.
+//! 2. The files never take more than they may, whatever is read, and however long they were at the beginning.
 //! 3. A disk that fails costs speed and nothing else.
 //!
 //! # After a crash
 //! Nothing is synced. What a power cut has torn is found by its checksum when it is read.
 
 mod blocks;
+mod pages;
 #[cfg(test)]
 mod tests;
 
@@ -24,9 +24,10 @@ use crate::{
     Result, Shared, Traffic, Uploader, in_folder,
 };
 use async_trait::async_trait;
-use blocks::{BLOCK_LEN, Blocks, Name};
+use blocks::{BLOCK_LEN, Blocks};
 use bytes::{Bytes, BytesMut};
 use futures::stream::BoxStream;
+use pages::{Name, Place};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -49,11 +50,11 @@ pub struct CacheStats {
     pub hits: u64,
     /// Blocks that had to be read from the store.
     pub misses: u64,
-    /// Blocks whose files were not what was written to them, so that the store was asked.
+    /// Blocks that the disk did not give back as they were written, so that the store was asked.
     pub damaged: u64,
-    /// Bytes that the files take.
+    /// Bytes that the blocks take which are there.
     pub bytes: u64,
-    /// Bytes that they may take.
+    /// Bytes that the files may take.
     pub bytes_max: u64,
 }
 
@@ -173,7 +174,7 @@ impl Backend for Cached {
     }
 
     async fn delete(&self, path: &Path) -> Result<()> {
-        self.blocks.forget(&self.blocks.name(path)).await;
+        // What is kept of it is of no use any more, and gives way to what is.
         self.store.delete(path).await
     }
 
@@ -232,31 +233,29 @@ impl Object for CachedObject {
         let (first, end) = (range.start / BLOCK_LEN, range.end.div_ceil(BLOCK_LEN));
         // Memory of its own: whoever keeps it counts its length, and not that of blocks.
         let mut wanted = BytesMut::with_capacity(len);
-        let mut add = |at: u64, bytes: &[u8]| {
-            let from = range.start.saturating_sub(at) as usize;
-            let to = (range.end - at).min(bytes.len() as u64) as usize;
-            wanted.extend_from_slice(&bytes[from..to]);
-        };
         for block in first..end {
-            let place = self.bytes_of(block, block + 1);
-            match self.blocks.get(&self.name, block, place.end - place.start).await {
-                Some(bytes) => add(place.start, &bytes),
-                None => {
-                    // All that may be lacking, in one request.
-                    let rest = self.bytes_of(block, end);
-                    let bytes = self.object.read(rest.clone()).await?;
-                    add(rest.start, &bytes);
-                    if !self.keeps {
-                        break;
-                    }
-                    for (block, start) in (block..).zip((0..bytes.len()).step_by(BLOCK_LEN as usize)) {
-                        let end = bytes.len().min(start + BLOCK_LEN as usize);
-                        self.blocks.keep(&self.name, block, bytes.slice(start..end));
-                    }
-                    break;
+            let (at, place) = (block * BLOCK_LEN, Place { name: self.name, block });
+            let within = within(&range, at, BLOCK_LEN);
+            if self.blocks.get(place, within, &mut wanted).await {
+                continue;
+            }
+            // All that may be lacking, in one request.
+            let rest = self.bytes_of(block, end);
+            let bytes = self.object.read(rest.clone()).await?;
+            wanted.extend_from_slice(&bytes[self::within(&range, at, bytes.len() as u64)]);
+            if self.keeps {
+                for (block, start) in (block..).zip((0..bytes.len()).step_by(BLOCK_LEN as usize)) {
+                    let end = bytes.len().min(start + BLOCK_LEN as usize);
+                    self.blocks.keep(Place { name: self.name, block }, bytes.slice(start..end));
                 }
             }
+            break;
         }
         Ok(wanted.freeze())
     }
+}
+
+/// What of `range` lies in the `len` bytes from `at` on, counted from there.
+fn within(range: &Range<u64>, at: u64, len: u64) -> Range<usize> {
+    range.start.saturating_sub(at) as usize..(range.end - at).min(len) as usize
 }

@@ -30,7 +30,7 @@ mod early;
 mod fill;
 mod lock;
 mod object;
-mod os;
+pub(crate) mod os;
 mod pacing;
 mod store;
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! | `write_at` | `pwritev` | `pwrite` of one buffer | `seek_write` (Windows) |
 //! | `write_at_durably` | `pwritev2(RWF_DSYNC)` (Linux) | - | - |
 //! | `read_at` | `pread` | `pread` | `seek_read` (Windows) |
+//! | `read_at_once` | `preadv2(RWF_NOWAIT)` (Linux) | - | - |
 //! | `sync_data` | `fdatasync` | `fdatasync` (std would `fsync`) | std |
 //! | `allocate` | `fallocate(KEEP_SIZE)` (Linux) | - | - |
 //! | `space_behind` | from `st_blocks` | - | - |

@@ -67,6 +67,18 @@ pub(crate) fn read_at(file: &File, buffer: &mut Vec<u8>, offset: u64) -> io::Res
     Ok(rustix::io::pread(file, rustix::buffer::spare_capacity(buffer), offset)?)
 }
 
+/// Reads into `buffer`, from `offset` on, what the system has in memory; `None` where it would have to wait, or cannot tell.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn read_at_once(file: &File, buffer: &mut [u8], offset: u64) -> Option<usize> {
+    rustix::io::preadv2(file, &mut [io::IoSliceMut::new(buffer)], offset, rustix::io::ReadWriteFlags::NOWAIT).ok()
+}
+
+/// Reads into `buffer`, from `offset` on, what the system has in memory; `None` where it would have to wait, or cannot tell.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) fn read_at_once(_file: &File, _buffer: &mut [u8], _offset: u64) -> Option<usize> {
+    None
+}
+
 /// Disk space that a file takes behind its end.
 pub(crate) fn space_behind(meta: &std::fs::Metadata) -> u64 {
     std::os::unix::fs::MetadataExt::blocks(meta).saturating_mul(512).saturating_sub(meta.len())

@@ -70,6 +70,11 @@ pub(crate) fn read_at(file: &File, buffer: &mut Vec<u8>, offset: u64) -> io::Res
     Ok(read)
 }
 
+/// Nobody tells what is in memory.
+pub(crate) fn read_at_once(_file: &File, _buffer: &mut [u8], _offset: u64) -> Option<usize> {
+    None
+}
+
 /// Disk space that a file takes behind its end: none is set aside here.
 pub(crate) fn space_behind(_meta: &std::fs::Metadata) -> u64 {
     0
