@@ -386,7 +386,8 @@ pub trait Object: Debug + Send + Sync {
         self.len() == 0
     }
 
-    /// Reads exactly `range`, which must lie within [`Object::len`] (a file that grew is opened again).
+    /// Reads exactly `range`, which must lie within [`Object::len`] (a file that grew is opened again). The bytes keep no more memory
+    /// than they are long, or memory that is there anyway: whoever keeps them counts their length.
     ///
     /// # Errors
     /// `UnexpectedEof` where the object is, or has become, shorter; `InvalidInput` where the range ends before it

@@ -5,7 +5,7 @@ use crate::bounds::checked_len;
 use crate::{Error, ErrorKind, Object, Path, RequestKind, Result, Uploader};
 use async_trait::async_trait;
 use bytes::Bytes;
-use opendal::Writer;
+use opendal::{Buffer, Writer};
 use std::fmt;
 use std::ops::Range;
 
@@ -85,8 +85,16 @@ impl Object for Open {
             let message = format!("the store sent {} bytes of {len}", bytes.len());
             return Err(Error::new(ErrorKind::UnexpectedEof, "read", &self.path, message));
         }
-        Ok(bytes.to_bytes())
+        Ok(owned(bytes))
     }
+}
+
+/// What was received, in memory of its own: as it comes it lies in the buffers of a connection, some hundred KiB each, which
+/// whoever keeps a few bytes of it would keep with them.
+pub(super) fn owned(received: Buffer) -> Bytes {
+    let mut bytes = Vec::with_capacity(received.len());
+    received.for_each(|chunk| bytes.extend_from_slice(&chunk));
+    bytes.into()
 }
 
 /// An object being written in parts; a small one goes up in one request at the end.

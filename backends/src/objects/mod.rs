@@ -293,7 +293,7 @@ impl Backend for Objects {
             let bytes = read.as_ref().map_or(0, |bytes| bytes.len() as u64);
             self.count(RequestKind::Get, 0, bytes);
             self.limiter.owe(bytes);
-            read.map(|bytes| bytes.to_bytes()).map_err(|error| self.failed("read", path, &error))
+            read.map(io::owned).map_err(|error| self.failed("read", path, &error))
         };
         self.shared.runtime.run(read).await
     }

@@ -39,6 +39,20 @@ async fn the_pages_of_a_list_keep_within_its_limit() {
     assert_eq!(listed, [], "it is no folder");
 }
 
+/// A cache that keeps ten bytes is not to keep the megabyte, or the connection's buffer, that they came in.
+#[tokio::test]
+async fn what_is_read_has_memory_of_its_own() {
+    let (store, path) = (memory(), Path::new("segments/1").unwrap());
+    store.create(&path, vec![7; 1 << 20].into()).await.unwrap();
+    for object in [store.open(&path).await.unwrap(), store.open_known(&path, 1 << 20).await.unwrap()] {
+        let bytes = object.read(1000..1010).await.unwrap();
+        assert!(bytes.is_unique() && bytes[..] == [7; 10]);
+        let bytes = object.read(0..1 << 20).await.unwrap();
+        assert!(bytes.is_unique() && bytes.len() == 1 << 20);
+    }
+    assert!(store.read_whole(&path).await.unwrap().is_unique());
+}
+
 /// What OpenDAL says of an error names the request, signature included.
 #[test]
 fn errors_say_what_happened_and_hide_what_must_not_be_seen() {
