@@ -66,16 +66,19 @@ pub(super) fn limit(text: &str) -> Result<(Purpose, Limit), String> {
     let purpose = purpose.ok_or_else(|| format!("{name:?} is no purpose that can be limited ({EXAMPLE})"))?;
     let mut limit = Limit::default();
     for part in limits.split(',') {
-        let bad = |_| format!("{part:?} is no limit ({EXAMPLE})");
-        match part.strip_suffix("/s") {
+        let bad = || format!("{part:?} is no limit ({EXAMPLE})");
+        let is_new = match part.strip_suffix("/s") {
             Some(rate) if rate.bytes().all(|byte| byte.is_ascii_digit()) => {
-                limit.requests_per_second = Some(rate.parse().map_err(|_| bad(()))?);
+                limit.requests_per_second.replace(rate.parse().map_err(|_| bad())?).is_none()
             }
             Some(rate) => {
                 let bytes = size(rate).ok().and_then(NonZeroU64::new);
-                limit.bytes_per_second = Some(bytes.ok_or(()).map_err(bad)?);
+                limit.bytes_per_second.replace(bytes.ok_or_else(bad)?).is_none()
             }
-            None => limit.at_once = Some(part.parse().map_err(|_| bad(()))?),
+            None => limit.at_once.replace(part.parse().map_err(|_| bad())?).is_none(),
+        };
+        if !is_new {
+            return Err(format!("{part:?} is a second limit of its kind ({EXAMPLE})"));
         }
     }
     Ok((purpose, limit))
@@ -147,9 +150,10 @@ mod tests {
         assert_eq!((purpose, found), (Purpose::Merge, expected));
         let (purpose, found) = limit("read=7").unwrap();
         assert_eq!((purpose, found.at_once, found.bytes_per_second), (Purpose::Read, NonZeroU32::new(7), None));
-        for text in
-            ["", "merge", "merge=", "merge=0", "merge=0/s", "merge=0MiB/s", "merge=MiB", "merge=1,", "open=1", "x=1"]
-        {
+        let bad =
+            ["", "merge", "merge=", "merge=0", "merge=0/s", "merge=0MiB/s", "merge=MiB", "merge=1,", "open=1", "x=1"];
+        let twice = ["merge=1/s,2/s", "merge=1MiB/s,4,2MiB/s", "merge=1,1"];
+        for text in bad.into_iter().chain(twice) {
             assert!(limit(text).is_err(), "{text}");
         }
     }
