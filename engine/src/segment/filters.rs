@@ -21,7 +21,7 @@ pub(crate) fn share_of_one(runs: usize) -> f64 {
 /// The same for a run that a merge makes, and which has so many of `all` keys.
 pub(crate) fn share_of_merged(runs: usize, keys: u64, all: u64) -> f64 {
     let part = keys as f64 / all.max(1) as f64;
-    (WASTE / 8.0 * part.min(1.0)).max(share_of_one(runs))
+    (WASTE / 16.0 * part.min(1.0)).max(share_of_one(runs))
 }
 
 #[cfg(test)]
