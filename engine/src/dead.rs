@@ -6,34 +6,34 @@
 //!
 //! Where all segments are resident the slots tell, as they enter the keydir ([`settle`]). Where some are not, a sample
 //! of the new keys is looked for in what is older ([`count`]), by slots and filters; each stands for some more, and what
-//! only a filter has found is taken to be of average length.
+//! only a filter has found is taken to be of average length. Where reads are requests only [some filters](asked) are asked.
 //!
 //! Fingerprints and filters stand for keys: few are taken for others. A merge compares keys, and what it writes begins
 //! anew with nothing dead, so no mistake is repeated.
 
+mod asked;
+
 use crate::core::Core;
 use crate::cover::Cover;
+use crate::cursor::{Merge, Move, Need, Source};
 use crate::format::block::Facts;
 use crate::format::frame::Kind;
 use crate::format::manifest::Manifest;
 use crate::hash::{self, Fingerprint};
 use crate::keydir::Slot;
-use crate::range::Course;
+use crate::range::{Course, Direction};
 use crate::residency::Resident;
-use crate::segment::{FilterInHand, Segment, SegmentCursor, Step};
+use crate::segment::Segment;
 use crate::turn::Turn;
-use crate::version::Version;
+use crate::version::{Run, Version};
 use crate::{Result, Seq};
+use asked::Asked;
 use halite_backends::Purpose;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// One key in so many is looked for, where there are enough.
-const SAMPLE: u64 = 16;
-/// Below this number of keys all are looked for.
+/// About so many keys are looked for, or all where there are fewer: together, so that each filter is read once for all.
 const ENOUGH: u64 = 4096;
-/// Keys that are looked for together, so that each filter is read once for all of them.
-const TOGETHER: usize = 4096;
 /// What the record of a tombstone takes beside its key, about.
 const TOMBSTONE_HEAD_LEN: u64 = 12;
 
@@ -90,38 +90,36 @@ pub(crate) async fn count(core: &Core, version: &Version, newer: &Arc<Segment>, 
 }
 
 async fn try_count(core: &Core, version: &Version, newer: &Arc<Segment>, counts: Counts<'_>) -> Result<()> {
-    let rate = if newer.meta.entries < ENOUGH { 1 } else { SAMPLE };
-    let mut search = Search { core, version, newer, counts, rate, sample: Vec::new() };
     // What is dead is looked for so that what is worth a merge is known.
-    let read = newer.read_for(Purpose::Merge);
-    let mut cursor = SegmentCursor::new(read.clone(), Course::all(), true);
+    let run = Run::new(vec![newer.read_for(Purpose::Merge)]);
+    let keys = Source::run(&Arc::new(run), &Course::all(), true);
+    let rate = (newer.meta.entries / ENOUGH).max(1);
+    let mut search = Search { core, version, newer, counts, rate, sample: Vec::new() };
+    let mut keys = Merge::new(keys.into_iter().collect(), Direction::Forward);
     let mut turn = Turn::default();
     loop {
-        match cursor.advance()? {
-            Step::Ready => {}
-            Step::End => break,
-            Step::Again => {
+        match keys.advance(&mut usize::MAX.clone())? {
+            Move::Ready => {}
+            Move::End => break,
+            Move::Again => {
                 tokio::task::yield_now().await;
                 continue;
             }
-            Step::Need(range) => {
-                let bytes = read.read(range).await?;
-                cursor.supply(bytes);
+            Move::Need => {
+                let loaded = Need::load(keys.take_needs()).await?;
+                keys.supply(loaded);
                 continue;
             }
         }
-        turn.take(cursor.weight()).await;
-        let Facts { kind, .. } = *cursor.facts();
+        let (key, &Facts { kind, .. }) = (keys.current().key(), keys.current().facts());
+        turn.take(key.len()).await;
         if matches!(counts, Counts::IdleTombstones) && kind != Kind::Tombstone {
             continue;
         }
-        let hash = hash::hash(newer.hash_seed(), cursor.key());
+        let hash = hash::hash(newer.hash_seed(), key);
         // By bits that choose neither a filter's block nor a keydir's shard.
         if (hash >> 13).is_multiple_of(rate) {
-            search.sample.push(search.sampled(hash, cursor.key(), kind));
-        }
-        if search.sample.len() >= TOGETHER {
-            search.finish().await?;
+            search.sample.push(search.sampled(hash, key, kind));
         }
     }
     search.finish().await
@@ -144,22 +142,24 @@ struct Sampled<'a> {
     key: Vec<u8>,
     kind: Kind,
     older: Option<(&'a Arc<Segment>, u32)>,
-    /// It is in a segment that is not resident.
-    found: bool,
+    /// For how many segments that one stands, if it is not resident.
+    found: Option<u64>,
 }
 
 impl<'a> Search<'a> {
     fn sampled(&self, hash: u64, key: &[u8], kind: Kind) -> Sampled<'a> {
         let slots = self.core.keydir.candidates(Fingerprint::of(hash));
         let older = newest(self.version, slots.iter(), self.newer.meta.min_seq);
-        Sampled { hash, key: key.to_vec(), kind, older, found: false }
+        Sampled { hash, key: key.to_vec(), kind, older, found: None }
     }
 
-    async fn finish(&mut self) -> Result<()> {
+    async fn finish(mut self) -> Result<()> {
         self.ask_filters().await?;
         for sampled in std::mem::take(&mut self.sample) {
             match sampled.older {
-                Some((segment, len)) if self.counts_in(segment) => segment.add_dead(self.rate * u64::from(len)),
+                Some((segment, len)) if self.counts_in(segment) => {
+                    segment.add_dead(self.rate * sampled.found.unwrap_or(1) * u64::from(len));
+                }
                 None if sampled.kind == Kind::Tombstone && !matches!(self.counts, Counts::DiedIn(_)) => {
                     self.newer.add_dead(self.rate * (sampled.key.len() as u64 + TOMBSTONE_HEAD_LEN));
                 }
@@ -179,18 +179,22 @@ impl<'a> Search<'a> {
 
     /// Looks for the sample in what is not resident, newest first.
     async fn ask_filters(&mut self) -> Result<()> {
+        let mut asked = Asked::of(self.core, self.version).await?;
         let mut turn = Turn::default();
         for run in self.version.paged() {
-            let mut filter = FilterInHand::default();
-            for sampled in self.sample.iter_mut().filter(|sampled| !sampled.found) {
+            for sampled in self.sample.iter_mut().filter(|sampled| sampled.found.is_none()) {
                 turn.take(0).await;
                 let Some(segment) = run.holding(&sampled.key) else { continue };
                 let lies_between = segment.meta.max_seq < self.newer.meta.min_seq
                     && sampled.older.is_none_or(|(older, _)| older.meta.max_seq < segment.meta.max_seq);
-                if lies_between && filter.may_contain(segment, sampled.hash).await? {
+                if !lies_between {
+                    continue;
+                }
+                let stands_for = asked.holds(segment, sampled.hash).await?;
+                if stands_for > 0 {
                     let average = segment.meta.live_bytes / segment.meta.entries.max(1);
                     sampled.older = Some((segment, u32::try_from(average).unwrap_or(u32::MAX)));
-                    sampled.found = true;
+                    sampled.found = Some(stands_for);
                 }
             }
         }

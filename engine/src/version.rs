@@ -83,6 +83,11 @@ impl Paged {
         self.0.first().expect("there is one at least")
     }
 
+    /// All of them, in order.
+    pub(crate) fn segments(&self) -> &[Arc<Segment>] {
+        &self.0
+    }
+
     /// The one that may hold `key`.
     #[inline]
     pub(crate) fn holding(&self, key: &[u8]) -> Option<&Arc<Segment>> {

@@ -145,8 +145,15 @@ impl Segment {
         futures::future::try_join(self.filter(), self.fences()).await.map(|_| ())
     }
 
+    /// The filter, if it is in memory.
+    pub(crate) fn filter_at_hand(&self) -> Option<Filter> {
+        let opened = self.if_opened()?;
+        let cached = || self.files.cache.filter(self.cached_at(opened.footer.filter.range.start));
+        opened.filter.get().cloned().or_else(cached)
+    }
+
     /// The filter; through the cache where it is not mapped.
-    async fn filter(&self) -> Result<Filter> {
+    pub(crate) async fn filter(&self) -> Result<Filter> {
         let opened = self.opened().await?;
         let part = &opened.footer.filter;
         let decode = |bytes| Filter::decode(bytes, part.range.start).map_err(|damage| self.corrupt(damage));
