@@ -333,6 +333,16 @@ fn read(traffic: &Traffic) -> (u64, u64) {
     (traffic.count(RequestKind::Get), traffic.bytes(RequestKind::Get))
 }
 
+/// What `reader` asks the store for in order to read these records.
+async fn reads(reader: &ReadOnly, handle: &Arc<dyn Backend>, records: impl Iterator<Item = u64>) -> u64 {
+    let before = read(&handle.traffic()).0;
+    for n in records {
+        let value = reader.get(format!("{n:06}")).await.unwrap();
+        assert_eq!(value.as_deref(), Some(&[n as u8; VALUE_LEN][..]));
+    }
+    read(&handle.traffic()).0 - before
+}
+
 /// What a scan asks for beyond what it needs is no more than that again; and what it needs comes in large parts, the next on
 /// its way while one is used.
 #[test]

@@ -31,16 +31,6 @@ fn a_warm_cache_on_a_local_disk_asks_the_store_for_nothing() {
     assert!(warm.is_some_and(|(_, hits)| hits > RECORDS / 5), "{warm:?}");
 }
 
-/// What `reader` asks the store for in order to read these records.
-async fn reads(reader: &ReadOnly, handle: &Arc<dyn Backend>, records: impl Iterator<Item = u64>) -> u64 {
-    let before = read(&handle.traffic()).0;
-    for n in records {
-        let value = reader.get(format!("{n:06}")).await.unwrap();
-        assert_eq!(value.as_deref(), Some(&[n as u8; VALUE_LEN][..]));
-    }
-    read(&handle.traffic()).0 - before
-}
-
 #[test]
 fn what_is_warm_asks_the_store_for_nothing() {
     let bucket = Bucket::new();
