@@ -64,6 +64,7 @@ bugs! {
     FolderNotSynced 12 "P1" "folders are not synced when a name is made";
     FragmentsDeletedEarly 13 "P1" "the log is deleted before the manifest that needs it no more";
     ReplayTooFar 14 "P1" "replay begins one place behind where it should";
+    PublishedOutOfOrder 14 "P1" "of segments that are written side by side the one is published first that is there first";
     SealNotSynced 15 "P1" "a sealed segment is published before its bytes and length are durable";
     UnshippedDeleted 13 "P1" "a segment whose upload has failed counts as shipped, and leaves the disk";
     ShippedUnread 9 "P3" "what is read of the log on its way to the store is not looked at";

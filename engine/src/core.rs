@@ -7,11 +7,11 @@ use crate::compaction::Compactor;
 use crate::format::manifest::{Manifest, SegmentMeta};
 use crate::format::names::{FragmentId, SegmentId};
 use crate::keydir::Keydir;
-use crate::publish::{Publisher, never_refuses};
+use crate::pipeline::Sealer;
+use crate::publish::{Published, Publisher, never_refuses};
 use crate::random::Random;
 use crate::residency::Residency;
 use crate::retire::Retiring;
-use crate::seal::Sealer;
 use crate::segment::{Files, Segment};
 use crate::stores::Stores;
 use crate::tasks::Tasks;
@@ -135,13 +135,26 @@ impl Core {
         &self,
         edit: impl FnOnce(&mut Manifest) -> Result<(), E>,
     ) -> Result<Result<Manifest, E>> {
+        let published = match self.publish_alone(edit).await? {
+            Ok(published) => published,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        self.publisher.forget_older(&published).await;
+        Ok(Ok(published.manifest))
+    }
+
+    /// The same, and nothing else: the manifests that are needed no more are left to whoever calls.
+    pub(crate) async fn publish_alone<E>(
+        &self,
+        edit: impl FnOnce(&mut Manifest) -> Result<(), E>,
+    ) -> Result<Result<Published, E>> {
         let deleted = self.retiring.deleted();
         let edit = |manifest: &mut Manifest| {
             manifest.retired.retain(|retired| !deleted.contains(&retired.name));
             edit(manifest)
         };
         let outcome = self.publisher.publish_if(edit, self.patience()).await;
-        if let Ok(Ok(manifest)) = &outcome {
+        if let Ok(Ok(Published { manifest, .. })) = &outcome {
             self.retiring.forget(&deleted);
             if manifest.retention.window > 0 {
                 // With each manifest a part of the past may have been let go of.

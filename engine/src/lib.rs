@@ -53,6 +53,7 @@ mod memtable;
 mod meters;
 mod options;
 mod patience;
+mod pipeline;
 #[doc(hidden)]
 pub mod protocol;
 mod publish;

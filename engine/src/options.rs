@@ -222,7 +222,8 @@ pub struct Options {
     /// ([`backends::Tiered`](crate::backends::Tiered)), so that what is not sealed is lost with the machine, it stands for a
     /// minute. Small segments cost merges later.
     pub seal_interval: Option<Duration>,
-    /// How many full memtables may wait for their seal before writers wait too. Default 2; at least 1.
+    /// How many full memtables may wait for their seal before writers wait too. Default 2; at least 1. In object stores, where
+    /// a seal takes many latencies, more may wait, as far as caches do not need the memory that the budget has for them.
     pub unsealed_max: usize,
     /// Whether a merge runs by itself when a segment's dead share reaches
     /// [`merge_dead_share`](Options::merge_dead_share). Default true.

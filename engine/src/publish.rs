@@ -63,6 +63,14 @@ impl Kept {
     }
 }
 
+/// A manifest that was published.
+#[derive(Debug)]
+pub(crate) struct Published {
+    pub(crate) manifest: Manifest,
+    /// Those that were there when it was created: what it says of them is whether they are still needed.
+    listed: Vec<u64>,
+}
+
 /// The newest manifest that is ours for certain.
 #[derive(Debug)]
 struct Newest {
@@ -109,16 +117,19 @@ impl Publisher {
     /// `Fenced` where another writer has created the number, or a higher one. `NoSpace`: nothing happened. Anything
     /// else leaves the outcome open, and the writer must stop.
     pub(crate) async fn publish(&self, edit: impl FnOnce(&mut Manifest)) -> Result<Manifest> {
-        self.publish_if(never_refuses(edit), Patience::none()).await.map(|Ok(manifest)| manifest)
+        let Ok(published) = self.publish_if(never_refuses(edit), Patience::none()).await?;
+        self.forget_older(&published).await;
+        Ok(published.manifest)
     }
 
     /// As [`publish`](Publisher::publish), unless `edit` refuses: then nothing happens, and its refusal is returned. While its
-    /// outcome is open, and `patience` lasts, the same manifest is created again.
+    /// outcome is open, and `patience` lasts, the same manifest is created again. Older manifests are left where they are, for
+    /// [`forget_older`](Publisher::forget_older).
     pub(crate) async fn publish_if<E>(
         &self,
         edit: impl FnOnce(&mut Manifest) -> Result<(), E>,
         mut patience: Patience<'_>,
-    ) -> Result<Result<Manifest, E>> {
+    ) -> Result<Result<Published, E>> {
         let mut newest = self.newest.lock().await;
         newest.check()?;
         let mut next = newest.manifest.next(self.random.next(), self.clock.trusted());
@@ -149,8 +160,12 @@ impl Publisher {
         *self.kept.lock() = Kept::of(&next);
         newest.manifest = Arc::new(next.clone());
         self.settled.store(newest.manifest.clone());
-        forget_older(&*self.backend, listed, &next).await;
-        Ok(Ok(next))
+        Ok(Ok(Published { manifest: next, listed }))
+    }
+
+    /// Deletes the manifests that one has made useless which was `published`. Others may have followed it.
+    pub(crate) async fn forget_older(&self, Published { manifest, listed }: &Published) {
+        forget_older(&*self.backend, listed, manifest).await;
     }
 
     /// What `look` makes of the newest manifest that is ours for certain.
@@ -233,8 +248,8 @@ impl Manifest {
 
 /// Deletes those of the `listed` manifests that are older than `newest`: they say nothing any more, but for those that it
 /// keeps.
-pub(crate) async fn forget_older(backend: &dyn Backend, listed: Vec<u64>, newest: &Manifest) {
-    for number in listed.into_iter().filter(|number| *number < newest.number && !newest.keeps(*number)) {
+pub(crate) async fn forget_older(backend: &dyn Backend, listed: &[u64], newest: &Manifest) {
+    for &number in listed.iter().filter(|number| **number < newest.number && !newest.keeps(**number)) {
         // What this was about is done; the next manifest tries again.
         if let Err(error) = backend.delete(&Name::Manifest(number).path()).await
             && error.kind() != backends::ErrorKind::Closed

@@ -1,8 +1,9 @@
-//! Sealing: a full segment gets its index, filter and footer, enters the manifest and then the keydir's versions.
+//! Sealing one segment: it gets its index, filter and footer, enters the manifest and then the keydir's versions.
 //!
-//! Segments are sealed one at a time, in order of sequence. Where the log grows in files the index is appended to what
-//! is there already, so nothing is written twice; where it consists of fragments the records are written anew, in key
-//! order.
+//! Where the log grows in files the index is appended to what is there already, so nothing is written twice; where it
+//! consists of fragments the records are written anew, in key order. That is a seal's first half, and concerns nobody else;
+//! the second, from the keydir to the version, is done for one segment after the other. What puts the halves of several
+//! segments together is the [pipeline](crate::pipeline).
 //!
 //! # Guarantees
 //! 1. Readers see each record throughout: in the memtable until the moment its segment takes over.
@@ -19,85 +20,42 @@ use crate::format::manifest::{Manifest, RunMeta, SegmentMeta};
 use crate::format::names::{Name, SegmentId};
 use crate::memtable::{Item, Memtable};
 use crate::planted::{Bug, planted};
+use crate::publish::{Published, never_refuses};
 use crate::range::Direction;
 use crate::segment::{DenseEntry, LogFile, Segment, SortedWriter, Tail, TailBuilder, filters};
 use crate::turn::Turn;
 use crate::value::LARGE_LEN;
 use crate::version::Run;
 use crate::{Error, ErrorKind, Result, Seq, dead, retire};
-use futures::{StreamExt, stream};
-use halite_backends::{self as backends, Backend, Purpose};
-use parking_lot::Mutex;
-use std::collections::VecDeque;
+use futures::future::join;
+use futures::{FutureExt, StreamExt, stream};
+use halite_backends::{self as backends, Backend, Path, Purpose};
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::Notify;
-
-/// How long a seal that found no space waits before it tries again.
-const NO_SPACE_RETRY: Duration = Duration::from_secs(1);
 
 /// Fragments of a sealed segment that are deleted at once, where each call takes its time.
 const DELETES_AT_ONCE: usize = 16;
 
-/// Full segments in order, to be sealed.
-#[derive(Debug, Default)]
-pub(crate) struct Sealer {
-    queue: Mutex<VecDeque<Sealable>>,
-    more: Notify,
+/// The first half: writes the segment. After `NoSpace` it can be tried again.
+pub(crate) async fn write(core: &Core, sealable: &mut Sealable) -> Result<()> {
+    if sealable.written.is_none() {
+        let written = write_anew(core, sealable).await?;
+        count(core, sealable, written.as_ref().map(|tail| &tail.meta));
+        sealable.written = Some(written.map(|tail| Segment::just_written(&core.files, tail)));
+    }
+    Ok(())
 }
 
-impl Sealer {
-    pub(crate) fn push(&self, sealable: Sealable) {
-        self.queue.lock().push_back(sealable);
-        self.more.notify_one();
-    }
-
-    async fn next(&self) -> Sealable {
-        loop {
-            if let Some(sealable) = self.queue.lock().pop_front() {
-                return sealable;
-            }
-            self.more.notified().await;
-        }
-    }
-}
-
-/// Seals what is handed over, until a seal fails for good.
-pub(crate) async fn run(core: Arc<Core>) {
-    loop {
-        let mut sealable = core.sealer.next().await;
-        while let Err(cause) = seal(&core, &mut sealable).await {
-            if cause.kind() != ErrorKind::NoSpace {
-                core.fail(core.explain(cause).await);
-                return;
-            }
-            tracing::warn!(error = %cause, "no space to seal a segment; trying again");
-            core.log.sealed(Err(cause));
-            tokio::time::sleep(NO_SPACE_RETRY).await;
-        }
-        core.log.sealed(Ok(()));
-        core.compactor.look();
-    }
-}
-
-/// Seals one segment. After `NoSpace` it can be tried again.
+/// The second half, once all segments before it have had theirs: brings the segment that was written into the keydir, the
+/// manifest and the version. After `NoSpace` it can be tried again. What is left to do is to [clear up](clear_up).
 #[tracing::instrument(target = "halite", level = "debug", skip_all, fields(segment = %sealable.draft.id()))]
-async fn seal(core: &Core, sealable: &mut Sealable) -> Result<()> {
+pub(crate) async fn bring_in(core: &Core, sealable: &mut Sealable) -> Result<Outdated> {
     let draft = sealable.draft.clone();
     let cover = draft.memtable.cover();
     let sealed = match &sealable.sealed {
         Some(sealed) => sealed.clone(),
         None => {
-            let written = match sealable.written.clone() {
-                Some(written) => written,
-                None => {
-                    let written = write(core, sealable, &cover).await?.map(Box::new);
-                    count(core, sealable, written.as_deref());
-                    sealable.written.insert(written).clone()
-                }
-            };
-            let sealed = match written {
-                Some(meta) => Some(bring(core, &meta).await?),
+            let sealed = match sealable.written.iter().flatten().next() {
+                Some(segment) => Some(bring(core, segment).await?),
                 None => None,
             };
             dead::covered(&core.versions.get(), &cover).await;
@@ -105,15 +63,16 @@ async fn seal(core: &Core, sealable: &mut Sealable) -> Result<()> {
         }
     };
     let (segment, resident) = sealed.unzip();
+    let log = sealable.done_with(core.epoch, segment.is_none());
     if planted(Bug::FragmentsDeletedEarly) {
-        for path in sealable.done_with(core.epoch, segment.is_none()) {
+        for path in &log {
             retire::delete(core, path.as_str()).await;
         }
     }
-    publish(core, sealable, segment.as_ref(), &cover).await?;
-    let is_empty = segment.is_none();
+    let published = publish(core, sealable, segment.as_ref(), &log, &cover).await?;
     match &segment {
         Some(segment) => {
+            segment.forget_tail();
             let meta = &segment.meta;
             tracing::debug!(segment = %meta.id, records = meta.records, bytes = meta.len, "sealed");
         }
@@ -124,15 +83,24 @@ async fn seal(core: &Core, sealable: &mut Sealable) -> Result<()> {
     core.residency.look();
     #[cfg(feature = "metrics")]
     crate::meters::emit::sizes(core);
-    if core.capabilities.durable_names {
-        let deletes = sealable.done_with(core.epoch, is_empty).into_iter().map(|path| async move {
-            retire::delete(core, path.as_str()).await;
-        });
-        // The next segment waits for them.
-        let at_once = if core.capabilities.remote { DELETES_AT_ONCE } else { 1 };
-        stream::iter(deletes).for_each_concurrent(at_once, |delete| delete).await;
-    }
-    Ok(())
+    Ok(Outdated { published, log })
+}
+
+/// What a segment that was brought in has made useless.
+#[derive(Debug)]
+pub(crate) struct Outdated {
+    published: Published,
+    log: Vec<Path>,
+}
+
+/// Deletes what a segment has made useless.
+pub(crate) async fn clear_up(core: &Core, outdated: Outdated) {
+    let Outdated { published, log } = outdated;
+    let log = if core.capabilities.durable_names { log } else { Vec::new() };
+    let deletes: Vec<_> = log.iter().map(|path| retire::delete(core, path.as_str()).boxed()).collect();
+    let at_once = if core.capabilities.remote { DELETES_AT_ONCE } else { 1 };
+    let of_log = stream::iter(deletes).buffer_unordered(at_once).count();
+    join(core.publisher.forget_older(&published), of_log).await;
 }
 
 /// Counts what a seal has written.
@@ -147,12 +115,12 @@ fn count(core: &Core, sealable: &Sealable, written: Option<&SegmentMeta>) {
 }
 
 /// Brings the segment that was just written where it belongs, however often that has to be tried.
-async fn bring(core: &Core, meta: &SegmentMeta) -> Result<Sealed> {
+async fn bring(core: &Core, segment: &Arc<Segment>) -> Result<Sealed> {
     let mut patience = core.patience();
     loop {
-        let shipped = ship(core.stores.of(Purpose::Seal), meta).await;
+        let shipped = ship(core.stores.of(Purpose::Seal), &segment.meta).await;
         let outcome = match shipped {
-            Ok(()) => settle(core, meta).await,
+            Ok(()) => settle(core, segment).await,
             Err(error) => Err(error),
         };
         if let Err(error) = &outcome
@@ -174,29 +142,40 @@ pub(crate) async fn ship(backend: &dyn Backend, meta: &SegmentMeta) -> Result<()
 }
 
 /// Opens the segment that was just written, and brings its slots into the keydir.
-async fn settle(core: &Core, meta: &SegmentMeta) -> Result<Sealed> {
-    let segment = core.open_segment(meta, Purpose::Seal).await?;
-    let resident = dead::settle(core, &segment).await?;
-    Ok((segment, resident))
+async fn settle(core: &Core, segment: &Arc<Segment>) -> Result<Sealed> {
+    segment.read_for(Purpose::Seal).open().await?;
+    let resident = dead::settle(core, segment).await?;
+    Ok((segment.clone(), resident))
 }
 
-/// Writes the sealed form of a full segment; `None` where its own range tombstones, which are `cover`, cover all of it.
-async fn write(core: &Core, sealable: &mut Sealable, cover: &Cover) -> Result<Option<SegmentMeta>> {
+/// Writes the sealed form of a full segment; `None` where its own range tombstones cover all of it.
+async fn write_anew(core: &Core, sealable: &mut Sealable) -> Result<Option<Tail>> {
     let draft = sealable.draft.clone();
+    let cover = draft.memtable.cover();
     let passing = filters::share_of_one(core.versions.load().runs.len() + 1);
     match &mut sealable.source {
-        Source::File { appender, end } => seal_in_place(&draft, cover, appender, *end, passing).await,
+        Source::File { appender, end } => {
+            let meta = seal_in_place(&draft, &cover, appender, *end, passing).await?;
+            // It is mapped, or was shipped: what is there is looked at.
+            Ok(meta.map(|meta| Tail { parts: Vec::new(), meta }))
+        }
         Source::Fragments(_) => {
             let id = core.epoch.segment(core.numbers.next());
             let (salt, now) = (core.random.next(), core.clock.trusted());
-            write_sorted(core.stores.of(Purpose::Seal), &core.epoch, &draft.memtable, cover, id, salt, now).await
+            write_sorted(core.stores.of(Purpose::Seal), &core.epoch, &draft.memtable, &cover, id, salt, now).await
         }
     }
 }
 
-/// Publishes the sealed segment as the newest run, what its range tombstones cover, and the log as beginning behind it.
-async fn publish(core: &Core, sealable: &Sealable, segment: Option<&Arc<Segment>>, cover: &Cover) -> Result<()> {
-    let done_with = sealable.done_with(core.epoch, segment.is_none());
+/// Publishes the sealed segment as the newest run, what its range tombstones cover, and the log as beginning behind it: what
+/// is done with of that is `done_with`.
+async fn publish(
+    core: &Core,
+    sealable: &Sealable,
+    segment: Option<&Arc<Segment>>,
+    done_with: &[Path],
+    cover: &Cover,
+) -> Result<Published> {
     let last_seq = sealable.draft.memtable.max_seq();
     let edit = |manifest: &mut Manifest| {
         if let Some(segment) = segment {
@@ -218,7 +197,7 @@ async fn publish(core: &Core, sealable: &Sealable, segment: Option<&Arc<Segment>
         }
         done_with.iter().for_each(|path| manifest.retire_log(path.to_string()));
     };
-    core.publish(edit).await.map(|_| ())
+    core.publish_alone(never_refuses(edit)).await.map(|Ok(published)| published)
 }
 
 /// Appends index, filter and footer to the segment's own file, and ends it. Where `cover`, what its own range tombstones
@@ -305,7 +284,7 @@ pub(crate) async fn write_sorted(
     id: SegmentId,
     salt: u64,
     now: u64,
-) -> Result<Option<SegmentMeta>> {
+) -> Result<Option<Tail>> {
     let header = sorted_header(epoch, id, salt, memtable.base_seq(), now);
     let ordered = memtable.ordered(true).await;
     let mut hidden = Hidden::new(vec![Arc::new(cover.clone())], Direction::Forward);

@@ -21,6 +21,7 @@ pub(crate) async fn close(core: Arc<Core>) -> Result<()> {
 async fn seal_all(core: &Core) -> Result<()> {
     core.log.rotate_and_stop()?;
     core.log.all_sealed().await?;
+    core.sealer.is_clear().await;
     let _no_merge = core.compactor.stop().await;
     retire::reap(core).await;
     let next_seq = core.log.next_seq();

@@ -78,6 +78,8 @@ pub(super) async fn run(core: &Core) -> Result<()> {
             }
             Next::Work(Work::Rotate { draft, successor, .. }) => {
                 parts.push_back(carry(core, log.end(draft, successor)));
+                // Memory is divided anew.
+                core.residency.look();
             }
             Next::Work(Work::Reserve { draft, len, .. }) => core.log.answer_reserve(&draft, Ok(len)),
             // What is created is durable.

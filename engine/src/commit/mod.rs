@@ -21,6 +21,7 @@ mod line;
 mod queue;
 mod room;
 mod sealable;
+mod waiting;
 mod window;
 mod work;
 
@@ -28,6 +29,7 @@ pub(crate) use committer::run;
 pub(crate) use condition::{Condition, Footprint};
 pub(crate) use conditional::Opened;
 pub(crate) use follow::Following;
+pub(crate) use queue::Queue;
 pub(crate) use sealable::{Sealable, Sealed, Source};
 pub(crate) use work::Prior;
 
@@ -47,7 +49,7 @@ use crate::value::{self, Prepared};
 use crate::versions::Versions;
 use crate::{Durability, Error, Options, Result, Seq, tasks};
 use driver::Driver;
-use queue::{Admission, Entered, Queue};
+use queue::{Admission, Entered};
 use std::sync::Arc;
 use std::task::Poll;
 use tokio::sync::Notify;
@@ -411,6 +413,11 @@ impl Log {
             }
             progress.await;
         }
+    }
+
+    /// From now on memtables may take so many bytes beside what they have to themselves.
+    pub(crate) fn lend(&self, bytes: u64) {
+        self.queue.lock().lend(bytes);
     }
 
     pub(crate) fn inspect<T>(&self, look: impl FnOnce(&Queue) -> T) -> T {

@@ -9,11 +9,12 @@
 //!    visibility.
 //! 2. After a failure no commit enters any more, and every waiting commit gets an answer.
 //! 3. No more than [`Options::unsealed_max`] full segments wait for their seal because of commits, nor more bytes (and one
-//!    commit) than that many segments should have, and no more than [`UNWRITTEN_MAX`] bytes (and one commit) for being
+//!    commit) than that many segments should have, but for what [memory is lent](super::waiting) for; and no more than [`UNWRITTEN_MAX`] bytes (and one commit) for being
 //!    written.
 
 use super::line::{Answer, Answers, Line, stopped_by};
 use super::room::{Demand, Room};
+use super::waiting::Waiting;
 use super::window::{Era, Window};
 use super::work::{Group, Pace, Prior, Reached, Work};
 use super::{Draft, Size, new_record};
@@ -65,7 +66,6 @@ pub(crate) struct Queue {
     group_bytes_max: u64,
     /// Groups after which the active segment is full: fragments.
     groups_max: u32,
-    unsealed_max: usize,
     grows: bool,
     hash_seed: u64,
 
@@ -75,6 +75,8 @@ pub(crate) struct Queue {
     offset: u64,
     /// It takes no more, whatever its length.
     full: bool,
+    /// Memory that its memtable may take.
+    memory_max: u64,
     /// Groups of it that the committer was given.
     groups: u32,
     /// What its index and companions may take, which are written behind the frames.
@@ -97,8 +99,8 @@ pub(crate) struct Queue {
 
     // How far the log is, and who waits.
     line: Line,
-    /// The lengths of the segments that are full but not yet sealed.
-    unsealed: VecDeque<u64>,
+    /// The segments that are full but not yet sealed.
+    unsealed: Waiting,
     /// Segments that were sealed since the opening.
     seals: u64,
     seal_failure: Option<Error>,
@@ -120,12 +122,12 @@ impl Queue {
             // Beyond that writers wait, and must not wait for a timer alone.
             group_bytes_max: if grows { options.write_buffer_bytes } else { options.fragment_bytes }.min(UNWRITTEN_MAX),
             groups_max: if grows { u32::MAX } else { options.segment_fragments_max },
-            unsealed_max: options.unsealed_max,
             grows,
             hash_seed,
             active,
             offset: HEADER_LEN,
             full: false,
+            memory_max: budget.memtable_bytes,
             groups: 0,
             tail: TailRoom::default(),
             room: Room::new(grows, options.segment_bytes_max),
@@ -140,7 +142,7 @@ impl Queue {
             sync_wanted: false,
             stopping: false,
             line: Line::new(next_seq - 1),
-            unsealed: VecDeque::new(),
+            unsealed: Waiting::new(options, budget),
             seals: 0,
             seal_failure: None,
             failed: None,
@@ -198,8 +200,7 @@ impl Queue {
 
     /// Whether `len` more bytes are too much for the active segment, or its memtable takes all the memory it may.
     fn is_full(&self, len: u64) -> bool {
-        self.end_with(len) + END_LEN > self.segment_bytes_max
-            || self.active.memtable.memory() + len > self.memtable_bytes_max
+        self.end_with(len) + END_LEN > self.segment_bytes_max || self.active.memtable.memory() + len > self.memory_max
     }
 
     pub(crate) fn reserve_attempts(&self) -> u64 {
@@ -295,7 +296,7 @@ impl Queue {
 
     /// Full segments of these lengths wait for their seal, from before anything has entered.
     pub(crate) fn await_seals(&mut self, lens: impl Iterator<Item = u64>) {
-        self.unsealed.extend(lens);
+        lens.for_each(|len| self.unsealed.push(len, len));
     }
 
     /// Asks for everything that has entered to be made durable.
@@ -351,6 +352,9 @@ impl Queue {
         let prior = Prior { number, len, last_seq: self.next_seq - 1, next_seq: self.next_seq };
         let next = new(prior);
         let successor = next.id().number;
+        let memory = self.active.memtable.memory();
+        self.memory_max = self.unsealed.room(memory).unwrap_or(self.memtable_bytes_max);
+        self.unsealed.push(end, memory);
         let draft = std::mem::replace(&mut self.active, next);
         self.work.push_back(Work::Rotate { draft, end, successor });
         versions.begin_memtable(self.active.memtable.clone());
@@ -359,7 +363,6 @@ impl Queue {
         (self.full, self.groups, self.tail) = (false, 0, TailRoom::default());
         self.room.begin_segment();
         self.buffer = BytesMut::new();
-        self.unsealed.push_back(end);
     }
 
     /// Moves the group to the work, if it holds anything.
@@ -467,7 +470,7 @@ impl Queue {
     pub(crate) fn sealed(&mut self, outcome: Result<()>) {
         match outcome {
             Ok(()) => {
-                self.unsealed.pop_front();
+                self.unsealed.pop();
                 self.seals += 1;
                 self.seal_failure = None;
                 self.room.given_back();
@@ -499,11 +502,19 @@ impl Queue {
         self.unsealed.len()
     }
 
-    /// Whether so much waits for its seal that writers have to wait too: too many segments, or, where large values have made
-    /// them longer than they should be, too many bytes, which are in memory.
+    /// Memory of the memtables, and whether any of them is full.
+    pub(crate) fn memory(&self) -> (u64, bool) {
+        (self.unsealed.memory() + self.active.memtable.memory(), !self.unsealed.is_empty())
+    }
+
+    /// See [`Waiting::lend`].
+    pub(crate) fn lend(&mut self, bytes: u64) {
+        self.unsealed.lend(bytes);
+    }
+
+    /// Whether so much waits for its seal that writers have to wait too.
     fn is_behind(&self) -> bool {
-        let bytes: u64 = self.unsealed.iter().sum();
-        self.unsealed.len() >= self.unsealed_max || bytes > self.segment_bytes_max * self.unsealed_max as u64
+        self.unsealed.room(self.active.memtable.memory()).is_none()
     }
 
     /// Ends the active segment where one commit has made it longer than a segment should be, unless that would be too much to

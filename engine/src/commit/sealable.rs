@@ -2,7 +2,6 @@
 
 use super::Draft;
 use crate::core::Epoch;
-use crate::format::manifest::SegmentMeta;
 use crate::format::names::Name;
 use crate::residency::Resident;
 use crate::segment::{LogFile, Segment};
@@ -18,7 +17,7 @@ pub(crate) struct Sealable {
     /// Number of the segment that comes after it.
     pub(crate) successor: u64,
     /// What was written, once it is; nothing, where nothing was left to write.
-    pub(crate) written: Option<Option<Box<SegmentMeta>>>,
+    pub(crate) written: Option<Option<Arc<Segment>>>,
     /// What was sealed, once it is where it belongs and waits to be published; nothing, where nothing was left to write.
     pub(crate) sealed: Option<Option<Sealed>>,
 }

@@ -194,7 +194,7 @@ impl Merge<'_> {
 
     async fn finish_open(&mut self) -> Result<()> {
         if let Some(open) = self.open.take() {
-            self.written.push(open.finish().await?);
+            self.written.push(open.finish().await?.meta);
         }
         Ok(())
     }

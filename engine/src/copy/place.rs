@@ -160,6 +160,7 @@ impl Place {
         let epoch = Epoch { database, hash_seed, epoch, nonce };
         let (id, salt) = (epoch.segment(1), source.random.next());
         let written = seal::write_sorted(&*self.backend, &epoch, memtable, cover, id, salt, source.time).await?;
+        let written = written.map(|tail| tail.meta);
         if let Some(meta) = &written {
             let segment = self.open_segment(meta).await?;
             if !transfer::is_whole(&segment).await? {
@@ -205,7 +206,7 @@ impl Place {
         next.follow(&self.manifest);
         next.take_back();
         let listed = publish::create(&*self.backend, &next).await.map_err(|error| under_way(&*self.backend, error))?;
-        publish::forget_older(&*self.backend, listed, &next).await;
+        publish::forget_older(&*self.backend, &listed, &next).await;
         self.manifest = next;
         // Without a lock another copy may have collected what it did not know.
         self.look().await?;

@@ -53,7 +53,7 @@ pub(super) async fn claim(setup: &Setup, clock: &EngineClock) -> Result<(Manifes
         match publish::create(&*setup.backend, &claim).await {
             Ok(listed) => {
                 tracing::debug!(manifest = claim.number, epoch = claim.epoch, "claimed");
-                publish::forget_older(&*setup.backend, listed, &claim).await;
+                publish::forget_older(&*setup.backend, &listed, &claim).await;
                 return Ok((claim, there));
             }
             Err(error) if error.kind() == ErrorKind::Fenced && seen.is_none_or(|seen| seen == epoch) => {

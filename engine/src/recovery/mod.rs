@@ -23,12 +23,12 @@ use crate::format::manifest::{LogState, Manifest, RunMeta, SegmentMeta};
 use crate::keydir::Keydir;
 use crate::listing::Listing;
 use crate::memtable::Memtable;
+use crate::pipeline::{self, Sealer};
 use crate::planted::{Bug, planted};
 use crate::publish::Publisher;
 use crate::random::Random;
 use crate::residency::{self, Residency};
 use crate::retire::{self, Retiring};
-use crate::seal::{self, Sealer};
 use crate::segment::{Files, Segment};
 use crate::stores::Stores;
 use crate::tasks::Tasks;
@@ -237,7 +237,7 @@ fn start(core: &Arc<Core>, manifest: Manifest, there: Listing, replayed_runs: us
         let tasks = core.tasks.clone();
         core.spawn("committer", core.log.start(async move { tasks.inside(committer).await }));
     }
-    core.spawn("sealer", seal::run(core.clone()));
+    core.spawn("sealer", pipeline::run(core.clone()));
     core.spawn("reaper", retire::run(core.clone()));
     core.spawn("flush timer", timers::flush(core.clone()));
     if manifest.retention.window > 0 {

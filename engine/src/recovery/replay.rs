@@ -168,8 +168,8 @@ impl Replayer<'_> {
         }
         replayed.last_seq = memtable.max_seq();
         let (cover, salt, now) = (memtable.cover(), self.random.next(), self.clock.trusted());
-        let meta = seal::write_sorted(self.backend, self.epoch, &memtable, &cover, id, salt, now).await?;
-        replayed.sealed(meta, &memtable, &cover);
+        let tail = seal::write_sorted(self.backend, self.epoch, &memtable, &cover, id, salt, now).await?;
+        replayed.sealed(tail.map(|tail| tail.meta), &memtable, &cover);
         Ok(())
     }
 

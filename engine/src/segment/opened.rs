@@ -61,10 +61,12 @@ impl Opened {
     /// opening it takes is read through `asked`. Gives the filter's bytes, unchecked, where they came along.
     ///
     /// Where each read takes its time it is one: of the end, with the footer, and the filter if that is about as long as most
-    /// are. The header is not looked at there: the footer's checksum stands in the manifest, and is no other segment's.
+    /// are. The header is not looked at there: the footer's checksum stands in the manifest, and is no other segment's. What
+    /// `fresh` gives of the file is not read at all.
     ///
     /// # Errors
     /// `NotFound`; corruption where the file is not what the manifest says; `NotAStore` where it is of a newer format.
+    #[allow(clippy::too_many_arguments)]
     pub(super) async fn open(
         backend: &dyn Backend,
         asked: &dyn Backend,
@@ -73,6 +75,7 @@ impl Opened {
         database: [u8; 16],
         hash_seed: u64,
         remote: bool,
+        fresh: impl Fn(Range<u64>) -> Option<Bytes>,
     ) -> Result<(Opened, Option<Bytes>)> {
         let object = backend.open_known(path, meta.len).await?;
         let mismatch = |offset, field, expected: u64, found: u64| {
@@ -94,14 +97,17 @@ impl Opened {
             Some(map) => Ok(map.slice(range.start as usize..range.end as usize)),
             None => through.read(range).await.map_err(Error::from),
         };
+        let fresh = |range: Range<u64>| if map.is_none() { fresh(range) } else { None };
         let tail_at = if remote && map.is_none() { tail_at(meta, footer_at) } else { footer_at };
-        let tail = if tail_at < footer_at {
-            read(tail_at..meta.len).await?
-        } else {
-            let (header, footer) =
-                futures::future::try_join(read(0..HEADER_LEN as u64), read(footer_at..meta.len)).await?;
-            check_header(&header, meta, database, hash_seed).map_err(|fault| Error::in_file(path, fault))?;
-            footer
+        let (tail_at, tail) = match fresh(footer_at..meta.len) {
+            Some(footer) => (footer_at, footer),
+            None if tail_at < footer_at => (tail_at, read(tail_at..meta.len).await?),
+            None => {
+                let (header, footer) =
+                    futures::future::try_join(read(0..HEADER_LEN as u64), read(footer_at..meta.len)).await?;
+                check_header(&header, meta, database, hash_seed).map_err(|fault| Error::in_file(path, fault))?;
+                (footer_at, footer)
+            }
         };
         if tail.len() as u64 != meta.len - tail_at {
             return mismatch(tail_at, "bytes read", meta.len - tail_at, tail.len() as u64);
@@ -111,7 +117,8 @@ impl Opened {
         let filter = &footer.filter.range;
         // A copy: what was read along with it is not kept.
         let filter = (tail_at <= filter.start && !filter.is_empty())
-            .then(|| Bytes::copy_from_slice(&tail[(filter.start - tail_at) as usize..(filter.end - tail_at) as usize]));
+            .then(|| Bytes::copy_from_slice(&tail[(filter.start - tail_at) as usize..(filter.end - tail_at) as usize]))
+            .or_else(|| fresh(filter.clone()));
         let map = map.map(Map::new);
         Ok((Opened { footer, object, map, fences: OnceLock::new(), filter: OnceLock::new() }, filter))
     }

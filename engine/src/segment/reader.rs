@@ -8,6 +8,7 @@ use super::files::Files;
 use super::frames::CHECKED_AT_ONCE;
 use super::index::part_crc;
 use super::opened::{Opened, check_footer, check_header};
+use super::tail::Tail;
 use crate::format::block::Facts;
 use crate::format::fences::Fences;
 use crate::format::footer::{FOOTER_LEN, Footer, Part};
@@ -24,6 +25,7 @@ use crate::value::Value;
 use crate::{Error, ErrorKind, Result, Seq};
 use bytes::Bytes;
 use halite_backends::{Backend, Object, Path, Purpose, Shared};
+use parking_lot::Mutex;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -46,6 +48,8 @@ pub(crate) struct Segment {
 
     /// Set by whoever touches the segment first.
     pub(super) opened: OnceLock<Opened>,
+    /// Its end, while whoever has written it has that in memory.
+    fresh: Mutex<Option<Tail>>,
 
     /// An estimate that only chooses merges.
     dead_bytes: AtomicU64,
@@ -84,11 +88,31 @@ impl Segment {
             files: files.clone(),
             serial: files.serial(),
             opened: OnceLock::new(),
+            fresh: Mutex::default(),
             dead_bytes: AtomicU64::new(meta.dead_bytes),
             way: None,
             released: OnceLock::new(),
             meta: meta.clone(),
         })
+    }
+
+    /// The segment that was just written, with this `tail`: what stands behind its records is not read from the storage until
+    /// it is [forgotten](Segment::forget_tail).
+    pub(crate) fn just_written(files: &Arc<Files>, tail: Tail) -> Arc<Segment> {
+        let segment = Segment::new(files, &tail.meta);
+        *segment.fresh.lock() = Some(tail);
+        segment
+    }
+
+    /// Lets go of the tail that it was written with.
+    pub(crate) fn forget_tail(&self) {
+        self.fresh.lock().take();
+    }
+
+    /// Bytes of the tail that it was written with, if that is in memory and has them.
+    fn fresh(&self, range: Range<u64>) -> Option<Bytes> {
+        let written = self.way.as_ref().map_or(self, |way| &*way.to);
+        written.fresh.lock().as_ref()?.bytes(range)
     }
 
     /// The segment, read for `purpose`: what is read of it from then on counts for that. What is found out about it, the segment
@@ -103,6 +127,7 @@ impl Segment {
             files: self.files.clone(),
             serial: self.serial,
             opened: OnceLock::new(),
+            fresh: Mutex::default(),
             dead_bytes: AtomicU64::new(0),
             way: Some(Way { to, backend: backend.clone(), object: OnceLock::new() }),
             released: OnceLock::new(),
@@ -153,7 +178,8 @@ impl Segment {
         }
         let Files { stores, database, hash_seed, remote, .. } = &*self.files;
         let (backend, asked) = (stores.of(Purpose::Read), self.backend());
-        let opened = Opened::open(backend, asked, &self.path, &self.meta, *database, *hash_seed, *remote).await;
+        let fresh = |range| self.fresh(range);
+        let opened = Opened::open(backend, asked, &self.path, &self.meta, *database, *hash_seed, *remote, fresh).await;
         let (opened, filter) = opened.map_err(|error| self.if_missing(error))?;
         if opened.map.is_none() {
             self.files.note_unmapped();
@@ -380,6 +406,9 @@ impl Segment {
         let len = range.end - range.start;
         if len == 0 {
             return Ok(Bytes::new());
+        }
+        if let Some(bytes) = self.fresh(range.clone()) {
+            return Ok(bytes);
         }
         let bytes = self.object().await?.read(range.clone()).await?;
         if bytes.len() as u64 != len {

@@ -5,10 +5,10 @@
 
 use super::hashed::Upload;
 use super::index::IndexBuilder;
+use super::tail::Tail;
 use crate::format::block::{Content, Facts, Span};
 use crate::format::frame::{NewRecord, Stream};
 use crate::format::header::{HEADER_LEN, Header, Layout};
-use crate::format::manifest::SegmentMeta;
 use crate::format::names::{Name, SegmentId};
 use crate::turn::{self, Turn};
 use crate::value::LARGE_LEN;
@@ -150,11 +150,12 @@ impl SortedWriter {
         self.index.len() + (self.hashes.len() * size_of::<u64>()) as u64
     }
 
-    /// Makes the segment appear, whole and durable. Where it fails the segment may exist, but nothing names it.
+    /// Makes the segment appear, whole and durable, and gives what stands behind its records. Where it fails the segment may
+    /// exist, but nothing names it.
     ///
     /// # Panics
     /// Where no record was added.
-    pub(crate) async fn finish(mut self) -> Result<SegmentMeta> {
+    pub(crate) async fn finish(mut self) -> Result<Tail> {
         self.push_chunk();
         for hashes in self.hashes.chunks(KEYS_PER_TURN) {
             hashes.iter().for_each(|&hash| self.index.filter(hash));
@@ -162,12 +163,12 @@ impl SortedWriter {
         }
         let (parts, mut meta) = self.index.finish(self.id, self.at, Some(self.swept)).await;
         self.upload.write(self.buffer.freeze()).await?;
-        for part in parts {
-            self.upload.write(part).await?;
+        for part in &parts {
+            self.upload.write(part.clone()).await?;
         }
         meta.digest = self.upload.digest();
         self.upload.finish().await?;
-        Ok(meta)
+        Ok(Tail { parts, meta })
     }
 
     /// Gives up: nothing appears, and what was written is removed.

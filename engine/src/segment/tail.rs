@@ -11,6 +11,7 @@ use crate::format::header::{Header, Layout};
 use crate::format::manifest::SegmentMeta;
 use crate::format::names::SegmentId;
 use bytes::Bytes;
+use std::ops::Range;
 
 /// The newest record of a key in a segment that is being sealed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,13 +28,32 @@ pub(crate) struct DenseEntry {
     pub(crate) expires_at: Option<u64>,
 }
 
-/// What is to be appended to a log, from the offset at which its frames end.
-#[derive(Debug)]
+/// What stands behind a segment's records: of a log, what is to be appended to it.
+#[derive(Clone, Debug)]
 pub(crate) struct Tail {
-    /// The bytes, in pieces.
+    /// The bytes up to the end of the file, in pieces: index blocks, then each other part in one.
     pub(crate) parts: Vec<Bytes>,
     /// What the manifest is to say of the segment.
     pub(crate) meta: SegmentMeta,
+}
+
+impl Tail {
+    /// These bytes of the file; `None` where they are not all in the tail.
+    pub(crate) fn bytes(&self, range: Range<u64>) -> Option<Bytes> {
+        let len: u64 = self.parts.iter().map(|part| part.len() as u64).sum();
+        let begin = self.meta.len.checked_sub(len)?;
+        let from = range.start.checked_sub(begin)? as usize;
+        let to = range.end.checked_sub(begin).filter(|&to| to <= len)? as usize;
+        let (mut found, mut at) = (Vec::new(), 0);
+        for part in &self.parts {
+            let (first, last) = (from.clamp(at, at + part.len()), to.clamp(at, at + part.len()));
+            if first < last {
+                found.push(part.slice(first - at..last - at));
+            }
+            at += part.len();
+        }
+        Some(if let [all] = &found[..] { all.clone() } else { found.concat().into() })
+    }
 }
 
 /// Builds a [`Tail`].

@@ -82,7 +82,7 @@ pub(crate) async fn write_sorted(backend: &dyn Backend, number: u64, records: &[
         writer.push(record.new_record(), shared).await.unwrap();
     }
     let about = writer.len();
-    let meta = writer.finish().await.unwrap();
+    let meta = writer.finish().await.unwrap().meta;
     assert!(about.abs_diff(meta.len) < 1000 + meta.len / 20, "thought {about}, is {}", meta.len);
     meta
 }
@@ -188,7 +188,7 @@ pub(crate) async fn open_as(
     // Opened already, it never asks the backend that all segments share.
     let files = Files::new(Stores::untold(Arc::new(Memory::new())), database, hash_seed, 1 << 20);
     let segment = Segment::new(&Arc::new(files), meta);
-    let opened = Opened::open(backend, backend, segment.path(), meta, database, hash_seed, false).await;
+    let opened = Opened::open(backend, backend, segment.path(), meta, database, hash_seed, false, |_| None).await;
     let opened = opened.map_err(|error| segment.if_missing(error))?;
     segment.opened.set(opened.0).unwrap();
     Ok(segment)

@@ -476,7 +476,7 @@ async fn a_compressed_value_that_is_damaged_is_found() {
         };
         writer.push(record, None).await.unwrap();
     }
-    let meta = writer.finish().await.unwrap();
+    let meta = writer.finish().await.unwrap().meta;
     for backend in [&memory as &dyn Backend, &Unmapped(memory.clone())] {
         let segment = open(backend, &meta).await.unwrap();
         let findings = findings(&segment).await.unwrap();

@@ -28,6 +28,7 @@ mod objects;
 mod outside;
 mod panics;
 mod past;
+mod pipeline;
 #[cfg(feature = "planted")]
 mod planted;
 mod protocol;

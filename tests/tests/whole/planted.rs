@@ -38,6 +38,7 @@ fn gate(bug: Bug) -> &'static str {
         Bug::FolderNotSynced => "crashes::on_growing_files::first_open",
         Bug::FragmentsDeletedEarly => "crashes::on_fragments::seals",
         Bug::SealNotSynced => "crashes::on_growing_files::seals",
+        Bug::PublishedOutOfOrder => "pipeline::",
         Bug::OldLogDeletedEarly => "crashes::on_growing_files::recovery_of_a_kill",
         Bug::UnshippedDeleted | Bug::PublishedUnshipped => "tiers::what_was_acknowledged",
         Bug::ShippedUnread => "simulation::every_case",
