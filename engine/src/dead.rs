@@ -21,6 +21,7 @@ use crate::format::frame::Kind;
 use crate::format::manifest::Manifest;
 use crate::hash::{self, Fingerprint};
 use crate::keydir::Slot;
+use crate::memtable::Memtable;
 use crate::range::{Course, Direction};
 use crate::residency::Resident;
 use crate::segment::Segment;
@@ -39,7 +40,7 @@ const TOMBSTONE_HEAD_LEN: u64 = 12;
 
 /// What a [`count`] looks for.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Counts<'a> {
+enum Counts<'a> {
     /// Tombstones that hide nothing.
     IdleTombstones,
     /// Those, and what is overwritten or deleted.
@@ -48,9 +49,13 @@ pub(crate) enum Counts<'a> {
     DiedIn(&'a [Arc<Segment>]),
 }
 
-/// Brings the slots of a segment that was just sealed into the keydir if there is room for them, and counts what it has
-/// made useless.
-pub(crate) async fn settle(core: &Core, segment: &Arc<Segment>) -> Result<Option<Arc<Resident>>> {
+/// Brings the slots of a segment that was just sealed, from `memtable`, into the keydir if there is room for them, and counts what
+/// it has made useless.
+pub(crate) async fn settle(
+    core: &Core,
+    segment: &Arc<Segment>,
+    memtable: &Arc<Memtable>,
+) -> Result<Option<Arc<Resident>>> {
     let version = core.versions.load().sealed();
     let by_slots = version.paged().is_empty();
     let superseded = |slots: &[Slot]| {
@@ -60,7 +65,7 @@ pub(crate) async fn settle(core: &Core, segment: &Arc<Segment>) -> Result<Option
     };
     let resident = core.residency.settle(&core.keydir, segment, Purpose::Seal, superseded).await?;
     let counts = if by_slots && resident.is_some() { Counts::IdleTombstones } else { Counts::All };
-    count(core, &version, segment, counts).await;
+    count(core, &version, segment, Source::memory(memtable, Seq::MAX, &Course::all()), counts).await;
     Ok(resident)
 }
 
@@ -74,25 +79,40 @@ pub(crate) async fn during_merge(core: &Core, before: &Version, after: &Version,
     };
     let new: Vec<_> = after.segments().filter(|segment| is_new(segment)).collect();
     for segment in new {
-        count(core, after, segment, Counts::DiedIn(outputs)).await;
+        count(core, after, segment, keys_of(segment), Counts::DiedIn(outputs)).await;
     }
 }
 
-/// Looks in `version` for what the records of `newer` have made useless, and counts it.
-pub(crate) async fn count(core: &Core, version: &Version, newer: &Arc<Segment>, counts: Counts<'_>) {
+/// Counts what `newer`, a segment that recovery has sealed, has made useless in `version`.
+pub(crate) async fn recovered(core: &Core, version: &Version, newer: &Arc<Segment>) {
+    count(core, version, newer, keys_of(newer), Counts::All).await;
+}
+
+/// The keys of a segment whose memtable is gone.
+fn keys_of(segment: &Arc<Segment>) -> Option<Source> {
+    // What is dead is looked for so that what is worth a merge is known.
+    let run = Run::new(vec![segment.read_for(Purpose::Merge)]);
+    Source::run(&Arc::new(run), &Course::all(), true)
+}
+
+/// Looks in `version` for what the records of `newer`, whose keys are `keys`, have made useless, and counts it.
+async fn count(core: &Core, version: &Version, newer: &Arc<Segment>, keys: Option<Source>, counts: Counts<'_>) {
     if matches!(counts, Counts::IdleTombstones) && newer.meta.tombstones == 0 {
         return;
     }
-    if let Err(error) = try_count(core, version, newer, counts).await {
+    if let Err(error) = try_count(core, version, newer, keys, counts).await {
         // Whoever reads it hears of it; an estimate can do without.
         tracing::warn!(%error, segment = %newer.meta.id, "what a segment has made useless could not be counted");
     }
 }
 
-async fn try_count(core: &Core, version: &Version, newer: &Arc<Segment>, counts: Counts<'_>) -> Result<()> {
-    // What is dead is looked for so that what is worth a merge is known.
-    let run = Run::new(vec![newer.read_for(Purpose::Merge)]);
-    let keys = Source::run(&Arc::new(run), &Course::all(), true);
+async fn try_count(
+    core: &Core,
+    version: &Version,
+    newer: &Arc<Segment>,
+    keys: Option<Source>,
+    counts: Counts<'_>,
+) -> Result<()> {
     let rate = (newer.meta.entries / ENOUGH).max(1);
     let mut search = Search { core, version, newer, counts, rate, sample: Vec::new() };
     let mut keys = Merge::new(keys.into_iter().collect(), Direction::Forward);

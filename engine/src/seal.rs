@@ -55,7 +55,7 @@ pub(crate) async fn bring_in(core: &Core, sealable: &mut Sealable) -> Result<Out
         Some(sealed) => sealed.clone(),
         None => {
             let sealed = match sealable.written.iter().flatten().next() {
-                Some(segment) => Some(bring(core, segment).await?),
+                Some(segment) => Some(bring(core, segment, &draft.memtable).await?),
                 None => None,
             };
             dead::covered(&core.versions.get(), &cover).await;
@@ -115,12 +115,12 @@ fn count(core: &Core, sealable: &Sealable, written: Option<&SegmentMeta>) {
 }
 
 /// Brings the segment that was just written where it belongs, however often that has to be tried.
-async fn bring(core: &Core, segment: &Arc<Segment>) -> Result<Sealed> {
+async fn bring(core: &Core, segment: &Arc<Segment>, memtable: &Arc<Memtable>) -> Result<Sealed> {
     let mut patience = core.patience();
     loop {
         let shipped = ship(core.stores.of(Purpose::Seal), &segment.meta).await;
         let outcome = match shipped {
-            Ok(()) => settle(core, segment).await,
+            Ok(()) => settle(core, segment, memtable).await,
             Err(error) => Err(error),
         };
         if let Err(error) = &outcome
@@ -142,9 +142,9 @@ pub(crate) async fn ship(backend: &dyn Backend, meta: &SegmentMeta) -> Result<()
 }
 
 /// Opens the segment that was just written, and brings its slots into the keydir.
-async fn settle(core: &Core, segment: &Arc<Segment>) -> Result<Sealed> {
+async fn settle(core: &Core, segment: &Arc<Segment>, memtable: &Arc<Memtable>) -> Result<Sealed> {
     segment.read_for(Purpose::Seal).open().await?;
-    let resident = dead::settle(core, segment).await?;
+    let resident = dead::settle(core, segment, memtable).await?;
     Ok((segment.clone(), resident))
 }
 

@@ -17,7 +17,7 @@ use crate::commit::{self, Draft, Log, NewDraft, Prior};
 use crate::compaction::{self, Compactor};
 use crate::core::{Core, Epoch, Numbers};
 use crate::cover::{self, Cover};
-use crate::dead::{self, Counts};
+use crate::dead;
 use crate::format::header::{Header, Layout, Predecessor};
 use crate::format::manifest::{LogState, Manifest, RunMeta, SegmentMeta};
 use crate::keydir::Keydir;
@@ -264,7 +264,7 @@ async fn count_dead(core: Arc<Core>, replayed: usize, cover: Cover) {
     let version = core.versions.load().sealed();
     dead::covered(&version, &cover).await;
     for segment in version.runs.iter().take(replayed).flat_map(|run| &run.segments) {
-        dead::count(&core, &version, segment, Counts::All).await;
+        dead::recovered(&core, &version, segment).await;
     }
     core.compactor.look();
 }
