@@ -36,7 +36,7 @@ const FORMATS: [(&str, u64, &[&str]); 2] = [
     ),
     (
         "formats: hints to varints, and fragments and frames",
-        59,
+        58,
         &[
             "fragment",
             "frame",

@@ -111,6 +111,7 @@ fn limits_come_back() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "minutes")]
 fn damage_and_displacement_are_noticed() {
     let key = [0x61; 200];
     for record in [
