@@ -27,7 +27,7 @@ pub(crate) fn command() -> Result<PathBuf> {
     let (built, path) = (target.join(WASI).join("wasm/halite.wasm"), target.join("halite.wasm"));
     install("wasm-opt", "--version", "binaryen");
     let paths = [&built, &path].map(|path| path.display().to_string());
-    let shrunk = program("wasm-opt", &["-O2", &paths[0], "-o", &paths[1]]);
+    let shrunk = program("wasm-opt", &["-Os", &paths[0], "-o", &paths[1]]);
     FEATURES.iter().fold(shrunk, |shrunk, feature| shrunk.arg(&format!("--enable-{feature}"))).run()?;
     let len = std::fs::metadata(&path).map_err(|cause| format!("{}: {cause}", path.display()))?.len();
     println!("{}: {len} bytes", path.display());

@@ -9,8 +9,8 @@
 //!    visibility.
 //! 2. After a failure no commit enters any more, and every waiting commit gets an answer.
 //! 3. No more than [`Options::unsealed_max`] full segments wait for their seal because of commits, nor more bytes (and one
-//!    commit) than that many segments should have, but for what [memory is lent](super::waiting) for; and no more than [`UNWRITTEN_MAX`] bytes (and one commit) for being
-//!    written.
+//!    commit) than that many segments should have, but for what [memory is lent](super::waiting) for; and no more than
+//!    [`UNWRITTEN_MAX`] bytes (and one commit) for being written.
 
 use super::line::{Answer, Answers, Line, stopped_by};
 use super::room::{Demand, Room};
