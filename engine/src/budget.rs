@@ -77,13 +77,15 @@ impl Budget {
         self.rest().saturating_sub(kept).saturating_sub(cache).saturating_sub(KEYDIR_LEN) / SLOT_LEN
     }
 
-    /// How many bytes the cache may take, where fences and keydir take `others`, and `borrowed` is lent.
+    /// How many bytes the cache may take, where fences and keydir take `others`, and `borrowed` is lent: a third of the rest at
+    /// least, unless anything is.
     fn cache(&self, others: u64, borrowed: u64, unmapped: bool) -> u64 {
-        if !unmapped {
-            return 0;
+        let left = self.rest().saturating_sub(others);
+        match (unmapped, borrowed) {
+            (false, _) => 0,
+            (true, 0) => left.max(self.rest() / 3),
+            (true, _) => left.saturating_sub(borrowed).max(self.cache_min()),
         }
-        let all = self.rest().saturating_sub(others).max(self.rest() / 3);
-        all.saturating_sub(borrowed).max(self.cache_min())
     }
 
     /// What of the cache is never lent.

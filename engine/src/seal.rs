@@ -47,7 +47,7 @@ pub(crate) async fn write(core: &Core, sealable: &mut Sealable) -> Result<()> {
 
 /// The second half, once all segments before it have had theirs: brings the segment that was written into the keydir, the
 /// manifest and the version. After `NoSpace` it can be tried again. What is left to do is to [clear up](clear_up).
-#[tracing::instrument(target = "halite", level = "debug", skip_all, fields(segment = %sealable.draft.id()))]
+#[tracing::instrument(name = "seal", target = "halite", level = "debug", skip_all, fields(segment = %sealable.draft.id()))]
 pub(crate) async fn bring_in(core: &Core, sealable: &mut Sealable) -> Result<Outdated> {
     let draft = sealable.draft.clone();
     let cover = draft.memtable.cover();

@@ -220,10 +220,10 @@ fn collections_block_too() {
     let inside = transaction.collection::<(String, u32), u64>("visits");
     inside.delete_range(..("home".to_owned(), 198)).unwrap();
     inside.put(("home".to_owned(), 200), &200).unwrap();
-    inside.put_with(("home".to_owned(), 201), &201, Duration::ZERO).unwrap();
+    inside.put_with(("home".to_owned(), 201), &201, Duration::from_secs(3600)).unwrap();
     inside.delete(("home".to_owned(), 198)).unwrap();
     let left: Vec<_> = inside.scan(..).rev().map(|visit| visit.unwrap().1).collect();
-    assert_eq!(left, [200, 199]);
+    assert_eq!(left, [201, 200, 199]);
     assert_eq!(inside.prefix(("home",)).limit(1).keys().next().unwrap().unwrap().1, 199);
     inside.clear().unwrap();
     transaction.commit().unwrap();
