@@ -185,7 +185,7 @@ fn merges_keep_within_their_limit_while_reads_go_on() {
         let rows = asked.since();
         let carried = sum(&rows, Purpose::Merge, RequestKind::Get).1 + sum(&rows, Purpose::Merge, RequestKind::Put).1;
         let due = Duration::from_secs_f64(carried as f64 / f64::from(1 << 20));
-        assert!(due > Duration::from_secs(4) && reads > 100, "{carried} bytes, {reads} reads");
+        assert!(due > Duration::from_secs(4) && reads > 60, "{carried} bytes, {reads} reads");
         // The last part is not waited for.
         assert!(took >= due - Duration::from_secs(2) && took < due + Duration::from_secs(4), "{took:?}, {due:?} due");
         db.close().await.unwrap();
