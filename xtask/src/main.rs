@@ -13,6 +13,7 @@ mod reliability;
 mod run;
 mod scan;
 mod servers;
+mod tally;
 mod test;
 mod tidy;
 mod wasm;
