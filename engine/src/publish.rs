@@ -8,6 +8,7 @@
 //! 4. What leaves the runs of a manifest is listed in it as retired; files are deleted only after that is durable.
 
 use crate::clock::EngineClock;
+use crate::format::digest::Digest;
 use crate::format::manifest::{LogState, Manifest};
 use crate::format::names::{self, Name};
 use crate::listing::Listing;
@@ -75,6 +76,8 @@ pub(crate) struct Published {
 #[derive(Debug)]
 struct Newest {
     manifest: Arc<Manifest>,
+    /// Of its file.
+    digest: Digest,
     /// Why it is not known whether the next one was created. It may be there, so that name says nothing any more of
     /// other writers, and nothing more can be published.
     unsettled: Option<Error>,
@@ -104,9 +107,9 @@ impl Publisher {
     ) -> Publisher {
         let number = AtomicU64::new(newest.number);
         let kept = parking_lot::Mutex::new(Kept::of(&newest));
-        let newest = Arc::new(newest);
+        let (digest, newest) = (newest.digest(), Arc::new(newest));
         let settled = ArcSwap::new(newest.clone());
-        let newest = Mutex::new(Newest { manifest: newest, unsettled: None });
+        let newest = Mutex::new(Newest { manifest: newest, digest, unsettled: None });
         Publisher { backend, random, clock, newest, settled, number, kept }
     }
 
@@ -132,7 +135,7 @@ impl Publisher {
     ) -> Result<Result<Published, E>> {
         let mut newest = self.newest.lock().await;
         newest.check()?;
-        let mut next = newest.manifest.next(self.random.next(), self.clock.trusted());
+        let mut next = newest.manifest.next_after(newest.digest, self.random.next(), self.clock.trusted());
         if let Err(refusal) = edit(&mut next) {
             return Ok(Err(refusal));
         }
@@ -155,10 +158,10 @@ impl Publisher {
             Err(error) if error.kind() == ErrorKind::Unknown => Some(error.clone()),
             _ => None,
         };
-        let listed = created?;
+        let Created { listed, digest } = created?;
         self.number.store(next.number, Ordering::Release);
         *self.kept.lock() = Kept::of(&next);
-        newest.manifest = Arc::new(next.clone());
+        (newest.manifest, newest.digest) = (Arc::new(next.clone()), digest);
         self.settled.store(newest.manifest.clone());
         Ok(Ok(Published { manifest: next, listed }))
     }
@@ -199,11 +202,20 @@ impl Publisher {
     }
 }
 
-/// Creates `manifest` under its number, and returns the numbers that are there.
-pub(crate) async fn create(backend: &dyn Backend, manifest: &Manifest) -> Result<Vec<u64>> {
+/// What is known of a manifest that was created.
+pub(crate) struct Created {
+    /// The numbers of those that were there then.
+    pub(crate) listed: Vec<u64>,
+    /// Of its file.
+    pub(crate) digest: Digest,
+}
+
+/// Creates `manifest` under its number.
+pub(crate) async fn create(backend: &dyn Backend, manifest: &Manifest) -> Result<Created> {
     let path = Name::Manifest(manifest.number).path();
     let bytes =
         manifest.encode().map_err(|broken| Error::new(ErrorKind::Poisoned, format!("{broken}: this is a bug")))?;
+    let digest = Digest::of(&bytes);
     let outcome = create_or_read(backend, &path, bytes, || read(backend, manifest.number)).await;
     // From here on it may be there: whatever fails leaves that open, whether it says so itself or not.
     let unknown = |cause: Error| unknown(manifest, Some(cause));
@@ -224,7 +236,7 @@ pub(crate) async fn create(backend: &dyn Backend, manifest: &Manifest) -> Result
         None if !listed.contains(&manifest.number) && !manifest.has_single_writer() => {
             Err(unknown(Error::new(ErrorKind::Io, format!("{} does not list what was created", backend.location()))))
         }
-        None => Ok(listed),
+        None => Ok(Created { listed, digest }),
     }
 }
 

@@ -33,13 +33,12 @@ pub(crate) fn check() -> Result {
     wasm()
 }
 
-/// Builds what must build for WASI.
+/// What must build for WASI, as far as lints look at it: that it links shows where `halite.wasm` is made of it.
 pub(crate) fn wasm() -> Result {
     heading("WASI builds");
     target(WASI)?;
     let crates = ["-p", "halite-backends", "-p", "halite", "-p", "halite-cli"];
     cargo(&[&["clippy", "--target", WASI][..], &crates, &["--", "-D", "warnings"]].concat()).run()?;
-    cargo(&[&["build", "--target", WASI][..], &crates].concat()).run()?;
     target(WASI_COMPONENTS)?;
     let crates = ["-p", "halite-guest", "-p", "halite-lent", "-p", "halite-components"];
     cargo(&[&["clippy", "--target", WASI_COMPONENTS][..], &crates, &["--", "-D", "warnings"]].concat()).run()

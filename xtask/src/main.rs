@@ -148,9 +148,10 @@ fn sim(seeds: Option<u64>, seed: Option<u64>, replay: Option<u64>, case: Option<
     command
 }
 
-/// The engine's own tests of those names, built with those features.
+/// The engine's own tests of those names, built with those features. They are few: to optimise it takes longer than it saves.
 fn engine_with(features: &str, names: &[&str]) -> run::Program {
-    cargo(&[&["test", "-p", "halite", "--lib", "--features", features, "--"][..], names].concat())
+    let plainly = ["--config", "profile.dev.package.halite.opt-level=0"];
+    cargo(&[&["test", "-p", "halite", "--lib", "--features", features][..], &plainly, &["--"], names].concat())
 }
 
 /// The cores that threads share, under a scheduler that interleaves them.

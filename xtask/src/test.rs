@@ -1,7 +1,7 @@
 //! What continuous integration runs: the checks, then every test of the workspace, counted.
 
 use crate::check;
-use crate::run::{Result, cargo, heading, install};
+use crate::run::{Result, cargo, heading, install, root};
 use crate::tally::Tally;
 
 /// Of the engine: those that its own tests are run with again.
@@ -14,7 +14,10 @@ pub(crate) fn test() -> Result {
     install("strace", "-V", "strace");
     let mut total = Tally::default();
     let tests = cargo(&["test", "--workspace", "--features", crate::servers::FEATURES, "--no-fail-fast"]);
-    let tests = tests.var(crate::wasm::COMMAND, command.display().to_string());
+    // Both are there by then: the tests of the command line need the second.
+    let native = root().join("target/debug/halite");
+    let programs = [(crate::wasm::COMMAND, command), (crate::wasm::NATIVE, native)];
+    let tests = programs.into_iter().fold(tests, |tests, (name, path)| tests.var(name, path.display().to_string()));
     let succeeded = tests.watch(|line| total.add(line))?;
     heading("simulation");
     let mut printed = Vec::new();

@@ -8,6 +8,8 @@ use std::path::PathBuf;
 const COMMAND_BYTES_MAX: u64 = 2 << 20;
 /// Tells the tests which `halite.wasm` to test.
 pub(crate) const COMMAND: &str = "HALITE_WASM";
+/// Tells them which native program to hold against it.
+pub(crate) const NATIVE: &str = "HALITE_NATIVE";
 /// What Rust makes use of for this target, and `halite.wasm` no longer says when it is stripped.
 const FEATURES: [&str; 7] =
     ["bulk-memory", "multivalue", "mutable-globals", "nontrapping-float-to-int", "reference-types", "sign-ext", "simd"];

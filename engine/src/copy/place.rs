@@ -205,8 +205,8 @@ impl Place {
         edit(&mut next);
         next.follow(&self.manifest);
         next.take_back();
-        let listed = publish::create(&*self.backend, &next).await.map_err(|error| under_way(&*self.backend, error))?;
-        publish::forget_older(&*self.backend, &listed, &next).await;
+        let created = publish::create(&*self.backend, &next).await.map_err(|error| under_way(&*self.backend, error))?;
+        publish::forget_older(&*self.backend, &created.listed, &next).await;
         self.manifest = next;
         // Without a lock another copy may have collected what it did not know.
         self.look().await?;

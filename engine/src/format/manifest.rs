@@ -336,16 +336,16 @@ impl Manifest {
     /// What the next manifest is before anything has changed. Only what [`follow`](Manifest::follow) has gone over can be
     /// encoded.
     pub(crate) fn next(&self, write_nonce: u64, engine_time: u64) -> Manifest {
-        let mut next = Manifest { number: self.number + 1, write_nonce, engine_time, ..self.clone() };
         // What comes before the first is none.
+        let digest = if self.number > 0 { self.digest() } else { Digest::NONE };
+        self.next_after(digest, write_nonce, engine_time)
+    }
+
+    /// The same where the digest of this one's file is known.
+    pub(crate) fn next_after(&self, digest: Digest, write_nonce: u64, engine_time: u64) -> Manifest {
+        let mut next = Manifest { number: self.number + 1, write_nonce, engine_time, previous: digest, ..self.clone() };
         if self.number > 0 {
-            next.previous = self.digest();
-            next.past.push(Past {
-                number: self.number,
-                digest: next.previous,
-                time: self.engine_time,
-                is_moment: true,
-            });
+            next.past.push(Past { number: self.number, digest, time: self.engine_time, is_moment: true });
         }
         next
     }

@@ -9,6 +9,7 @@ use crate::format::manifest::{Manifest, Proof, Purpose, Retention};
 use crate::format::names::{self, Name, SegmentId};
 use crate::listing::Listing;
 use crate::planted::{Bug, planted};
+use crate::publish::Created;
 use crate::random::Random;
 use crate::{Error, ErrorKind, Result, publish};
 use bytes::Bytes;
@@ -51,7 +52,7 @@ pub(super) async fn claim(setup: &Setup, clock: &EngineClock) -> Result<(Manifes
         let epoch = base.epoch;
         let claim = on_top_of(&base, setup, clock);
         match publish::create(&*setup.backend, &claim).await {
-            Ok(listed) => {
+            Ok(Created { listed, .. }) => {
                 tracing::debug!(manifest = claim.number, epoch = claim.epoch, "claimed");
                 publish::forget_older(&*setup.backend, &listed, &claim).await;
                 return Ok((claim, there));

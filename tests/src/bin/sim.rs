@@ -6,6 +6,11 @@ use halite_tests::case::Case;
 use halite_tests::simulation::Gate;
 use std::process::ExitCode;
 
+/// Databases that live, crash and live on make and drop small things all the time.
+#[cfg(not(target_family = "wasm"))]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// So many seeds meet all that a run may meet.
 const MANY: u64 = 1000;
 

@@ -38,8 +38,12 @@ const METERING: Metering = Metering { fuel: true, time: true };
 /// The native program.
 fn native() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| cargo_build(&["-p", "halite-cli", "--bin", "halite"], "halite"))
+    let build = || cargo_build(&["-p", "halite-cli", "--bin", "halite"], "halite");
+    PROGRAM.get_or_init(|| std::env::var_os(NATIVE).map_or_else(build, PathBuf::from))
 }
+
+/// The variable that names a native program to run instead of one that is built for it.
+const NATIVE: &str = "HALITE_NATIVE";
 
 /// The variable that names a `halite.wasm` to test instead of one that is built for it: that which is handed out.
 const COMMAND: &str = "HALITE_WASM";
