@@ -312,6 +312,7 @@ impl<'a> Search<'a> {
     /// A segment was asked in vain.
     #[inline]
     fn missed(&mut self, lookup: &Lookup) {
+        self.probes -= u32::from(matches!(lookup, Lookup::Unfiltered));
         self.false_positives += u32::from(matches!(lookup, Lookup::Absent));
     }
 }

@@ -113,6 +113,11 @@ impl Cache {
         self.parts.remove(&key);
     }
 
+    /// Whether it has room for a part of so many bytes.
+    pub(super) fn takes(&self, len: u64) -> bool {
+        len + ENTRY_LEN <= self.capacity() / SHARDS as u64
+    }
+
     pub(super) fn keep_filter(&self, key: Key, filter: &Filter) {
         self.parts.insert(key, Part::Filter(filter.clone()));
     }
@@ -175,6 +180,12 @@ mod tests {
     #[test]
     fn what_is_kept_comes_back() {
         let cache = Cache::new(1 << 20);
+        let long = 60_000;
+        assert!(cache.takes(long) && !cache.takes(2 * long));
+        for (number, len) in [(9, long), (10, 2 * long)] {
+            cache.keep_bytes(key(number), &Bytes::from(vec![1; len as usize]));
+            assert_eq!(cache.parts.peek(&key(number)).is_some(), cache.takes(len));
+        }
         let kept = Bytes::from_static(b"kept");
         cache.keep_bytes(key(1), &kept);
         assert_eq!((cache.bytes(key(1)), cache.bytes(key(8))), (Some(kept), None));

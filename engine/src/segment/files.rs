@@ -23,6 +23,8 @@ pub(crate) struct Files {
     kept: AtomicU64,
     /// Bytes of the filters that have been read and are mapped.
     mapped_filters: AtomicU64,
+    /// Bytes of the filters of segments that are open and not mapped.
+    unmapped_filters: AtomicU64,
     /// A segment was met that the backend does not map.
     unmapped: AtomicBool,
     serials: AtomicU64,
@@ -48,6 +50,7 @@ impl Files {
             filters: FilterCounts::default(),
             kept: AtomicU64::new(0),
             mapped_filters: AtomicU64::new(0),
+            unmapped_filters: AtomicU64::new(0),
             unmapped: AtomicBool::new(false),
             serials: AtomicU64::new(0),
         }
@@ -68,8 +71,18 @@ impl Files {
         self.unmapped.load(Ordering::Relaxed)
     }
 
-    pub(super) fn note_unmapped(&self) {
+    /// A segment was opened that is not mapped, whose filter is so long.
+    pub(super) fn note_unmapped(&self, filter: u64) {
         self.unmapped.store(true, Ordering::Relaxed);
+        self.unmapped_filters.fetch_add(filter, Ordering::Relaxed);
+    }
+
+    /// Whether the filter of segment `serial`, so long, stays in the cache for long enough to be worth its read. Half of the
+    /// cache is for filters; where all of them take more, it is for those of some segments, always the same.
+    pub(super) fn filter_stays(&self, serial: u64, filter: u64) -> bool {
+        let (all, room) = (self.unmapped_filters.load(Ordering::Relaxed), self.cache.capacity() / 2);
+        let drawn = (serial.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as f64 / f64::from(u32::MAX);
+        self.cache.takes(filter) && all as f64 * drawn <= room as f64
     }
 
     /// Memory of the fences that are kept, in bytes.
@@ -90,10 +103,11 @@ impl Files {
         self.mapped_filters.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// A segment is let go, which kept so much.
-    pub(super) fn let_go(&self, kept: u64, mapped_filter: u64) {
+    /// A segment is let go, which kept so much, and whose filters, mapped or not, were so long.
+    pub(super) fn let_go(&self, kept: u64, mapped_filter: u64, unmapped_filter: u64) {
         self.kept.fetch_sub(kept, Ordering::Relaxed);
         self.mapped_filters.fetch_sub(mapped_filter, Ordering::Relaxed);
+        self.unmapped_filters.fetch_sub(unmapped_filter, Ordering::Relaxed);
     }
 }
 
@@ -112,5 +126,28 @@ impl FilterCounts {
 
     pub(crate) fn false_positives(&self) -> u64 {
         self.false_positives.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use halite_backends::Memory;
+    use std::sync::Arc;
+
+    #[test]
+    fn as_many_filters_stay_as_half_of_the_cache_holds() {
+        const FILTER: u64 = 10_000;
+        let files = Files::new(Stores::untold(Arc::new(Memory::new())), [0; 16], 1, 1 << 20);
+        let staying = || (0..1000).filter(|&serial| files.filter_stays(serial, FILTER)).count();
+        files.note_unmapped(500_000);
+        assert_eq!(staying(), 1000);
+        files.note_unmapped(1_500_000);
+        assert!((200..320).contains(&staying()), "{}", staying());
+        files.let_go(0, 0, 1_500_000);
+        assert_eq!(staying(), 1000);
+        assert!(!files.filter_stays(1, 1 << 17), "it would never be kept");
+        files.cache.set_capacity(0);
+        assert_eq!(staying(), 0);
     }
 }

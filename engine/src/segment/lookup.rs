@@ -34,6 +34,8 @@ pub(crate) enum Lookup {
     Filtered,
     /// The filter let the key pass, but there is none: a false positive.
     Absent,
+    /// There is none; the filter was not asked, as there is no room to keep it.
+    Unfiltered,
     /// Something must be read first.
     NeedsRead,
 }
@@ -107,11 +109,19 @@ impl Segment {
 
     /// The newest record of `key`, whose hash is `hash`; reads what is needed for that.
     pub(crate) async fn find(&self, hash: u64, key: &[u8]) -> Result<Lookup> {
-        if !self.may_contain(hash).await? {
+        let opened = self.opened().await?;
+        let is_asked = self.filter_stays(opened);
+        if is_asked && !self.may_contain(hash).await? {
             return Ok(Lookup::Filtered);
         }
         let found = self.search(key).await?;
-        Ok(found.map_or(Lookup::Absent, Lookup::Found))
+        Ok(found.map_or(if is_asked { Lookup::Absent } else { Lookup::Unfiltered }, Lookup::Found))
+    }
+
+    /// Whether the filter is read and kept where it is not at hand. Where it would be read again for each key, an index block
+    /// costs as many reads, and is shorter.
+    fn filter_stays(&self, opened: &Opened) -> bool {
+        opened.map.is_some() || self.files.filter_stays(self.serial, opened.unmapped_filter())
     }
 
     /// The newest record of `key`, whatever the filter says.
@@ -141,7 +151,9 @@ impl Segment {
 
     /// Reads what every lookup needs, if it is not at hand.
     pub(crate) async fn prepare(&self) -> Result<()> {
-        self.open().await?;
+        if !self.filter_stays(self.opened().await?) {
+            return self.fences().await.map(|_| ());
+        }
         futures::future::try_join(self.filter(), self.fences()).await.map(|_| ())
     }
 
@@ -177,13 +189,18 @@ impl Segment {
             return Ok(filter);
         }
         let filter = decode(self.part(part, "filter").await?)?;
-        self.files.cache.keep_filter(key, &filter);
+        if self.filter_stays(opened) {
+            self.files.cache.keep_filter(key, &filter);
+        }
         Ok(filter)
     }
 
     /// Keeps the filter, whose bytes came along with the footer. What proves damaged is left to whoever asks for the filter.
     pub(super) async fn take_filter(&self, opened: &Opened, bytes: Bytes) {
         let part = &opened.footer.filter;
+        if !self.filter_stays(opened) {
+            return;
+        }
         let crc = part_crc(&self.stream(), part.range.start, &bytes).await;
         if crc == part.crc
             && let Ok(filter) = Filter::decode(bytes, part.range.start)

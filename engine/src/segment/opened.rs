@@ -129,6 +129,12 @@ impl Opened {
         (fences.memory() + keys) as u64
     }
 
+    /// The length of the filter where it is not mapped, else 0.
+    pub(super) fn unmapped_filter(&self) -> u64 {
+        let Range { start, end } = self.footer.filter.range;
+        if self.map.is_none() { end - start } else { 0 }
+    }
+
     /// Memory of what is kept here, in bytes.
     pub(super) fn kept(&self) -> u64 {
         self.fences.get().map_or(0, |fences| self.memory_of(fences))

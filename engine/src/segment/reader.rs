@@ -71,7 +71,8 @@ struct Way {
 impl Drop for Segment {
     fn drop(&mut self) {
         if let Some(opened) = self.opened.get() {
-            self.files.let_go(opened.kept(), opened.filter.get().map_or(0, |filter| filter.len() as u64));
+            let mapped_filter = opened.filter.get().map_or(0, |filter| filter.len() as u64);
+            self.files.let_go(opened.kept(), mapped_filter, opened.unmapped_filter());
         }
         if let Some(released) = self.released.get() {
             released.notify_one();
@@ -181,10 +182,12 @@ impl Segment {
         let fresh = |range| self.fresh(range);
         let opened = Opened::open(backend, asked, &self.path, &self.meta, *database, *hash_seed, *remote, fresh).await;
         let (opened, filter) = opened.map_err(|error| self.if_missing(error))?;
-        if opened.map.is_none() {
-            self.files.note_unmapped();
-        }
-        let opened = self.place().get_or_init(|| opened);
+        let opened = self.place().get_or_init(|| {
+            if opened.map.is_none() {
+                self.files.note_unmapped(opened.unmapped_filter());
+            }
+            opened
+        });
         if let Some(filter) = filter {
             self.take_filter(opened, filter).await;
         }

@@ -190,6 +190,7 @@ pub(crate) async fn open_as(
     let segment = Segment::new(&Arc::new(files), meta);
     let opened = Opened::open(backend, backend, segment.path(), meta, database, hash_seed, false, |_| None).await;
     let opened = opened.map_err(|error| segment.if_missing(error))?;
+    segment.files.note_unmapped(opened.0.unmapped_filter());
     segment.opened.set(opened.0).unwrap();
     Ok(segment)
 }

@@ -134,7 +134,7 @@ async fn check_lookup(segment: &Segment, key: &[u8], expected: Option<&TestRecor
                 assert_eq!((record.key(), record.seq()), (&expected.key[..], expected.seq));
                 assert_eq!(record.value().stored().0, expected.value.as_deref().unwrap_or_default());
             }
-            Lookup::Filtered | Lookup::Absent => assert!(expected.is_none()),
+            Lookup::Filtered | Lookup::Absent | Lookup::Unfiltered => assert!(expected.is_none()),
             Lookup::NeedsRead => assert!(segment.mapped(0..1).is_none()),
         }
     }

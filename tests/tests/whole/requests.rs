@@ -442,6 +442,38 @@ fn a_point_read_is_three_requests_where_nothing_is_known() {
     });
 }
 
+/// A filter that memory does not hold is not read for each key: an index block and a record are shorter.
+#[test]
+fn what_memory_does_not_hold_is_not_read_again_for_each_key() {
+    const KEYS: u64 = 40_000;
+    let bucket = Bucket::new();
+    process(async {
+        let (db, _) = bucket.open().await;
+        let deferred = WriteOptions { durability: Durability::Deferred, ..WriteOptions::default() };
+        for n in 0..KEYS {
+            db.put_with(format!("{n:06}"), [n as u8; 20], deferred).await.unwrap();
+        }
+        db.compact().await.unwrap();
+        db.close().await.unwrap();
+    });
+    process(async {
+        let handle = bucket.handle();
+        let options = Options { memory_budget: Some(0), ..options() };
+        let reader = Db::builder(handle.clone()).options(options).open_read_only().await.unwrap();
+        assert!(reader.get("none").await.unwrap().is_none());
+        let before = read(&handle.traffic());
+        for n in (0..KEYS).step_by(400) {
+            assert!(reader.get(format!("{n:06}")).await.unwrap().is_some());
+            assert!(reader.get(format!("{n:06} absent")).await.unwrap().is_none());
+        }
+        let (after, reads) = (read(&handle.traffic()), 2 * KEYS / 400);
+        let (requests, bytes) = (after.0 - before.0, after.1 - before.1);
+        assert!(requests <= 2 * reads + 2, "{requests} requests for {reads} reads");
+        assert!(bytes <= reads * (16 << 10), "{bytes} bytes for {reads} reads");
+        reader.close().await;
+    });
+}
+
 #[test]
 fn many_keys_are_read_at_once() {
     let bucket = Bucket::new();

@@ -1,4 +1,4 @@
-//! A point read allocates nothing on the heap where the value is mapped.
+//! What is asked of the allocator: nothing by a point read whose value is mapped, and by an upload no more than its parts take.
 #![allow(clippy::unwrap_used, reason = "in a test a failure is the message")]
 
 use futures::FutureExt;
@@ -6,14 +6,23 @@ use halite::{Options, WriteBatch, WriteOptions};
 use halite_tests::world::{Store, World, process};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// The system's allocator, which counts what each thread asks of it.
+#[cfg(feature = "servers")]
+mod sink;
+
+/// The system's allocator, which counts what each thread asks of it, and how much all of them hold.
 struct Counting;
 
 thread_local! {
     static COUNT: Cell<u64> = const { Cell::new(0) };
 }
+
+/// Bytes that are held.
+static HELD: AtomicUsize = AtomicUsize::new(0);
+/// The most that were.
+static PEAK: AtomicUsize = AtomicUsize::new(0);
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -22,11 +31,14 @@ static ALLOCATOR: Counting = Counting;
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         COUNT.set(COUNT.get() + 1);
+        let held = HELD.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
+        PEAK.fetch_max(held, Ordering::Relaxed);
         // SAFETY: the caller keeps the promises that `System` asks for.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
         // SAFETY: as above; what was given out came from `System`.
         unsafe { System.dealloc(pointer, layout) }
     }
@@ -67,4 +79,33 @@ fn a_point_read_allocates_nothing() {
             assert_eq!(count, 0, "for key {number}");
         }
     });
+}
+
+/// Of a large object no more is in memory than its parts that are under way, one that is being filled, and what speaking takes.
+#[cfg(feature = "servers")]
+#[test]
+fn an_upload_takes_no_more_than_its_parts() {
+    use halite::backends::{ObjectsOptions, Path, open_uri};
+    const CHUNK: usize = 256 << 10;
+    const LEN: usize = 192 << 20;
+    let ObjectsOptions { part_bytes, parts_at_once, .. } = ObjectsOptions::default();
+    let (port, taken) = sink::serve();
+    let uri = format!(
+        "s3://bucket?endpoint=http://127.0.0.1:{port}&region=us-east-1&access_key_id=a&secret_access_key=b\
+         &disable_config_load=true"
+    );
+    let store = open_uri(&uri, true).unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let before = HELD.load(Ordering::Relaxed);
+    runtime.block_on(async {
+        let mut upload = store.upload(&Path::new("segments/large").unwrap()).await.unwrap();
+        PEAK.store(HELD.load(Ordering::Relaxed), Ordering::Relaxed);
+        for chunk in 0..LEN / CHUNK {
+            upload.write(vec![chunk as u8; CHUNK].into()).await.unwrap();
+        }
+        upload.finish().await.unwrap();
+    });
+    assert!(taken.load(Ordering::Relaxed) >= LEN as u64, "all was sent");
+    let (peak, bound) = (PEAK.load(Ordering::Relaxed) - before, part_bytes * (parts_at_once + 2));
+    assert!(peak < bound, "{peak} bytes at once");
 }
