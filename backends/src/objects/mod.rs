@@ -62,7 +62,8 @@ pub struct ObjectsOptions {
     pub requests_max: usize,
     /// Bytes in one part of a large object. Stores refuse less than 5 MiB, and more than 10 000 parts. Default: 8 MiB.
     pub part_bytes: usize,
-    /// Parts of one object that are sent at once, and so how much memory an upload takes. Default: 3.
+    /// Parts of one object that are sent at once, and so how much memory an upload takes: that of two parts more, as one
+    /// waits and one is filled. Default: 3.
     pub parts_at_once: usize,
 }
 
