@@ -109,19 +109,12 @@ impl Segment {
 
     /// The newest record of `key`, whose hash is `hash`; reads what is needed for that.
     pub(crate) async fn find(&self, hash: u64, key: &[u8]) -> Result<Lookup> {
-        let opened = self.opened().await?;
-        let is_asked = self.filter_stays(opened);
-        if is_asked && !self.may_contain(hash).await? {
-            return Ok(Lookup::Filtered);
-        }
-        let found = self.search(key).await?;
-        Ok(found.map_or(if is_asked { Lookup::Absent } else { Lookup::Unfiltered }, Lookup::Found))
-    }
-
-    /// Whether the filter is read and kept where it is not at hand. Where it would be read again for each key, an index block
-    /// costs as many reads, and is shorter.
-    fn filter_stays(&self, opened: &Opened) -> bool {
-        opened.map.is_some() || self.files.filter_stays(self.serial, opened.unmapped_filter())
+        let otherwise = match self.filter_that_stays().await? {
+            Some(filter) if !filter.may_contain(hash) => return Ok(Lookup::Filtered),
+            Some(_) => Lookup::Absent,
+            None => Lookup::Unfiltered,
+        };
+        Ok(self.search(key).await?.map_or(otherwise, Lookup::Found))
     }
 
     /// The newest record of `key`, whatever the filter says.
@@ -151,10 +144,8 @@ impl Segment {
 
     /// Reads what every lookup needs, if it is not at hand.
     pub(crate) async fn prepare(&self) -> Result<()> {
-        if !self.filter_stays(self.opened().await?) {
-            return self.fences().await.map(|_| ());
-        }
-        futures::future::try_join(self.filter(), self.fences()).await.map(|_| ())
+        self.open().await?;
+        futures::future::try_join(self.filter_that_stays(), self.fences()).await.map(|_| ())
     }
 
     /// The filter, if it is in memory.
@@ -166,33 +157,56 @@ impl Segment {
 
     /// The filter; through the cache where it is not mapped.
     pub(crate) async fn filter(&self) -> Result<Filter> {
+        match self.filter_that_stays().await? {
+            Some(filter) => Ok(filter),
+            None => self.read_filter(self.opened().await?).await,
+        }
+    }
+
+    /// The filter, unless it is not at hand and there is no room to keep it: it would be read again for each key, where an index
+    /// block costs as many reads, and is shorter.
+    async fn filter_that_stays(&self) -> Result<Option<Filter>> {
         let opened = self.opened().await?;
-        let part = &opened.footer.filter;
-        let decode = |bytes| Filter::decode(bytes, part.range.start).map_err(|damage| self.corrupt(damage));
         if opened.map.is_some() {
-            let filter = match opened.filter.get() {
-                Some(filter) => filter,
-                None => {
-                    let filter = decode(self.part(part, "filter").await?)?;
-                    opened.filter.get_or_init(|| {
-                        self.files.keep_mapped_filter(filter.len() as u64);
-                        filter
-                    })
-                }
-            };
-            // Whoever comes next need not wait.
-            self.fences().await?;
-            return Ok(filter.clone());
+            return self.mapped_filter(opened).await.map(Some);
         }
-        let key = self.cached_at(part.range.start);
+        let key = self.cached_at(opened.footer.filter.range.start);
         if let Some(filter) = self.files.cache.filter(key) {
-            return Ok(filter);
+            return Ok(Some(filter));
         }
-        let filter = decode(self.part(part, "filter").await?)?;
-        if self.filter_stays(opened) {
-            self.files.cache.keep_filter(key, &filter);
+        if !self.filter_stays(opened) {
+            return Ok(None);
         }
-        Ok(filter)
+        let filter = self.read_filter(opened).await?;
+        self.files.cache.keep_filter(key, &filter);
+        Ok(Some(filter))
+    }
+
+    async fn mapped_filter(&self, opened: &Opened) -> Result<Filter> {
+        let filter = match opened.filter.get() {
+            Some(filter) => filter,
+            None => {
+                let filter = self.read_filter(opened).await?;
+                opened.filter.get_or_init(|| {
+                    self.files.keep_mapped_filter(filter.len() as u64);
+                    filter
+                })
+            }
+        };
+        // Whoever comes next need not wait.
+        self.fences().await?;
+        Ok(filter.clone())
+    }
+
+    async fn read_filter(&self, opened: &Opened) -> Result<Filter> {
+        let part = &opened.footer.filter;
+        let bytes = self.part(part, "filter").await?;
+        Filter::decode(bytes, part.range.start).map_err(|damage| self.corrupt(damage))
+    }
+
+    /// Whether there is room for the filter, which is not mapped.
+    fn filter_stays(&self, opened: &Opened) -> bool {
+        self.files.filter_stays(self.serial, opened.unmapped_filter())
     }
 
     /// Keeps the filter, whose bytes came along with the footer. What proves damaged is left to whoever asks for the filter.
