@@ -137,11 +137,6 @@ impl Segment {
         }
     }
 
-    /// False if the segment does not hold the key whose hash is `hash`.
-    pub(super) async fn may_contain(&self, hash: u64) -> Result<bool> {
-        Ok(self.filter().await?.may_contain(hash))
-    }
-
     /// Reads what every lookup needs, if it is not at hand.
     pub(crate) async fn prepare(&self) -> Result<()> {
         self.open().await?;

@@ -196,6 +196,11 @@ pub(crate) async fn open_as(
 }
 
 impl Segment {
+    /// False if the segment does not hold the key whose hash is `hash`.
+    pub(crate) async fn may_contain(&self, hash: u64) -> crate::Result<bool> {
+        Ok(self.filter().await?.may_contain(hash))
+    }
+
     /// Where the newest record of `key` lies, and what the index tells of it.
     pub(crate) async fn locate(&self, key: &[u8]) -> crate::Result<Option<Located>> {
         let fences = self.fences().await?;
