@@ -206,10 +206,10 @@ impl Sufferer {
         }
     }
 
-    /// So many writes, with reads, seals, merges, closes and abandoned databases in between.
-    async fn suffer(&mut self, writes: u32) {
+    /// Writes of these numbers, with reads, seals, merges, closes and abandoned databases in between.
+    async fn suffer(&mut self, writes: std::ops::Range<u32>) {
         let mut db = self.open().await;
-        for number in 0..writes {
+        for number in writes {
             let mut goes_on = self.write(&db, number).await;
             self.read(&db).await;
             let tidied = match self.random.below(12) {
@@ -251,6 +251,9 @@ async fn write_twins(db: &Db, key: &str, value: Option<&str>) -> Result<(), hali
     db.write(batch).await
 }
 
+/// A life on a bad network takes as long as it takes to see most of it.
+const LIVES_MAX: u32 = 6;
+
 /// On the way to a server requests are lost, come late, overtake each other, are carried out twice, at once or long after, or
 /// not answered, or answered in part; the server fails, is busy, and speaks of conflicts that there are none of. What was acknowledged is there all the same, batches are whole, and what was read from a log
 /// once it was fenced stays.
@@ -266,7 +269,13 @@ fn nothing_is_lost_on_a_bad_network() {
             let place = Box::new(move || open_uri(&through, true).unwrap());
             let random = Random::new(mix(seed as u64, 3));
             let mut sufferer = Sufferer { place, random, possible: Possible::new(), acknowledged: 0 };
-            sufferer.suffer(40).await;
+            // Until all has happened that may: how many requests that takes is a matter of chance.
+            for life in 0..LIVES_MAX {
+                sufferer.suffer(life * 40..(life + 1) * 40).await;
+                if sufferer.acknowledged > 10 && proxy.happened().iter().all(|(_, count)| *count > 0) {
+                    break;
+                }
+            }
             proxy.calm().await;
             let happened = proxy.happened();
             assert!(happened.iter().all(|(_, count)| *count > 0), "{server}: {happened:?}");
