@@ -198,7 +198,6 @@ fn a_question_does_not_fence_who_writes() {
     assert_eq!(good(&store, &["get", "b"]), "2\n");
     assert_eq!(good(&store, &["list", "--keys"]), "a\nb\n");
     assert_eq!(ask("put c 3"), "OK\n");
-    drop(ask);
     drop(asked);
     assert!(shell.wait().unwrap().success());
 }
