@@ -31,7 +31,7 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Chore {
-    /// Everything that needs no test run: format, layers, lints, documentation, WASI builds
+    /// Everything that needs no test run: format, layers, lints (for WASI too), documentation
     Check,
     /// What continuous integration runs: the checks, then every test; ends with `N passed, N failed`
     Test,
