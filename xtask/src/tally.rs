@@ -4,6 +4,9 @@
 /// Of what a failed test has printed, the first lines are kept: its panic is among them.
 const LINES_MAX: usize = 30;
 
+/// Of what a failed program has printed, so many lines are kept: the first say what was wrong, the last how to see it again.
+const PROGRAM_LINES: (usize, usize) = (8, 4);
+
 /// The sum of the runs' summaries.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Tally {
@@ -21,13 +24,15 @@ struct Failure {
 }
 
 impl Tally {
-    /// Adds a program that is a test by itself, and says at the end of what it prints why it failed.
+    /// Adds a program that is a test by itself.
     pub(crate) fn note(&mut self, name: &str, succeeded: bool, printed: &[String]) {
         self.passed += u64::from(succeeded);
         self.failed += u64::from(!succeeded);
         if !succeeded {
-            let printed = printed[printed.len().saturating_sub(LINES_MAX)..].to_vec();
-            self.failures.push(Failure { name: name.to_owned(), printed });
+            let (first, last) = PROGRAM_LINES;
+            let behind = printed.len().saturating_sub(last).max(first);
+            let kept = printed.iter().take(first).chain(printed.iter().skip(behind));
+            self.failures.push(Failure { name: name.to_owned(), printed: kept.cloned().collect() });
         }
     }
 
@@ -117,11 +122,12 @@ mod tests {
     fn a_program_is_a_test_by_itself() {
         let mut total = Tally::default();
         total.note("this", true, &["begun".to_owned()]);
-        let printed: Vec<String> = (0..=LINES_MAX).map(|line| line.to_string()).collect();
+        total.note("short", false, &["only".to_owned()]);
+        let printed: Vec<String> = (0..100).map(|line| line.to_string()).collect();
         total.note("that", false, &printed);
-        assert_eq!((total.passed, total.failed), (1, 1));
+        assert_eq!((total.passed, total.failed), (1, 2));
         let told: Vec<String> = total.failures().collect();
-        assert_eq!(told.len(), 1);
-        assert!(told[0].starts_with("failed: that\n    1\n    2\n") && told[0].ends_with("\n    30"), "{told:?}");
+        let lines = ["0", "1", "2", "3", "4", "5", "6", "7", "96", "97", "98", "99"];
+        assert_eq!(told, ["failed: short\n    only".to_owned(), format!("failed: that\n    {}", lines.join("\n    "))]);
     }
 }

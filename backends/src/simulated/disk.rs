@@ -66,8 +66,11 @@ impl Effect {
         match self {
             Effect::Write(file, at, data) => (file.lock().id, at, data).hash(&mut hasher),
             Effect::Cut(file, len) | Effect::Reserve(file, len) => (file.lock().id, len).hash(&mut hasher),
-            Effect::Put(_, data) => data.hash(&mut hasher),
-            _ => {}
+            Effect::Put(path, data) => (path, data).hash(&mut hasher),
+            Effect::Sync(file) | Effect::SyncWhole(file) => file.lock().id.hash(&mut hasher),
+            Effect::Link(path, _) | Effect::Unlink(path) => path.hash(&mut hasher),
+            Effect::SyncFolder(folder) => folder.hash(&mut hasher),
+            Effect::Tidy | Effect::Look(_) => {}
         }
         hasher.finish()
     }
@@ -133,6 +136,8 @@ impl Rule {
 /// A call whose future was dropped, and what of it arrives after all when that many steps have been taken.
 struct Late {
     due: u64,
+    /// Which comes first of those that are due at once.
+    turn: u64,
     effects: VecDeque<Effect>,
 }
 
@@ -251,8 +256,8 @@ impl Disk {
         let result = match struck {
             None => self.apply(op, path, effect),
             Some((fault, true)) => {
-                let due = self.steps + self.random.below(16);
-                self.late.push(Late { due, effects: [effect].into() });
+                let (due, turn) = (self.steps + self.random.below(16), self.random.next());
+                self.delay(Late { due, turn, effects: [effect].into() });
                 Err(injected(fault, op, path))
             }
             Some((fault, false)) if fault.applied => {
@@ -289,14 +294,23 @@ impl Disk {
         self.names.values().chain(self.hidden.values()).map(|file| file.lock().allocated()).sum()
     }
 
-    /// Arranges for what was left of a dropped call: it never happens, happens now, or happens later.
+    /// A call is given up before these steps of it, which never happen, or happen at once, or later. That is drawn from what
+    /// they are and when this is, not in turn: a runtime that ends drops its tasks in an order that depends on those of others.
     pub(super) fn abandon(&mut self, effects: VecDeque<Effect>) {
-        let due = match self.random.below(3) {
+        let mut lot = Trace(self.options.seed ^ self.steps.rotate_left(32));
+        effects.iter().for_each(|effect| (effect.name(), effect.digest()).hash(&mut lot));
+        let mut random = Random::new(lot.finish());
+        let due = match random.below(3) {
             0 => return,
             1 => self.steps,
-            _ => self.steps + self.random.below(16),
+            _ => self.steps + random.below(16),
         };
-        self.late.push(Late { due, effects });
+        self.delay(Late { due, turn: random.next(), effects });
+    }
+
+    fn delay(&mut self, late: Late) {
+        let behind = self.late.partition_point(|other| (other.due, other.turn) <= (late.due, late.turn));
+        self.late.insert(behind, late);
     }
 
     /// What is on its way arrives, late or not.

@@ -279,6 +279,35 @@ fn a_dropped_call_never_happens_or_happens_whole_or_happens_later() {
     assert!(never > 50 && at_once > 50 && later > 50, "never {never}, at once {at_once}, later {later}");
 }
 
+/// A runtime that ends drops its tasks in an order that depends on what other runtimes of the program have done.
+#[test]
+fn calls_that_are_dropped_together_may_be_dropped_in_any_order() {
+    let run = |seed, first_is_dropped_first| {
+        let disk = Simulated::new(SimulatedOptions { seed, yields: true, ..SimulatedOptions::default() });
+        let (first, second) = (path("a/1"), path("a/2"));
+        let mut one = disk.create(&first, vec![1; 1000].into());
+        let mut two = disk.create(&second, vec![2; 2000].into());
+        let _ = (one.as_mut().now_or_never(), two.as_mut().now_or_never());
+        if first_is_dropped_first {
+            drop((one, two))
+        } else {
+            drop((two, one))
+        }
+        let mut seen = Vec::new();
+        for _ in 0..20 {
+            while disk.exists(&path("x")).now_or_never().is_none() {}
+            seen.push([&first, &second].map(|path| disk.read_file(path)));
+        }
+        (seen, disk.trace_hash())
+    };
+    let both: Vec<_> = SEEDS.map(|seed| (run(seed, true), run(seed, false))).collect();
+    assert!(both.iter().all(|(one, other)| one == other));
+    let told = |(seen, _): &(Vec<[Option<Bytes>; 2]>, u64)| {
+        seen.iter().any(|[first, second]| first.is_some() != second.is_some())
+    };
+    assert!(both.iter().any(|(one, _)| told(one)), "each has a fate of its own");
+}
+
 #[test]
 fn a_replay_leaves_the_same_trace_and_a_change_another() {
     let run = |seed, byte: u8| {
