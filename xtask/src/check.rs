@@ -1,7 +1,7 @@
 //! The gates that need no test run, cheapest first.
 
 use crate::run::{Result, cargo, heading, program};
-use crate::{layers, links, public, servers, tidy};
+use crate::{layers, links, public, test, tidy};
 
 pub(crate) const WASI: &str = "wasm32-wasip1";
 /// What components are built for.
@@ -23,14 +23,12 @@ pub(crate) fn check() -> Result {
     component("clippy")?;
     // Tests that need servers are not among all targets, as they are not run with all tests.
     for targets in [&["--all-targets"][..], &["--test", "servers"]] {
-        let workspace = ["clippy", "--workspace", "--features", servers::FEATURES];
+        let workspace = ["clippy", "--workspace", "--features", test::FEATURES];
         cargo(&[&workspace[..], targets, &["--", "-D", "warnings"]].concat()).run()?;
     }
     for features in ["--no-default-features", "--features=zstd,metrics"] {
         cargo(&["clippy", "-p", "halite", "--all-targets", features, "--", "-D", "warnings"]).run()?;
     }
-    let planted = ["clippy", "-p", "halite-tests", "--all-targets", "--features", "planted"];
-    cargo(&[&planted[..], &["--", "-D", "warnings"]].concat()).run()?;
     heading("documentation");
     cargo(&["doc", "--workspace", "--no-deps"]).var("RUSTDOCFLAGS", "-D warnings").run()?;
     wasm()

@@ -156,12 +156,12 @@ fn engine_with(features: &str, names: &[&str]) -> run::Program {
 
 /// The cores that threads share, under a scheduler that interleaves them.
 fn interleaved() -> run::Program {
-    engine_with(test::FEATURES, &["interleaved"])
+    engine_with(test::ENGINE_FEATURES, &["interleaved"])
 }
 
 fn planted() -> run::Program {
-    let target = ["test", "-p", "halite-tests", "--features", "planted", "--test", "whole"];
-    cargo(&[&target[..], &["--", "--exact", "planted::every_planted_bug_is_found", "--nocapture"]].concat())
+    let target = ["test", "--workspace", "--features", test::FEATURES, "--test", "whole"];
+    cargo(&[&target[..], &["--", "--exact", test::PLANTED, "--nocapture"]].concat())
 }
 
 /// In a workspace of its own, with a lock file of its own.

@@ -62,7 +62,7 @@ impl Outcome {
 /// Runs all gates and prints what they have counted, as a table or as JSON.
 pub(crate) fn reliability(json: bool) -> Result {
     let test = |target, names| {
-        let which = ["test", "--workspace", "--features", crate::servers::FEATURES, "--test", target, names];
+        let which = ["test", "--workspace", "--features", crate::test::FEATURES, "--test", target, names];
         cargo(&[&which[..], &["--", "--nocapture"]].concat())
     };
     let gate = |what, least, program| Gate { what, least, program };

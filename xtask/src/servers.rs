@@ -5,6 +5,7 @@
 //! time ([`serial.py`](servers/serial.py)), and a third server, moto again, is deaf to conditions: the store to be refused.
 
 use crate::run::{Result, cargo, program, root};
+use crate::test::FEATURES;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -22,9 +23,6 @@ const BUCKET: &str = "halite";
 
 /// How long a server may take to answer for the first time: they load much, and others may be at work here.
 const START: Duration = Duration::from_secs(180);
-
-/// What the tests that need servers are built with: as all others, so that nothing is built twice.
-pub(crate) const FEATURES: &str = "halite-tests/servers";
 
 /// Runs the tests that need servers, each line of their output given to `line`; whether they succeeded.
 pub(crate) fn test(line: &mut dyn FnMut(&str)) -> Result<bool> {
