@@ -29,6 +29,7 @@ const GATES: &[(&str, u64, &str, &str)] = &[
     ("futures dropped at every poll", 20, WHOLE, "cancel::"),
     ("inputs to fuzz targets", 1_300_000, WHOLE, "fuzz::"),
     ("processes killed", 100, PROGRAM, "kill::"),
+    ("processes out of memory", 20, PROGRAM, "out_of_memory::"),
     ("acknowledgements audited", 180, PROGRAM, "system_calls::every_acknowledged"),
     ("system calls that failed", 200, PROGRAM, "system_calls::whichever_call_fails"),
 ];

@@ -27,7 +27,7 @@ fn halite(folder: &Path, args: &[&str]) -> Child {
 }
 
 /// Opens what is left with the library, judges it, and closes it (or leaves it to the next opening's recovery).
-fn judge(folder: &Path, history: &mut History, close: bool, story: &str) {
+pub(super) fn judge(folder: &Path, history: &mut History, close: bool, story: &str) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(async {
         let db = Db::open(folder.join("store").to_str().unwrap()).await.expect(story);
@@ -42,7 +42,7 @@ fn judge(folder: &Path, history: &mut History, close: bool, story: &str) {
     });
 }
 
-fn enter(history: &mut History, key: &str, value: &str) -> usize {
+pub(super) fn enter(history: &mut History, key: &str, value: &str) -> usize {
     let value = Value { bytes: bytes(value.as_bytes()), expires_at: None };
     history.enter(vec![(key.as_bytes().to_vec(), Some(value))])
 }

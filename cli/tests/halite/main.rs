@@ -12,6 +12,8 @@ mod inspect;
 mod kill;
 #[cfg(target_os = "linux")]
 mod memory;
+#[cfg(target_os = "linux")]
+mod out_of_memory;
 mod shell;
 #[cfg(target_os = "linux")]
 mod system_calls;
