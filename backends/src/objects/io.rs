@@ -60,14 +60,17 @@ impl Object for Open {
         if len == 0 {
             return Ok(Bytes::new());
         }
-        let mut read = self.store.shared.operator.read_with(self.path.as_str()).range(range);
+        let mut reader = self.store.shared.operator.reader_with(self.path.as_str());
         if let Some(tag) = &self.tag {
-            read = read.if_match(tag);
+            reader = reader.if_match(tag);
         }
         let read = async {
             let admitted = self.store.admit(RequestKind::Get, 1, len as u64).await;
+            // Copied as it comes, for the reason that `owned` gives.
+            let mut bytes = Vec::with_capacity(len);
+            let read = async { reader.await?.read_into(&mut bytes, range).await };
             let error = match read.await {
-                Ok(bytes) => return Ok(bytes),
+                Ok(_) => return Ok(bytes),
                 Err(error) => error,
             };
             drop(admitted);
@@ -85,7 +88,7 @@ impl Object for Open {
             let message = format!("the store sent {} bytes of {len}", bytes.len());
             return Err(Error::new(ErrorKind::UnexpectedEof, "read", &self.path, message));
         }
-        Ok(owned(bytes))
+        Ok(bytes.into())
     }
 }
 

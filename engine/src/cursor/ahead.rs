@@ -22,14 +22,14 @@ use std::collections::VecDeque;
 use std::ops::{Bound, Range};
 use std::sync::Arc;
 
-/// Bytes that all sources of one walk may have read ahead, together.
+/// Bytes that all sources of one walk may have read ahead, together: no more than a share of the memory there is, either.
 const AHEAD_OF_ALL_MAX: u64 = 32 << 20;
 /// One of them, at most,
 const AHEAD_MAX: u64 = 4 << 20;
 /// where it is known how far it goes: what is sent to another continent in a tenth of a second,
 const AHEAD_OF_KNOWN_MAX: u64 = 16 << 20;
 /// and however many there are.
-const AHEAD_MIN: u64 = 256 << 10;
+const AHEAD_MIN: u64 = 128 << 10;
 /// Bytes of one request, unless that much is needed at once: several side by side are quicker than one.
 const REQUEST_MAX: u64 = 2 << 20;
 
@@ -82,8 +82,16 @@ struct Lane {
     /// Up to where bytes were wanted, and how many since the last leap.
     wanted: u64,
     walked: u64,
-    ahead_max: u64,
     direction: Direction,
+}
+
+/// How many bytes of what follows a place are read with it.
+#[derive(Clone, Copy, Debug)]
+enum Ahead {
+    /// These.
+    Known(u64),
+    /// As many as have been walked over, but no more than so many.
+    Walked { max: u64 },
 }
 
 /// Where the mirror stands: behind all that a file can hold.
@@ -104,10 +112,13 @@ enum Read {
 impl ReadAhead {
     /// For one of so many sources, which goes in `direction`.
     pub(super) fn new(sources: usize, direction: Direction, extent: Option<Extent>) -> ReadAhead {
-        let sources = sources.max(1) as u64;
-        let ahead_max = (AHEAD_OF_ALL_MAX / sources).clamp(AHEAD_MIN, AHEAD_MAX);
-        let (records, index) = (Lane::new(ahead_max, direction), Lane::new(ahead_max, direction));
-        ReadAhead { records, index, extent, end_of: None, given: 0, sources }
+        let (records, index) = (Lane::new(direction), Lane::new(direction));
+        ReadAhead { records, index, extent, end_of: None, given: 0, sources: sources.max(1) as u64 }
+    }
+
+    /// How much may be read ahead in `segment`, where that is `max` at most.
+    fn share(&self, segment: &Segment, max: u64) -> u64 {
+        (AHEAD_OF_ALL_MAX.min(segment.walk_memory()) / self.sources).clamp(AHEAD_MIN, max)
     }
 
     /// Reads `range` of `segment`, and begins to read what follows it.
@@ -125,7 +136,8 @@ impl ReadAhead {
             if let Some(kept) = segment.kept(&range) {
                 return Ok(kept);
             }
-            return self.index.read(segment, range, segment.index_range(), None).await;
+            let ahead_max = self.share(segment, AHEAD_MAX);
+            return self.index.read(segment, range, segment.index_range(), Ahead::Walked { max: ahead_max }).await;
         }
         self.given += range.end - range.start;
         let end = self.extent.as_ref().and_then(|extent| {
@@ -135,17 +147,22 @@ impl ReadAhead {
             };
             extent.end_in(segment, by_range, range.end, self.given)
         });
-        let ahead_max = (AHEAD_OF_ALL_MAX.min(segment.room() / 2) / self.sources).clamp(AHEAD_MIN, AHEAD_OF_KNOWN_MAX);
-        // The last piece that is wanted goes beyond the end. And what was known may have been too little: then it reads ahead by
-        // as much as it has gone beyond that.
-        let known = end.map(|end| (end + (range.end - range.start)).abs_diff(range.end).min(ahead_max));
-        self.records.read(segment, range, records, known).await
+        let ahead = match end {
+            // The last piece that is wanted goes beyond the end. And what was known may have been too little: then it reads
+            // ahead by as much as it has gone beyond that.
+            Some(end) => {
+                let known = (end + (range.end - range.start)).abs_diff(range.end);
+                Ahead::Known(known.min(self.share(segment, AHEAD_OF_KNOWN_MAX)))
+            }
+            None => Ahead::Walked { max: self.share(segment, AHEAD_MAX) },
+        };
+        self.records.read(segment, range, records, ahead).await
     }
 }
 
 impl Lane {
-    fn new(ahead_max: u64, direction: Direction) -> Lane {
-        Lane { segment: None, pieces: VecDeque::new(), at: 0, end: 0, wanted: 0, walked: 0, ahead_max, direction }
+    fn new(direction: Direction) -> Lane {
+        Lane { segment: None, pieces: VecDeque::new(), at: 0, end: 0, wanted: 0, walked: 0, direction }
     }
 
     /// Places of a file as the lane has them, and back.
@@ -156,13 +173,13 @@ impl Lane {
         }
     }
 
-    /// Reads `range`, and begins to read what follows: `known` bytes, or else as many as it has walked.
+    /// Reads `range`, and begins to read what follows.
     async fn read(
         &mut self,
         segment: &Arc<Segment>,
         range: Range<u64>,
         part: Range<u64>,
-        known: Option<u64>,
+        ahead: Ahead,
     ) -> Result<Bytes> {
         let (range, part) = (self.seen(range), self.seen(part));
         let goes_on = self.goes_on(segment, &range, &part);
@@ -172,7 +189,11 @@ impl Lane {
         self.let_go_before(segment, range.start);
         self.walked += range.end.saturating_sub(self.wanted.max(range.start));
         self.wanted = range.end;
-        let ahead = known.unwrap_or(if goes_on { self.walked.min(self.ahead_max) } else { 0 });
+        let ahead = match ahead {
+            Ahead::Known(bytes) => bytes,
+            Ahead::Walked { max } if goes_on => self.walked.min(max),
+            Ahead::Walked { .. } => 0,
+        };
         let until = (range.end + ahead).min(part.end).max(range.end);
         // Half of what may be ahead is asked for at a time, so that it is under way while the other half is used.
         if self.end < range.end || until.saturating_sub(self.end) > ahead / 2 {

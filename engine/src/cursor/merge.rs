@@ -249,12 +249,15 @@ impl Merge {
 
     /// Gives what was needed.
     pub(crate) fn supply(&mut self, loaded: Vec<Loaded>) {
+        let sources = self.sources.len().max(1) as u64;
         for Loaded { source, bytes, ahead } in loaded {
             if ahead.is_some() {
                 self.ahead[source] = ahead;
             }
             if let Source::Run(run) = &mut self.sources[source] {
-                run.segment_mut().supply(bytes);
+                let segment = run.segment_mut();
+                let at_once = segment.segment().walk_memory() / sources;
+                segment.supply(bytes, at_once);
             }
         }
     }

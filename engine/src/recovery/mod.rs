@@ -167,7 +167,8 @@ async fn assemble(
     there: Listing,
 ) -> Result<Arc<Core>> {
     let budget = Budget::of(setup.memory, &setup.options);
-    let files = Arc::new(Files::new(stores.clone(), epoch.database, epoch.hash_seed, 0));
+    let files = Files::new(stores.clone(), epoch.database, epoch.hash_seed, 0);
+    let files = Arc::new(files.within(budget.total));
     let residency = Residency::new(budget.slots(0, false), &retiring);
     let segment = |meta: &SegmentMeta| Segment::new(&files, meta);
     let run = |run: &RunMeta| Arc::new(Run::new(run.segments.iter().map(segment).collect()));

@@ -58,6 +58,8 @@ pub(crate) struct SegmentCursor {
     frames: Frames,
     need: Option<Range<u64>>,
     supplied: Option<Bytes>,
+    /// Bytes of records that it may need at once, about.
+    at_once: u64,
 }
 
 /// What the next step has to do.
@@ -95,6 +97,7 @@ impl SegmentCursor {
             frames: Frames::nothing(segment.stream()),
             need: None,
             supplied: None,
+            at_once: 0,
             segment,
         }
     }
@@ -111,9 +114,10 @@ impl SegmentCursor {
         step
     }
 
-    /// Gives the bytes that the last step needed.
-    pub(crate) fn supply(&mut self, bytes: Bytes) {
-        self.supplied = Some(bytes);
+    /// Gives the bytes that the last step needed, and says how many it may need at once from now on, about, as they stay in
+    /// memory until their records have been walked.
+    pub(crate) fn supply(&mut self, bytes: Bytes, at_once: u64) {
+        (self.supplied, self.at_once) = (Some(bytes), at_once);
     }
 
     /// The current record's key.
@@ -221,7 +225,7 @@ impl SegmentCursor {
             }
             FrameStep::Need(range) => match self.fetch(range.clone())? {
                 Some(bytes) => {
-                    self.frames.supply(range.start, bytes);
+                    self.frames.supply(range.start, bytes, self.at_once);
                     Ok(None)
                 }
                 None => Ok(Some(Step::Need(range))),

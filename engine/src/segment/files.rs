@@ -15,6 +15,8 @@ pub(crate) struct Files {
     pub(super) remote: bool,
     /// Segments may be deleted by another process before they are opened.
     pub(super) may_vanish: bool,
+    /// Memory for all that is done with them, in bytes.
+    memory: u64,
 
     // Each guards itself.
     pub(crate) cache: Cache,
@@ -25,7 +27,7 @@ pub(crate) struct Files {
     mapped_filters: AtomicU64,
     /// Bytes of the filters of segments that are open and not mapped.
     unmapped_filters: AtomicU64,
-    /// A segment was met that the backend does not map.
+    /// The backend does not map segments, or one was met that it does not map.
     unmapped: AtomicBool,
     serials: AtomicU64,
 }
@@ -40,18 +42,21 @@ pub(crate) struct FilterCounts {
 impl Files {
     /// The segments of `database` in `stores`, with `cache_bytes` for what is read of them where it is not mapped.
     pub(crate) fn new(stores: Stores, database: [u8; 16], hash_seed: u64, cache_bytes: u64) -> Files {
+        let remote = stores.plain().capabilities().remote;
         Files {
-            remote: stores.plain().capabilities().remote,
+            remote,
             stores,
             database,
             hash_seed,
             may_vanish: false,
+            memory: cache_bytes,
             cache: Cache::new(cache_bytes),
             filters: FilterCounts::default(),
             kept: AtomicU64::new(0),
             mapped_filters: AtomicU64::new(0),
             unmapped_filters: AtomicU64::new(0),
-            unmapped: AtomicBool::new(false),
+            // What is far away is never mapped.
+            unmapped: AtomicBool::new(remote),
             serials: AtomicU64::new(0),
         }
     }
@@ -61,12 +66,23 @@ impl Files {
         Files { may_vanish: true, ..self }
     }
 
+    /// These, where so many bytes of memory are for all that is done with them, and what of that is for the cache will be said.
+    pub(crate) fn within(self, memory: u64) -> Files {
+        Files { memory, ..self }
+    }
+
+    /// How many bytes one walk may have of records that it has not come to, of all segments together, and about as many of those
+    /// that it goes over.
+    pub(crate) fn walk_memory(&self) -> u64 {
+        self.memory / 4
+    }
+
     /// Tells a segment from all others in the cache.
     pub(super) fn serial(&self) -> u64 {
         self.serials.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Whether a segment was met that the backend does not map, so that the cache is of use.
+    /// Whether segments are not mapped, as far as is known, so that the cache is of use.
     pub(crate) fn unmapped(&self) -> bool {
         self.unmapped.load(Ordering::Relaxed)
     }

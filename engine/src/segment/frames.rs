@@ -98,10 +98,10 @@ impl Frames {
         self.window_at = offset;
     }
 
-    /// As [`hold`](Frames::hold), of bytes that were needed: the next time, more of them will be.
-    pub(super) fn supply(&mut self, offset: u64, bytes: Bytes) {
+    /// As [`hold`](Frames::hold), of bytes that were needed: the next time, more of them will be, up to so many.
+    pub(super) fn supply(&mut self, offset: u64, bytes: Bytes, at_once: u64) {
         self.hold(offset, bytes);
-        self.fetch_len = (self.fetch_len * 2).min(FETCH_LEN_MAX);
+        self.fetch_len = (self.fetch_len * 2).min(at_once.clamp(FETCH_LEN_MIN, FETCH_LEN_MAX));
     }
 
     /// Goes to the next record. Where it is damaged the walk stays before it.

@@ -389,9 +389,9 @@ impl Segment {
         (records.end - records.start).div_ceil(self.meta.entries.max(1))
     }
 
-    /// Bytes that the cache may take, behind which what is read ahead is to stay back.
-    pub(crate) fn room(&self) -> u64 {
-        self.files.cache.capacity()
+    /// As [`Files::walk_memory`](super::files::Files::walk_memory).
+    pub(crate) fn walk_memory(&self) -> u64 {
+        self.files.walk_memory()
     }
 
     /// The fences, read if they are not kept already.

@@ -20,6 +20,8 @@ use halite_backends::Backend;
 const CHUNK_LEN: u32 = 4 << 10;
 /// Records are written in parts of about this length.
 const PART_LEN: usize = 1 << 20;
+/// Memory for a part with its last record, unless that is long: what grows is twice as long then.
+const BUFFER_LEN: usize = PART_LEN + (PART_LEN >> 3);
 /// Keys that enter the filter before other tasks get their turn.
 const KEYS_PER_TURN: usize = 16 << 10;
 
@@ -55,7 +57,7 @@ impl SortedWriter {
         assert_eq!(header.layout, Layout::Sorted, "records will be in key order");
         assert_eq!(header.predecessor, None, "a sorted segment is no part of the log");
         let upload = Upload::begin(backend, &Name::Segment(header.id).path()).await?;
-        let mut buffer = BytesMut::with_capacity(PART_LEN + (PART_LEN >> 3));
+        let mut buffer = BytesMut::with_capacity(BUFFER_LEN);
         buffer.extend_from_slice(&header.encode());
         Ok(SortedWriter {
             id: header.id,
@@ -136,7 +138,7 @@ impl SortedWriter {
     async fn write_buffer(&mut self) -> Result<()> {
         let part = self.buffer.split().freeze();
         self.upload.write(part).await?;
-        self.buffer.reserve(PART_LEN);
+        self.buffer.reserve(BUFFER_LEN);
         Ok(())
     }
 

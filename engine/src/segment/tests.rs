@@ -36,7 +36,7 @@ async fn walk(segment: &Arc<Segment>, course: &Course, keys_only: bool) -> Resul
             Step::Again => continue,
             Step::Need(range) => {
                 assert!(segment.mapped(range.clone()).is_none());
-                cursor.supply(segment.read(range).await?);
+                cursor.supply(segment.read(range).await?, u64::MAX);
                 continue;
             }
         }
@@ -200,7 +200,7 @@ async fn fetched(segment: &Arc<Segment>, course: &Course, keys_only: bool, count
             Step::Ready => records += 1,
             Step::Need(range) => {
                 (fetches, bytes) = (fetches + 1, bytes + range.end - range.start);
-                cursor.supply(segment.read(range).await.unwrap());
+                cursor.supply(segment.read(range).await.unwrap(), u64::MAX);
             }
             Step::Again => {}
             Step::End => break,
