@@ -14,6 +14,10 @@
 //! gets it back seal by seal; the keydir need not wait for it, so while both grow a part of the slack may be used. Several
 //! segments are written there at once, each of which is in memory as it goes up: that is lent first, while any is full.
 //!
+//! # What comes beside
+//! Where segments are far away, a walk over them, a scan's or a merge's, has what it reads ahead beside all that: a
+//! [quarter](crate::segment::Files::walk_memory) of the budget, shared by its runs, and what they go over.
+//!
 //! A memtable has room for [`FLOOR`] whatever the budget says. What is mapped is the kernel's page cache, which it takes
 //! back when it likes, and is not counted.
 

@@ -99,7 +99,7 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    #[allow(clippy::too_many_arguments)]
+    #[allow(clippy::too_many_arguments, reason = "these are the parts that it is put together from")]
     pub(crate) fn new(
         options: &Options,
         budget: &Budget,

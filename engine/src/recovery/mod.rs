@@ -152,7 +152,7 @@ pub(crate) async fn reopen(core: &Arc<Core>) -> Result<Arc<Core>> {
 }
 
 /// Puts the parts together and starts them.
-#[allow(clippy::too_many_arguments)]
+#[allow(clippy::too_many_arguments, reason = "these are the parts that it is put together from")]
 async fn assemble(
     setup: Setup,
     stores: Stores,

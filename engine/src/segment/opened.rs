@@ -66,7 +66,7 @@ impl Opened {
     ///
     /// # Errors
     /// `NotFound`; corruption where the file is not what the manifest says; `NotAStore` where it is of a newer format.
-    #[allow(clippy::too_many_arguments)]
+    #[allow(clippy::too_many_arguments, reason = "whose it is, where it is, and what is known of it already")]
     pub(super) async fn open(
         backend: &dyn Backend,
         asked: &dyn Backend,

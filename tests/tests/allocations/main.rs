@@ -1,4 +1,5 @@
-//! What is asked of the allocator: nothing by a point read whose value is mapped, and by an upload no more than its parts take.
+//! What is asked of the allocator: nothing by a point read whose value is mapped, by an upload no more than its parts take, and by
+//! what walks over many runs no more than the memory budget says, however far away they are.
 #![allow(clippy::unwrap_used, reason = "in a test a failure is the message")]
 
 use futures::FutureExt;
@@ -7,10 +8,12 @@ use halite_tests::world::{Store, World, process};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 #[cfg(feature = "servers")]
 mod sink;
+mod walks;
 
 /// The system's allocator, which counts what each thread asks of it, and how much all of them hold.
 struct Counting;
@@ -42,6 +45,13 @@ unsafe impl GlobalAlloc for Counting {
         // SAFETY: as above; what was given out came from `System`.
         unsafe { System.dealloc(pointer, layout) }
     }
+}
+
+/// Held by a test while it looks at how much all threads hold.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How often `work` allocates.
@@ -90,6 +100,7 @@ fn an_upload_takes_no_more_than_its_parts() {
     const CHUNK: usize = 256 << 10;
     const LEN: usize = 192 << 20;
     const SPEAKING: usize = 4 << 20;
+    let _alone = alone();
     let ObjectsOptions { part_bytes, parts_at_once, .. } = ObjectsOptions::default();
     let (port, taken) = sink::serve();
     let uri = format!(

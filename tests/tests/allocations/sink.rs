@@ -34,7 +34,9 @@ fn answer(mut stream: &TcpStream, taken: &AtomicU64) -> Result<bool> {
     }
     while line != "\r\n" {
         line.clear();
-        input.read_line(&mut line)?;
+        if input.read_line(&mut line)? == 0 {
+            return Ok(false);
+        }
         if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
             len = value.trim().parse().unwrap();
         }
