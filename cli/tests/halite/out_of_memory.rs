@@ -12,12 +12,12 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-/// Room for the stacks of two threads, which the runtime does not begin without, but less than an opening takes; and what is
-/// added in each round.
+/// Less than an opening takes, and what is added in each round. Below some 8 MiB the runtime panics, as it cannot begin its
+/// threads; at 2 and at 3 MiB a process was seen that did not end then, for a reason that is not known.
 const LIMIT_KIB: u64 = 8 << 10;
 const STEP_KIB: u64 = 2 << 10;
 const ROUNDS: u64 = 20;
-/// More than the last round's limit in all, but less than a segment takes.
+/// With what the process takes besides, more than the last round's limit, but less than a segment takes.
 const VALUES: usize = 300;
 const VALUE_LEN: usize = 150_000;
 
@@ -34,7 +34,7 @@ fn limited_shell(limit_kib: u64, folder: &Path) -> Child {
         .arg("--store")
         .arg(folder.join("store"))
         .args(["--memory", "2GiB", "shell"]);
-    // Who is to print where it was when memory ran out needs memory for that, and waits for itself when there is none.
+    // The same threads on each machine, and no backtraces, which take memory too.
     command.env("MALLOC_ARENA_MAX", "2").env("TOKIO_WORKER_THREADS", "2").env("RUST_BACKTRACE", "0");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
 }
