@@ -25,7 +25,7 @@
 //!    with zeros.
 //! 8. **Damage** ([`Simulated::flip_bit`] and its neighbours): any byte at any time. Not survivable, but to be found.
 //! 9. **Reads that come out wrong** ([`Simulated::spoil_when`]): flipped, short, misdirected or stale, once or again and
-//!    again, but never twice in a row of a file that may be a log. Survivable because everything read has a checksum bound
+//!    again, but never twice in a row of a growing file. Survivable because everything read has a checksum bound
 //!    to its place, and where a log ends is read twice.
 //!
 //! 10. **Files brought back** ([`Simulated::bring_back`]): one that was deleted has its name again. Survivable because no
@@ -255,7 +255,7 @@ impl Simulated {
     }
 
     /// Makes this disk the log's of a machine, and `store` where its finished files are shipped to: a crash of either is the
-    /// crash of both, and what is uploaded to `store` may be a log, which counts where [reads are spoilt](Self::spoil_when).
+    /// crash of both.
     ///
     /// ```
     /// use halite_backends::{Backend, Path, Simulated, SimulatedOptions};
@@ -265,11 +265,8 @@ impl Simulated {
     /// assert!(store.is_crashed() && log.is_crashed());
     /// ```
     pub fn ships_to(&self, store: &Simulated) {
-        let mut store = store.disk.lock();
-        store.takes_logs = true;
-        let crash = store.crash.clone();
         // One lock at a time.
-        drop(store);
+        let crash = store.disk.lock().crash.clone();
         self.disk.lock().crash = crash;
     }
 

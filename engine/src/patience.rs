@@ -1,9 +1,14 @@
-//! Patience with a store that cannot be reached, where the log is on a disk of this machine.
+//! Patience with a store that does not take what is sealed, where the log holds all of that anyway.
 //!
-//! Commits need that disk alone, so they go on while the store is away, as far as there may be full segments that wait for
-//! their seal ([`Options::unsealed_max`](crate::Options::unsealed_max)). What the store is to have is tried again, and again, with
-//! growing pauses: what is sealed, and the manifest that names it. Who has to wait for that is refused, and told why; nothing
-//! is given up, and when the store is back all goes on by itself.
+//! | log | what is tried again |
+//! | --- | --- |
+//! | on a disk of this machine | all that the store is to have: what is sealed, and the manifest that names it |
+//! | fragments in the store | the segment, under another name each time; a manifest that fails stops writing |
+//!
+//! Commits need the log alone, so they go on meanwhile, as far as there may be full segments that wait for their seal
+//! ([`Options::unsealed_max`](crate::Options::unsealed_max)). What has failed is tried again, and again, with growing pauses. One
+//! failure may be a whim of the store's; from the second on, who has to wait for it is refused, and told why. Nothing is
+//! given up, and when the store takes it all goes on by itself.
 //!
 //! It ends when the log does, for whatever reason: closed, overtaken, failed.
 
@@ -43,6 +48,11 @@ impl Core {
         let goes_on = self.log_is_apart && self.capabilities.lock;
         Patience { log: goes_on.then_some(&*self.log), ..Patience::none() }
     }
+
+    /// Patience with a segment that is written anew. What is sealed in its place cannot be tried again.
+    pub(crate) fn patience_with_new_segment(&self) -> Patience<'_> {
+        Patience { log: (!self.capabilities.append).then_some(&*self.log), ..Patience::none() }
+    }
 }
 
 impl Patience<'_> {
@@ -55,9 +65,11 @@ impl Patience<'_> {
     pub(crate) async fn bears(&mut self, error: &Error) -> bool {
         let is_away = matches!(error.kind(), ErrorKind::Io | ErrorKind::Unknown);
         let Some(log) = self.log.filter(|log| is_away && !log.is_ending()) else { return false };
+        tracing::warn!(%error, pause = ?self.pause, "the store does not take what is sealed, which waits in the log");
+        if self.since.is_some() {
+            log.sealed(Err(away(error)));
+        }
         self.since.get_or_insert_with(Instant::now);
-        tracing::warn!(%error, pause = ?self.pause, "the store cannot be reached; what it is to have waits on this disk");
-        log.sealed(Err(away(error)));
         // Who gives up waits no longer than it takes.
         let ended = tokio::time::timeout(self.pause, log.ending()).await.is_ok();
         self.pause = (self.pause * 2).min(PAUSE_MAX);
@@ -68,13 +80,13 @@ impl Patience<'_> {
     pub(crate) fn over(self) {
         if let (Some(log), Some(since)) = (self.log, self.since) {
             log.seals_again();
-            tracing::info!(away = ?since.elapsed(), "the store can be reached again");
+            tracing::info!(away = ?since.elapsed(), "the store takes what is sealed again");
         }
     }
 }
 
 /// What is told to who has to wait for the store.
 fn away(cause: &Error) -> Error {
-    let message = "the store cannot be reached, so what was committed waits for it on this disk";
+    let message = "the store cannot be reached, so what is to be sealed waits in the log";
     Error::caused_by(ErrorKind::Io, message, cause.clone())
 }

@@ -130,11 +130,20 @@ async fn next(core: &Core, places: Arc<Semaphore>) -> (Sealable, OwnedSemaphoreP
 }
 
 async fn write_one(core: &Core, mut sealable: Sealable, place: OwnedSemaphorePermit) -> Written {
-    let mut outcome = seal::write(core, &mut sealable).await;
-    while has_no_space(core, &outcome).await {
-        outcome = seal::write(core, &mut sealable).await;
+    let mut patience = core.patience_with_new_segment();
+    loop {
+        let outcome = seal::write(core, &mut sealable).await;
+        if has_no_space(core, &outcome).await {
+            continue;
+        }
+        if let Err(error) = &outcome
+            && patience.bears(error).await
+        {
+            continue;
+        }
+        patience.over();
+        return (sealable, outcome, place);
     }
-    (sealable, outcome, place)
 }
 
 /// Brings segments in, one after the other, until one could not be sealed.

@@ -35,7 +35,8 @@ use std::sync::Arc;
 /// Fragments of a sealed segment that are deleted at once, where each call takes its time.
 const DELETES_AT_ONCE: usize = 16;
 
-/// The first half: writes the segment. After `NoSpace` it can be tried again.
+/// The first half: writes the segment. After `NoSpace` it can be tried again; where the log consists of fragments, after any
+/// failure.
 pub(crate) async fn write(core: &Core, sealable: &mut Sealable) -> Result<()> {
     if sealable.written.is_none() {
         let written = write_anew(core, sealable).await?;
@@ -162,8 +163,21 @@ async fn write_anew(core: &Core, sealable: &mut Sealable) -> Result<Option<Tail>
         Source::Fragments(_) => {
             let id = core.epoch.segment(core.numbers.next());
             let (salt, now) = (core.random.next(), core.clock.trusted());
-            write_sorted(core.stores.of(Purpose::Seal), &core.epoch, &draft.memtable, &cover, id, salt, now).await
+            let store = core.stores.of(Purpose::Seal);
+            let written = write_sorted(store, &core.epoch, &draft.memtable, &cover, id, salt, now).await;
+            if written.is_err() {
+                discard(core, id).await;
+            }
+            written
         }
+    }
+}
+
+/// Removes what may be there of a segment that could not be written, as far as that is possible; the next opening removes the
+/// rest.
+async fn discard(core: &Core, id: SegmentId) {
+    if let Err(error) = core.stores.of(Purpose::Collect).delete(&Name::Segment(id).path()).await {
+        tracing::warn!(%error, "what a seal that has failed may have written could not be deleted");
     }
 }
 
@@ -286,25 +300,43 @@ pub(crate) async fn write_sorted(
     now: u64,
 ) -> Result<Option<Tail>> {
     let header = sorted_header(epoch, id, salt, memtable.base_seq(), now);
+    let mut writer = None;
+    let filled = fill(&mut writer, backend, &header, memtable, cover).await;
+    match (writer, filled) {
+        (Some(writer), Ok(())) => writer.finish().await.map(Some),
+        (Some(writer), Err(cause)) => {
+            if let Err(error) = writer.abort().await {
+                tracing::warn!(%error, "what a seal that has failed had begun to write could not be removed");
+            }
+            Err(cause)
+        }
+        (None, filled) => filled.map(|()| None),
+    }
+}
+
+/// Gives `writer`, which begins with the first of them, the records of `memtable` that are to be written.
+async fn fill(
+    writer: &mut Option<SortedWriter>,
+    backend: &dyn Backend,
+    header: &Header,
+    memtable: &Memtable,
+    cover: &Cover,
+) -> Result<()> {
     let ordered = memtable.ordered(true).await;
     let mut hidden = Hidden::new(vec![Arc::new(cover.clone())], Direction::Forward);
-    let mut writer = None;
     let mut turn = Turn::default();
     for (entry, Item { record, .. }, is_newest) in memtable.in_order(&ordered) {
         if is_newest && hidden.over(record.key) < record.seq {
-            let writer = match &mut writer {
+            let writer = match writer {
                 Some(writer) => writer,
-                None => writer.insert(SortedWriter::new(backend, &header).await?.swept(memtable.max_seq())),
+                None => writer.insert(SortedWriter::new(backend, header).await?.swept(memtable.max_seq())),
             };
             let large = (record.value.len() >= LARGE_LEN).then(|| memtable.share(entry, record.value));
             writer.push(rewritten(&record), large.as_ref()).await?;
         }
         turn.take(record.len).await;
     }
-    match writer {
-        Some(writer) => writer.finish().await.map(Some),
-        None => Ok(None),
-    }
+    Ok(())
 }
 
 /// `record` as a segment in key order holds it: batches mean nothing there.

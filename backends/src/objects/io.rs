@@ -174,7 +174,11 @@ impl Uploader for Upload {
             // asked again because its answer was lost.
             match Open::find(&store, path).await {
                 Ok(found) if found.len == *len => Ok(()),
-                _ => Err(store.failed("upload", &*path, &error)),
+                _ => {
+                    // Else its parts stay, unseen. The caller is told why it failed in any case.
+                    let _ = writer.abort().await;
+                    Err(store.failed("upload", &*path, &error))
+                }
             }
         };
         store.shared.runtime.run(close).await

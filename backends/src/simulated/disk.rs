@@ -162,8 +162,6 @@ pub(super) struct Disk {
     pub(super) crash_at: Option<u64>,
     /// Whether the crash has come, of this disk or of another one of the same machine.
     pub(super) crash: Arc<AtomicBool>,
-    /// Whether logs are shipped here when they are finished.
-    pub(super) takes_logs: bool,
     pub(super) panic_at: Option<u64>,
     pub(super) rules: Vec<Rule>,
     pub(super) spoilers: Vec<Spoiler>,
@@ -197,7 +195,6 @@ impl Disk {
             steps: 0,
             crash_at: None,
             crash: Arc::default(),
-            takes_logs: false,
             panic_at: None,
             rules: Vec::new(),
             spoilers: Vec::new(),
@@ -379,11 +376,7 @@ impl Disk {
                 self.refuse_taken(op, &name)?;
                 self.claim_space(op, path, 0, data.len() as u64)?;
                 let file = self.new_file(Some(data));
-                {
-                    let mut inode = file.lock();
-                    inode.named = self.steps;
-                    inode.is_log = self.takes_logs && op == "upload";
-                }
+                file.lock().named = self.steps;
                 self.names.insert(name.clone(), file.clone());
                 self.durable_names.insert(name, file);
             }

@@ -100,7 +100,7 @@ pub(super) struct Inode {
     lost: BTreeSet<usize>,
     /// Space has been set aside up to here.
     pub(super) reserved: u64,
-    /// Whether it was made to grow, or shipped, and so may be a log. After a power cut it still was.
+    /// Whether it was made to grow, and so may be a log. After a power cut it still was.
     pub(super) is_log: bool,
     /// Whether the last read of it came out wrong.
     pub(super) misread: bool,

@@ -11,6 +11,10 @@
 //! writes; what comes after a pause goes at once, and so does what a flush asks for while nothing is under way; and no commit
 //! waits for more than its own object and the interval. Where requests cost nothing, as in memory, one follows upon the other.
 //!
+//! Writers who were answered together come back together, but not at the same instant: the first of them would take the next
+//! fragment for itself, and the others would wait for the interval, and so on for ever. So after such an answer nothing goes
+//! for a [part](COMING_BACK) of the interval.
+//!
 //! # Guarantees
 //! 1. A fragment is acknowledged when it and all before it are known to be there, and to be ours.
 //! 2. After a failed create nothing is acknowledged of its fragment, nor of those behind it.
@@ -42,12 +46,15 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+/// Writers who were answered together have the interval divided by this to come back: 3 ms of 100.
+const COMING_BACK: u32 = 32;
+
 /// Runs until the log is stopped or fails.
 pub(super) async fn run(core: &Core) -> Result<()> {
     let mut log = Fragments::new(core);
     // Whatever is done first, it comes out in the order in which it was put in.
     let mut parts = FuturesOrdered::new();
-    let mut interval = Interval::default();
+    let (mut interval, mut coming_back) = (Interval::default(), Interval::default());
     let (mut rounds, mut stopping) = (Rounds::default(), false);
     let is_costly = core.stores.plain().capabilities().remote;
     while !(stopping && parts.is_empty()) {
@@ -58,7 +65,7 @@ pub(super) async fn run(core: &Core) -> Result<()> {
             if stopping || log.under_way >= core.options.fragments_in_flight_max {
                 return Poll::Pending;
             }
-            let pace = match (log.under_way, interval.is_over(cx)) {
+            let pace = match (log.under_way, interval.is_over(cx) && coming_back.is_over(cx)) {
                 (0, is_over) if is_over || !is_costly => Pace::Free,
                 (0, _) => Pace::Soon,
                 (_, overdue) => Pace::Beside { overdue },
@@ -68,6 +75,9 @@ pub(super) async fn run(core: &Core) -> Result<()> {
         match next.await {
             Next::Done(done) => {
                 let answered = log.done(core, done?);
+                if is_costly && answered > 1 {
+                    coming_back.begin(core.options.flush_interval / COMING_BACK);
+                }
                 rounds.over(answered).await;
             }
             Next::Work(Work::Write { group, .. }) => {
@@ -90,7 +100,7 @@ pub(super) async fn run(core: &Core) -> Result<()> {
     Ok(())
 }
 
-/// The time since the last fragment was sent. A task of its own measures it: the committer may be polled when its runtime
+/// A time that has begun: since the last fragment was sent, or writers were answered. A task of its own measures it: the committer may be polled when its runtime
 /// has ended, by whoever drops the last handle, and a timer would panic then. What nobody measures is over.
 #[derive(Default)]
 struct Interval(Option<Beside<()>>);

@@ -4,7 +4,8 @@
 //! A walk goes over records, or over index blocks, or from one to the other and back: each of the two has a *lane*. What
 //! goes on in its lane where it was before is read ahead of, by as much as it has walked so far: what is read in vain is
 //! never more than what was wanted. A leap begins anew. Where it is known how far the walk [goes](Extent), forward over values, all of
-//! that is asked for from the beginning, as far as there is room for it.
+//! that is asked for from the beginning, as far as there is room for it; and if it goes beyond its segment the
+//! [next](Following) one is opened, and begun, meanwhile.
 //!
 //! Backward all is the same as seen in a mirror: there what lies before a place lies behind it, and a lane, all of whose places
 //! are those in the mirror, walks on as ever.
@@ -48,6 +49,16 @@ impl Extent {
         (ends && !course.is_backward()).then(|| Extent { course: course.clone(), limit })
     }
 
+    /// Whether fences and index tell where in `segment` the walk begins, or ends.
+    fn has_bound_in(&self, segment: &Segment) -> bool {
+        let Course { range, .. } = &self.course;
+        let ends = match &range.end {
+            Bound::Included(end) | Bound::Excluded(end) => end[..] <= segment.meta.max_key[..],
+            Bound::Unbounded => false,
+        };
+        self.course.is_before(&segment.meta.min_key) || (ends && self.limit == usize::MAX)
+    }
+
     /// About up to where the walk needs records of `segment`, if it has come to `at` and has given `given` bytes of them, and
     /// its range ends at `by_range`.
     fn end_in(&self, segment: &Segment, by_range: Option<u64>, at: u64, given: u64) -> Option<u64> {
@@ -65,9 +76,19 @@ pub(super) struct ReadAhead {
     extent: Option<Extent>,
     /// Where the range ends in the segment of this serial, if that is known.
     end_of: Option<(u64, Option<u64>)>,
+    following: Option<Following>,
     /// Bytes of records that were wanted.
     given: u64,
     sources: u64,
+}
+
+/// The segment to which a walk will come from the one that it is in.
+#[derive(Debug)]
+struct Following {
+    segment: Arc<Segment>,
+    opening: Beside<Result<()>>,
+    /// Its records, once they are asked for.
+    records: Option<Lane>,
 }
 
 /// A part of a segment that is walked from its beginning to its end.
@@ -82,14 +103,16 @@ struct Lane {
     /// Up to where bytes were wanted, and how many since the last leap.
     wanted: u64,
     walked: u64,
+    /// All that the walk will want was asked for.
+    whole: bool,
     direction: Direction,
 }
 
 /// How many bytes of what follows a place are read with it.
 #[derive(Clone, Copy, Debug)]
 enum Ahead {
-    /// These.
-    Known(u64),
+    /// These; and whether they are all that will be wanted.
+    Known { bytes: u64, whole: bool },
     /// As many as have been walked over, but no more than so many.
     Walked { max: u64 },
 }
@@ -113,7 +136,8 @@ impl ReadAhead {
     /// For one of so many sources, which goes in `direction`.
     pub(super) fn new(sources: usize, direction: Direction, extent: Option<Extent>) -> ReadAhead {
         let (records, index) = (Lane::new(direction), Lane::new(direction));
-        ReadAhead { records, index, extent, end_of: None, given: 0, sources: sources.max(1) as u64 }
+        let sources = sources.max(1) as u64;
+        ReadAhead { records, index, extent, end_of: None, following: None, given: 0, sources }
     }
 
     /// How much may be read ahead in `segment`, where that is `max` at most.
@@ -121,14 +145,15 @@ impl ReadAhead {
         (AHEAD_OF_ALL_MAX.min(segment.walk_memory()) / self.sources).clamp(AHEAD_MIN, max)
     }
 
-    /// Reads `range` of `segment`, and begins to read what follows it.
-    pub(super) async fn read(&mut self, segment: &Arc<Segment>, range: Range<u64>) -> Result<Bytes> {
-        segment.open().await?;
+    /// Reads `range` of `segment`, and begins to read what follows it: there, and in the `next` segment of the walk.
+    pub(super) async fn read(
+        &mut self,
+        segment: &Arc<Segment>,
+        next: Option<&Arc<Segment>>,
+        range: Range<u64>,
+    ) -> Result<Bytes> {
+        self.come_to(segment, next).await?;
         if range.is_empty() {
-            let begins_inside = |extent: &Extent| extent.course.is_before(&segment.meta.min_key);
-            if self.extent.as_ref().is_some_and(begins_inside) {
-                segment.fences().await?;
-            }
             return Ok(Bytes::new());
         }
         let records = segment.records();
@@ -136,33 +161,99 @@ impl ReadAhead {
             if let Some(kept) = segment.kept(&range) {
                 return Ok(kept);
             }
-            let ahead_max = self.share(segment, AHEAD_MAX);
-            return self.index.read(segment, range, segment.index_range(), Ahead::Walked { max: ahead_max }).await;
+            let ahead = Ahead::Walked { max: self.share(segment, AHEAD_MAX) };
+            let range = self.index.ask(segment, range, segment.index_range(), ahead);
+            return self.index.collect(range).await;
         }
         self.given += range.end - range.start;
-        let end = self.extent.as_ref().and_then(|extent| {
-            let (_, by_range) = match self.end_of.filter(|(serial, _)| *serial == segment.serial()) {
-                Some(known) => known,
-                None => *self.end_of.insert((segment.serial(), segment.records_until(&extent.course.range))),
-            };
-            extent.end_in(segment, by_range, range.end, self.given)
-        });
+        let end = self.end_in(segment, range.end);
         let ahead = match end {
             // The last piece that is wanted goes beyond the end. And what was known may have been too little: then it reads
             // ahead by as much as it has gone beyond that.
             Some(end) => {
                 let known = (end + (range.end - range.start)).abs_diff(range.end);
-                Ahead::Known(known.min(self.share(segment, AHEAD_OF_KNOWN_MAX)))
+                let bytes = known.min(self.share(segment, AHEAD_OF_KNOWN_MAX));
+                Ahead::Known { bytes, whole: bytes == known }
             }
             None => Ahead::Walked { max: self.share(segment, AHEAD_MAX) },
         };
-        self.records.read(segment, range, records, ahead).await
+        let goes_beyond = end.is_some_and(|end| end >= records.end);
+        let wanted = self.records.ask(segment, range, records, ahead);
+        if let Some(next) = next.filter(|_| goes_beyond) {
+            self.look_beyond(segment, next);
+        }
+        self.records.collect(wanted).await
     }
+
+    /// Opens `segment`, unless that was begun before the walk came to it; beside that the `next` one, if only the range ends
+    /// the walk.
+    async fn come_to(&mut self, segment: &Arc<Segment>, next: Option<&Arc<Segment>>) -> Result<()> {
+        let before = self.following.take_if(|following| following.segment.serial() == segment.serial());
+        if let Some(next) = next.filter(|_| self.extent.as_ref().is_some_and(|extent| extent.limit == usize::MAX)) {
+            self.open_beside(next);
+        }
+        if let Some(mut before) = before {
+            // What has failed is tried again.
+            let _ = before.opening.join().await;
+            if let Some(records) = before.records {
+                self.records = records;
+            }
+        }
+        prepare(segment, self.extent.as_ref()).await
+    }
+
+    /// Opens the `next` segment while the walk is in another one.
+    fn open_beside(&mut self, next: &Arc<Segment>) {
+        if self.following.as_ref().is_none_or(|following| following.segment.serial() != next.serial()) {
+            let (opened, extent) = (next.clone(), self.extent.clone());
+            let opening = Beside::new(async move { prepare(&opened, extent.as_ref()).await });
+            self.following = Some(Following { segment: next.clone(), opening, records: None });
+        }
+    }
+
+    /// About up to where the walk needs records of `segment`, if it has come to `at`.
+    fn end_in(&mut self, segment: &Segment, at: u64) -> Option<u64> {
+        let extent = self.extent.as_ref()?;
+        let (_, by_range) = match self.end_of.filter(|(serial, _)| *serial == segment.serial()) {
+            Some(known) => known,
+            None => *self.end_of.insert((segment.serial(), segment.records_until(&extent.course.range))),
+        };
+        extent.end_in(segment, by_range, at, self.given)
+    }
+
+    /// Opens the `next` segment while the walk is in `segment`, and begins to read it when all of that was asked for, as far as
+    /// there is room.
+    fn look_beyond(&mut self, segment: &Segment, next: &Arc<Segment>) {
+        self.open_beside(next);
+        let all = self.share(segment, AHEAD_OF_KNOWN_MAX);
+        let room = all.saturating_sub(self.records.end - self.records.wanted);
+        let (Some(following), Some(extent)) = (&mut self.following, &self.extent) else { return };
+        let is_due = self.records.whole && room >= all / 2 && following.records.is_none();
+        if is_due && next.is_open() {
+            let records = next.records();
+            let given = self.given + (segment.records().end - self.records.wanted);
+            let end = extent.end_in(next, next.records_until(&extent.course.range), records.start, given);
+            let mut lane = Lane::new(Direction::Forward);
+            lane.let_go_before(next, records.start);
+            let until = end.unwrap_or(records.start).min(records.start + room).min(records.end);
+            lane.request(records.start, until);
+            following.records = Some(lane);
+        }
+    }
+}
+
+/// Opens `segment`, and reads by what it is known where a walk begins or ends there.
+async fn prepare(segment: &Segment, extent: Option<&Extent>) -> Result<()> {
+    segment.open().await?;
+    if extent.is_some_and(|extent| extent.has_bound_in(segment)) {
+        segment.fences().await?;
+    }
+    Ok(())
 }
 
 impl Lane {
     fn new(direction: Direction) -> Lane {
-        Lane { segment: None, pieces: VecDeque::new(), at: 0, end: 0, wanted: 0, walked: 0, direction }
+        Lane { segment: None, pieces: VecDeque::new(), at: 0, end: 0, wanted: 0, walked: 0, whole: false, direction }
     }
 
     /// Places of a file as the lane has them, and back.
@@ -173,14 +264,8 @@ impl Lane {
         }
     }
 
-    /// Reads `range`, and begins to read what follows.
-    async fn read(
-        &mut self,
-        segment: &Arc<Segment>,
-        range: Range<u64>,
-        part: Range<u64>,
-        ahead: Ahead,
-    ) -> Result<Bytes> {
+    /// Asks for `range`, unless that was done, and for what follows. Returns the range as the lane has it.
+    fn ask(&mut self, segment: &Arc<Segment>, range: Range<u64>, part: Range<u64>, ahead: Ahead) -> Range<u64> {
         let (range, part) = (self.seen(range), self.seen(part));
         let goes_on = self.goes_on(segment, &range, &part);
         if !goes_on {
@@ -189,17 +274,19 @@ impl Lane {
         self.let_go_before(segment, range.start);
         self.walked += range.end.saturating_sub(self.wanted.max(range.start));
         self.wanted = range.end;
-        let ahead = match ahead {
-            Ahead::Known(bytes) => bytes,
-            Ahead::Walked { max } if goes_on => self.walked.min(max),
-            Ahead::Walked { .. } => 0,
+        let (ahead, whole) = match ahead {
+            Ahead::Known { bytes, whole } => (bytes, whole),
+            Ahead::Walked { max } if goes_on => (self.walked.min(max), false),
+            Ahead::Walked { .. } => (0, false),
         };
         let until = (range.end + ahead).min(part.end).max(range.end);
-        // Half of what may be ahead is asked for at a time, so that it is under way while the other half is used.
-        if self.end < range.end || until.saturating_sub(self.end) > ahead / 2 {
+        // Half of what may be ahead is asked for at a time, so that it is under way while the other half is used; and the
+        // end once there is room for all up to there.
+        let ends = whole && !std::mem::replace(&mut self.whole, whole);
+        if self.end < range.end || until.saturating_sub(self.end) > ahead / 2 || ends {
             self.request(range.end, until);
         }
-        self.collect(range).await
+        range
     }
 
     /// Whether what is wanted goes on where the walk was: in what was asked for, or behind it; or where the next segment
@@ -218,7 +305,7 @@ impl Lane {
         if !is_same || !(self.at..=self.end).contains(&at) {
             self.segment = Some(segment.clone());
             self.pieces.clear();
-            (self.at, self.end, self.wanted) = (at, at, at);
+            (self.at, self.end, self.wanted, self.whole) = (at, at, at, false);
         }
         while let Some(first) = self.pieces.front().filter(|first| self.at + first.len <= at) {
             self.at += first.len;

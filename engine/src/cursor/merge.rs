@@ -36,6 +36,8 @@ pub(crate) enum Move {
 pub(crate) struct Need {
     source: usize,
     segment: Arc<Segment>,
+    /// The segment behind it on the source's way.
+    next: Option<Arc<Segment>>,
     range: Range<u64>,
     /// Where the segment is far away: what was read ahead of the source.
     ahead: Option<Box<ReadAhead>>,
@@ -53,9 +55,9 @@ impl Need {
     /// Fetches all of `needs` at once.
     pub(crate) async fn load(needs: Vec<Need>) -> Result<Vec<Loaded>> {
         let load = async |need: Need| {
-            let Need { source, segment, range, mut ahead } = need;
+            let Need { source, segment, next, range, mut ahead } = need;
             let bytes = match &mut ahead {
-                Some(ahead) => ahead.read(&segment, range).await?,
+                Some(ahead) => ahead.read(&segment, next.as_ref(), range).await?,
                 None => segment.read(range).await?,
             };
             Ok(Loaded { source, bytes, ahead })
@@ -95,7 +97,8 @@ impl Source {
                 Step::End => Move::End,
                 Step::Again => Move::Again,
                 Step::Need(range) => {
-                    needs.push(Need { source: index, segment: run.segment().segment().clone(), range, ahead: None });
+                    let (segment, next) = (run.segment().segment().clone(), run.following().cloned());
+                    needs.push(Need { source: index, segment, next, range, ahead: None });
                     Move::Need
                 }
             }),

@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::cover::Interval;
 use crate::range::Course;
-use crate::segment::{SegmentCursor, Step};
+use crate::segment::{Segment, SegmentCursor, Step};
 use crate::version::Run;
 use std::sync::Arc;
 
@@ -66,5 +66,10 @@ impl RunCursor {
     /// The same, to be supplied.
     pub(super) fn segment_mut(&mut self) -> &mut SegmentCursor {
         &mut self.segment
+    }
+
+    /// The segment that comes next, if the range goes so far.
+    pub(super) fn following(&self) -> Option<&Arc<Segment>> {
+        self.run.next_on(self.index, &self.course).map(|next| &self.run.segments[next])
     }
 }

@@ -12,7 +12,7 @@ use crate::format::manifest::Manifest;
 use crate::format::names::Name;
 use crate::planted::{Bug, planted};
 use crate::{Error, ErrorKind, Result};
-use halite_backends::{Backend, LogApart};
+use halite_backends::{Backend, LogApart, Path};
 
 /// Refuses to claim on top of `newest` without what was committed last.
 pub(super) async fn check(newest: &Manifest, setup: &Setup) -> Result<()> {
@@ -55,6 +55,13 @@ pub(crate) async fn check_owner(backend: &dyn Backend, database: &[u8; 16]) -> R
         }
         _ => Ok(()),
     }
+}
+
+/// Whether `path`, which is there, is a segment that was shipped: then it was finished, and whole, so that its log has an end.
+pub(super) async fn is_shipped(backend: &dyn Backend, path: &Path) -> Result<bool> {
+    let Some(log) = backend.log_apart() else { return Ok(false) };
+    let is_segment = matches!(Name::parse(path.as_str()), Some(Name::Segment(_)));
+    Ok(is_segment && !log.unshipped().await?.contains(path))
 }
 
 /// What is in a log which is not that of `newest`, and nowhere else: unless an opening has left it there that came to nothing.

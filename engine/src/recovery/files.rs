@@ -1,5 +1,6 @@
 //! The log as growing files: which segments are unsealed, and where each ends.
 
+use super::apart;
 use super::replay::Unsealed;
 use crate::format::Fault;
 use crate::format::header::{HEADER_LEN, Header, Layout};
@@ -44,7 +45,11 @@ pub(super) async fn read(
                 let body = bytes.slice(HEADER_LEN..);
                 unsealed.push(Unsealed { header, body, path: path.clone(), declared: 0, successor: None });
             }
-            Err(Fault::Damage(_)) if is_unborn(id, claim, &bytes) && !planted(Bug::TornHeaderFatal) => {
+            Err(Fault::Damage(_))
+                if is_unborn(id, claim, &bytes)
+                    && !planted(Bug::TornHeaderFatal)
+                    && !apart::is_shipped(backend, &path).await? =>
+            {
                 unborn = Some(path.clone())
             }
             Err(fault) => return Err(Error::in_file(&path, fault)),

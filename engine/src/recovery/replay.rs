@@ -5,7 +5,7 @@
 //! order. The old files stay until a manifest that names the new ones, or the log that they are, is durable.
 
 use super::carry::{self, Carried};
-use super::{files, fragments};
+use super::{apart, files, fragments};
 use crate::Seq;
 use crate::clock::EngineClock;
 use crate::core::{Epoch, Numbers};
@@ -180,6 +180,7 @@ impl Replayer<'_> {
         for _ in 1..reread::READS_MAX {
             read = self.enter(segment, &body, read, memtable, &known).await?;
             let Some(rest) = self.read_otherwise(segment, &body, &read).await? else {
+                self.check_shipped(segment, &read).await?;
                 judge(segment, &read)?;
                 let end = match &read.verdict {
                     Verdict::Ended(_) => read.end - END_LEN as u64,
@@ -238,6 +239,16 @@ impl Replayer<'_> {
                 }
             }
         }
+    }
+
+    /// Refuses a log without an end that was shipped, and had one: it is read wrong, however often.
+    async fn check_shipped(&self, segment: &Unsealed, read: &Tail) -> Result<()> {
+        let has_no_end = matches!(read.verdict, Verdict::Clean | Verdict::Torn { .. });
+        if has_no_end && apart::is_shipped(self.backend, &segment.path).await? {
+            let what = "the log has no end here, though the segment was finished before it was shipped";
+            return Err(Error::corruption(&segment.path, read.end, what));
+        }
+        Ok(())
     }
 
     /// What a second read finds behind the end that was judged of `body`, if that is something else.

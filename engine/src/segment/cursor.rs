@@ -250,7 +250,7 @@ impl SegmentCursor {
             return Ok(Some(Step::Need(0..0)));
         }
         if self.streams() && !self.course.is_before(&self.segment.meta.min_key) {
-            self.walk(self.segment.records(), None);
+            self.stream_from(self.segment.records().start);
             return Ok(None);
         }
         let segment = self.segment.clone();
@@ -351,7 +351,7 @@ impl SegmentCursor {
             return Err(self.segment.corrupt(damage));
         }
         match span.content {
-            _ if self.streams() => self.walk(u64::from(span.offset)..records_end, None),
+            _ if self.streams() => self.stream_from(u64::from(span.offset)),
             Content::One(_) if self.walks_frames() => self.walk(u64::from(span.offset)..span.end(), Some(index)),
             Content::Several(_) => self.walk(u64::from(span.offset)..span.end(), Some(index)),
             Content::One(_) => {
@@ -383,6 +383,13 @@ impl SegmentCursor {
             }
         });
         touch(records.into_iter());
+    }
+
+    /// Goes on with the records from `offset` on, up to where those of the range end, if that is known: what lies behind need not
+    /// be fetched.
+    fn stream_from(&mut self, offset: u64) {
+        let end = self.segment.records_until(&self.course.range).unwrap_or(self.segment.records().end);
+        self.walk(offset..end.max(offset), None);
     }
 
     /// Goes on with the records in `range`, and then with index block `index`.

@@ -365,10 +365,10 @@ impl Segment {
     }
 
     /// Up to where the records of its keys in `range` stand, and no further than their chunk goes; `None` where the range has no
-    /// end, or that is not known without a read.
+    /// end, that is not known without a read, or nobody needs to know, as all is mapped.
     pub(crate) fn records_until(&self, range: &KeyRange) -> Option<u64> {
         let (Bound::Included(end) | Bound::Excluded(end)) = &range.end else { return None };
-        if !self.is_sorted() {
+        if !self.is_sorted() || self.is_mapped() {
             return None;
         }
         if end[..] > self.meta.max_key[..] {

@@ -271,7 +271,7 @@ impl Segment {
 
     /// Whether the file has been opened: only then is there a [`footer`](Segment::footer).
     #[inline]
-    pub(super) fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.if_opened().is_some()
     }
 

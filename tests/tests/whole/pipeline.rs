@@ -9,6 +9,7 @@ use halite::backends::{ErrorKind as StoreError, Fault, Repeat, Simulated, Simula
 use halite::{Db, ErrorKind, Options};
 use halite_tests::history::Loss;
 use halite_tests::world::{Store, World, assert_sound, process, read_all, small_options};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -108,7 +109,8 @@ fn a_segment_is_brought_in_after_all_before_it() {
     }
 }
 
-/// What was sealed before stays, what comes behind is not brought in though it may be written, and nothing is lost.
+/// What was sealed before stays, what comes behind is not brought in though it may be written, and nothing is lost. What the
+/// store does not take for a while is tried again until it does; what it refuses for good stops writing.
 #[test]
 fn behind_a_seal_that_fails_none_is_brought_in() {
     for failing in 0..4 {
@@ -120,8 +122,7 @@ fn behind_a_seal_that_fails_none_is_brought_in() {
             put(&db, 0..6).await;
             settle().await;
             let failing_path = begun.lock().unwrap()[failing].clone();
-            let fault = Fault { at_step: 0, kind: StoreError::Io, repeat: Repeat::Once, applied: false };
-            disk.fail_when(fault, move |step| step.op == "upload" && step.path == failing_path);
+            disk.fail_when(fails(StoreError::PermissionDenied, Repeat::Once), move |step| step.path == failing_path);
             disk.resume();
             settle().await;
             assert_eq!(db.stats().runs, failing as u64);
@@ -135,6 +136,53 @@ fn behind_a_seal_that_fails_none_is_brought_in() {
             again.close().await.unwrap();
             // Those that were written for nothing are gone.
             assert_eq!((names(&disk, "segments/").len(), names(&disk, "log/").len()), (6, 0), "{failing}");
+        });
+    }
+}
+
+fn fails(kind: StoreError, repeat: Repeat) -> Fault {
+    Fault { at_step: 0, kind, repeat, applied: false }
+}
+
+/// It is tried again, under another name each time. That it fails once is nobody's business. As long as it fails those behind it
+/// wait, and who waits for it is told why; when the store takes it all goes on. Answers that were lost leave nothing behind.
+#[test]
+fn a_segment_that_the_store_does_not_take_is_written_again() {
+    for (lasts, applied) in [(false, false), (false, true), (true, false), (true, true)] {
+        let mut world = world();
+        let story = format!("lasts={lasts} applied={applied}");
+        process(async {
+            let db = world.open().await.unwrap();
+            let disk = world.store.simulator().clone();
+            let kind = if applied { StoreError::Unknown } else { StoreError::Io };
+            let repeat = if lasts { Repeat::Forever } else { Repeat::Once };
+            let (is_failing, finished) = (Arc::new(AtomicBool::new(true)), AtomicU64::new(0));
+            let failing = is_failing.clone();
+            // From the third segment on.
+            disk.fail_when(Fault { applied, ..fails(kind, repeat) }, move |step| {
+                let is_end = step.op == "upload" && step.effect == "put";
+                is_end && finished.fetch_add(1, Ordering::Relaxed) >= 2 && failing.load(Ordering::Relaxed)
+            });
+            put(&db, 0..6).await;
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            assert_eq!((db.stats().runs, db.stats().seal_failure), (2, None), "{story}");
+            if lasts {
+                settle().await;
+                assert_eq!((db.stats().runs, db.stats().failure), (2, None), "{story}");
+                assert!(db.stats().seal_failure.is_some_and(|told| told.contains("cannot be reached")), "{story}");
+                assert_eq!(db.checkpoint("now").await.unwrap_err().kind(), ErrorKind::Io, "{story}");
+                assert_eq!(read_all(&db).await.unwrap().len(), 6, "{story}");
+                is_failing.store(false, Ordering::Relaxed);
+            }
+            // The longest pause.
+            tokio::time::sleep(Duration::from_secs(31)).await;
+            let stats = db.stats();
+            assert_eq!((stats.runs, stats.seal_failure, stats.failure), (5, None, None), "{story}");
+            put(&db, 6..8).await;
+            assert_eq!(read_all(&db).await.unwrap().len(), 8, "{story}");
+            assert_sound(&db).await;
+            db.close().await.unwrap();
+            assert_eq!((names(&disk, "segments/").len(), names(&disk, "log/").len()), (8, 0), "{story}");
         });
     }
 }
