@@ -93,8 +93,8 @@ pub(crate) fn sanitize() -> Result {
     let backends = |sanitizer| test(sanitizer, &["--test", "conformance"]);
     let gate = |what, least, program| Gate { what, least, program };
     let gates = vec![
-        gate("addresses: backends and engine", 150, engine("address", ADDRESSES)),
-        gate("threads: backends and engine", 80, engine("thread", THREADS)),
+        gate("addresses: backends and engine", 178, engine("address", ADDRESSES)),
+        gate("threads: backends and engine", 99, engine("thread", THREADS)),
         gate("addresses: all that a backend does", 9, backends("address")),
         gate("threads: all that a backend does", 9, backends("thread")),
     ];

@@ -12,8 +12,9 @@
 //! so that a cache is opened at once: the name's hash, and the number of the block within the object, plus one. Zeros are no
 //! block. Nothing rests on it: a page that is not what the table says is no page of that block.
 
-/// What a page takes in the file.
-pub(super) const PAGE_LEN: usize = 4 << 10;
+/// What a page takes in the file. A read takes whole pages, as their checksums are of all of them: of some 4 KiB, about as many of
+/// these, where two of the disk's pages would be.
+pub(super) const PAGE_LEN: usize = 1 << 10;
 /// What stands before its bytes.
 pub(super) const HEAD_LEN: usize = 32;
 /// Bytes of an object in one page.
@@ -21,7 +22,7 @@ pub(super) const DATA_LEN: usize = PAGE_LEN - HEAD_LEN;
 /// What a block takes in the table.
 pub(super) const ENTRY_LEN: usize = 24;
 /// Pages of a block.
-pub(super) const BLOCK_PAGES: usize = 16;
+pub(super) const BLOCK_PAGES: usize = 64;
 
 const CRC_LEN: usize = 4;
 

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 use super::blocks::SLOT_LEN;
+use super::pages::PAGE_LEN;
 use super::*;
 use crate::{ErrorKind, Memory, conformance};
 use futures::future::join_all;
@@ -286,10 +287,12 @@ fn spoil(file: &std::path::Path, round: usize) {
             0 => slot.fill(0),
             1 => slot[slot_len / 2..].fill(0),
             // A bit in each page.
-            2 => (0..slot.len()).step_by(4096).for_each(|page| slot[page + index * 79 % 4096] ^= 1 << (index % 8)),
+            2 => (0..slot.len())
+                .step_by(PAGE_LEN)
+                .for_each(|page| slot[page + index * 79 % PAGE_LEN] ^= 1 << (index % 8)),
             // Another block's, and the same but for the first page.
             3 => slot.copy_from_slice(another),
-            4 => slot[4096..].copy_from_slice(&another[4096..]),
+            4 => slot[PAGE_LEN..].copy_from_slice(&another[PAGE_LEN..]),
             _ => {}
         }
     }

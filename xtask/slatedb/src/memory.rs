@@ -12,6 +12,7 @@ use std::time::Duration;
 pub(crate) const CHILD: &str = "memory";
 
 const BUDGET: u64 = 8 << 20;
+const MORE: [u64; 2] = [32 << 20, 128 << 20];
 const RECORDS: u64 = 100 * BUDGET / (KEY_LEN + VALUE_LEN as u64) + 1;
 /// Records that each batch of the load has.
 const BATCH: u64 = 1000;
@@ -30,16 +31,26 @@ pub(crate) async fn measure(engine: usize, figures: &mut Figures) -> Result {
     }
     db.seal().await?;
     db.close().await?;
+    let peak = most_taken(engine, &store, BUDGET).await?;
+    figures.note(figures::MEMORY, engine, peak as f64 / BUDGET as f64);
+    // What does not grow with the budget shows beside larger ones.
+    for budget in MORE {
+        let peak = most_taken(engine, &store, budget).await?;
+        eprintln!("  with {} MiB: {:.2} times as much at most", budget >> 20, peak as f64 / budget as f64);
+    }
+    Ok(())
+}
+
+/// How much a process takes at most that reads and writes `store` with `budget`.
+async fn most_taken(engine: usize, store: &Store, budget: u64) -> Result<u64> {
     let mut child = tokio::process::Command::new(std::env::current_exe()?);
-    child.args([CHILD, &engine.to_string(), &store.endpoint, &BUDGET.to_string(), &RECORDS.to_string()]);
+    child.args([CHILD, &engine.to_string(), &store.endpoint, &budget.to_string(), &RECORDS.to_string()]);
     let output = child.output().await?;
     eprint!("{}", String::from_utf8_lossy(&output.stderr));
     if !output.status.success() {
         return Err(format!("the process that was to show its memory failed: {}", output.status).into());
     }
-    let peak: u64 = String::from_utf8(output.stdout)?.trim().parse()?;
-    figures.note(figures::MEMORY, engine, peak as f64 / BUDGET as f64);
-    Ok(())
+    Ok(String::from_utf8(output.stdout)?.trim().parse()?)
 }
 
 /// That process: prints how many bytes it took at most.
