@@ -226,12 +226,12 @@ impl ReadAhead {
     fn look_beyond(&mut self, segment: &Segment, next: &Arc<Segment>) {
         self.open_beside(next);
         let all = self.share(segment, AHEAD_OF_KNOWN_MAX);
-        let room = all.saturating_sub(self.records.end - self.records.wanted);
+        let room = all.saturating_sub(self.records.end.saturating_sub(self.records.wanted));
         let (Some(following), Some(extent)) = (&mut self.following, &self.extent) else { return };
         let is_due = self.records.whole && room >= all / 2 && following.records.is_none();
         if is_due && next.is_open() {
             let records = next.records();
-            let given = self.given + (segment.records().end - self.records.wanted);
+            let given = self.given + segment.records().end.saturating_sub(self.records.wanted);
             let end = extent.end_in(next, next.records_until(&extent.course.range), records.start, given);
             let mut lane = Lane::new(Direction::Forward);
             lane.let_go_before(next, records.start);
