@@ -139,7 +139,7 @@ pub struct Stats {
     pub watches: u64,
     /// What was asked of the store since its backend was opened, where requests cost something.
     pub traffic: Traffic,
-    /// Why what is full cannot be sealed for now, if it cannot: there is no space, or, where the log is apart, its store cannot be
+    /// Why what is full cannot be sealed for now, if it cannot: there is no space, or an object store does not take it, or cannot be
     /// reached. It is tried again, and commits go on as far as [`Options::unsealed_max`](crate::Options::unsealed_max).
     pub seal_failure: Option<String>,
     /// Why writing has stopped, if it has.

@@ -52,12 +52,22 @@ impl Tasks {
     }
 
     /// Runs `task` in the background; `on_panic` hears of a panic in it.
-    #[allow(clippy::disallowed_methods)]
     pub(crate) fn spawn<F, P>(&self, name: &'static str, task: F, on_panic: P) -> JoinHandle<()>
     where
         F: Future<Output = ()> + Send + 'static,
         P: FnOnce(Error) + Send + 'static,
     {
+        self.spawn_boxed(name, task.boxed(), Box::new(on_panic))
+    }
+
+    /// Of one kind, as a runtime has code of its own for each kind of task.
+    #[allow(clippy::disallowed_methods)]
+    fn spawn_boxed(
+        &self,
+        name: &'static str,
+        task: BoxFuture<'static, ()>,
+        on_panic: Box<dyn FnOnce(Error) + Send>,
+    ) -> JoinHandle<()> {
         self.0.spawn(async move {
             if let Err(panicked) = caught(name, task).await {
                 on_panic(panicked);
@@ -78,9 +88,10 @@ impl<T: Send + 'static> Beside<T> {
     // With that of `Tasks`, all that the engine spawns.
     #[allow(clippy::disallowed_methods)]
     pub(crate) fn new(work: impl Future<Output = T> + Send + 'static) -> Beside<T> {
+        let work = work.boxed();
         match Handle::try_current() {
             Ok(runtime) => Beside::Task(runtime.spawn(work)),
-            Err(_) => Beside::Here(Box::pin(work)),
+            Err(_) => Beside::Here(work),
         }
     }
 
