@@ -100,8 +100,9 @@ pub(super) async fn run(core: &Core) -> Result<()> {
     Ok(())
 }
 
-/// A time that has begun: since the last fragment was sent, or writers were answered. A task of its own measures it: the committer may be polled when its runtime
-/// has ended, by whoever drops the last handle, and a timer would panic then. What nobody measures is over.
+/// A time that has begun: since the last fragment was sent, or writers were answered. A task of its own measures it: the
+/// committer may be polled when its runtime has ended, by whoever drops the last handle, and a timer would panic then. What
+/// nobody measures is over.
 #[derive(Default)]
 struct Interval(Option<Beside<()>>);
 
