@@ -195,7 +195,7 @@ async fn what_was_read_once_is_read_from_the_disk_also_after_a_restart() {
     assert_eq!(stage.reads(), 1);
     settle(&store).await;
     // The same block, and one that is lacking beside one that is there, in one request.
-    read(&store, 70_000..130_000).await;
+    read(&store, BLOCK_LEN + 100..2 * BLOCK_LEN - 100).await;
     assert_eq!(stage.reads(), 0);
     read(&store, 100_000..140_000).await;
     read(&store, LEN as u64 - 10..LEN as u64).await;
