@@ -14,9 +14,9 @@
 //! gets it back seal by seal; the keydir need not wait for it, so while both grow a part of the slack may be used. Several
 //! segments are written there at once, each of which is in memory as it goes up: that is lent first, while any is full.
 //!
-//! # What comes beside
-//! Where segments are far away, a walk over them, a scan's or a merge's, has what it reads ahead beside all that: a
-//! [quarter](crate::segment::Files::walk_memory) of the budget, shared by its runs, and what they go over.
+//! Where segments are far away, [walks](crate::segment::Files) over them, scans' and merges', read ahead. What they hold is lent by the
+//! cache, all of it if need be: up to an eighth of the budget, about. While they do, and while a merge writes, that much less is lent
+//! to memtables; and while these have borrowed it, walks read little ahead.
 //!
 //! A memtable has room for [`FLOOR`] whatever the budget says. What is mapped is the kernel's page cache, which it takes
 //! back when it likes, and is not counted.
@@ -115,10 +115,12 @@ impl Budget {
         if core.capabilities.remote && !core.capabilities.append {
             let (memory, are_seals) = core.log.inspect(Queue::memory);
             borrowed = self.borrowed(memory, are_seals);
-            core.log.lend(self.lent(others));
+            // What goes up of a merge's output is in memory, too.
+            let output = if core.compactor.is_merging() { self.segment_bytes.saturating_sub(self.work) } else { 0 };
+            core.log.lend(self.lent(others + core.files.lent() + output));
         }
         core.residency.set_slots_max(self.slots(kept, unmapped));
-        core.files.cache.set_capacity(self.cache(others, borrowed, unmapped));
+        core.files.grant(self.cache(others, borrowed, unmapped));
     }
 }
 

@@ -164,7 +164,8 @@ pub(crate) async fn prepare<'a>(version: &Version, keys: impl Iterator<Item = &'
         segments.extend(holding.filter(|segment| known.insert(segment.serial())).cloned());
     }
     let prepare = async |segment: Arc<Segment>| drop(segment.prepare().await);
-    stream::iter(segments).map(prepare).buffer_unordered(READS_AT_ONCE).collect::<()>().await;
+    let at_once = segments.first().map_or(1, |segment| segment.long_reads_max()).min(READS_AT_ONCE);
+    stream::iter(segments).map(prepare).buffer_unordered(at_once).collect::<()>().await;
 }
 
 /// The newest record of `key` at the moment of `view`, be it a tombstone or expired.

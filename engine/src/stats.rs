@@ -92,7 +92,7 @@ pub struct Stats {
     pub mapped_filter_bytes: u64,
     /// Memory of the cache of what was read of segments that are not mapped, in bytes: filters, index, records.
     pub cache_bytes: u64,
-    /// What the cache may take, in bytes.
+    /// What the cache may take, in bytes: less while scans and merges over segments that are far away read ahead.
     pub cache_bytes_max: u64,
     /// Lookups in the cache that found what they looked for.
     pub cache_hits: u64,
@@ -102,7 +102,8 @@ pub struct Stats {
     pub filter_probes: u64,
     /// Filters that let a key pass which was not there: each cost a read in vain.
     pub filter_false_positives: u64,
-    /// Memory of all these parts together, in bytes: memtables, keydir, fences, cache.
+    /// Memory of all these parts together, in bytes: memtables, keydir, fences, cache, and what walks over segments that are far
+    /// away have read ahead.
     pub memory_bytes: u64,
     /// The memory budget: [`Options::memory_budget`](crate::Options::memory_budget), or what stands for it.
     pub memory_budget: u64,
@@ -214,7 +215,8 @@ pub(crate) fn stats(core: &Core) -> Stats {
             + of_version.range_tombstone_bytes
             + keydir_bytes
             + fences_bytes
-            + cache_bytes,
+            + cache_bytes
+            + files.lent(),
         memory_budget: core.budget.total,
         clock_ahead_millis: core.clock.ahead(),
         merging: core.compactor.progress.lock().as_ref().map(|progress| progress.tell()),

@@ -8,7 +8,7 @@
 //! Some segments at a time, and of each some pieces: [`Options::limits`](crate::Options::limits) has a place for who wants to
 //! go slower.
 
-use crate::segment::Segment;
+use crate::segment::{SEGMENTS_WARMED_AT_ONCE, Segment};
 use crate::stores::Stores;
 use crate::version::Version;
 use crate::{Db, Error, ErrorKind, KeyRange, ReadOnly, Result};
@@ -16,9 +16,6 @@ use futures::{StreamExt, TryStreamExt, stream};
 use halite_backends::Purpose;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-
-/// Segments that are warmed at once.
-const SEGMENTS_AT_ONCE: usize = 4;
 
 /// What is to be warmed up.
 ///
@@ -171,7 +168,7 @@ async fn warm(
         let (range, room) = (&range, &room);
         async move { segment.warm(range, records, room).await }
     });
-    stream::iter(warmed).buffer_unordered(SEGMENTS_AT_ONCE).try_collect::<()>().await?;
+    stream::iter(warmed).buffer_unordered(SEGMENTS_WARMED_AT_ONCE).try_collect::<()>().await?;
     Ok(WarmReport {
         segments: count,
         bytes: room.read.into_inner(),

@@ -94,6 +94,11 @@ impl Compactor {
         self.wake.notify_one();
     }
 
+    /// Whether a merge is under way.
+    pub(crate) fn is_merging(&self) -> bool {
+        self.progress.lock().is_some()
+    }
+
     /// Lets no merge go on, and waits until none is running.
     pub(crate) async fn stop(&self) -> MutexGuard<'_, ()> {
         self.stopping.store(true, Ordering::Release);

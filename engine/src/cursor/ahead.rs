@@ -15,7 +15,7 @@
 //! back from others. Dropped, the walk takes its tasks with it. Polled outside of a runtime, a walk reads for itself.
 
 use crate::range::{Course, Direction};
-use crate::segment::Segment;
+use crate::segment::{Loan, Segment};
 use crate::tasks::Beside;
 use crate::{Error, ErrorKind, Result};
 use bytes::{Bytes, BytesMut};
@@ -23,14 +23,15 @@ use std::collections::VecDeque;
 use std::ops::{Bound, Range};
 use std::sync::Arc;
 
-/// Bytes that all sources of one walk may have read ahead, together: no more than a share of the memory there is, either.
+/// Bytes that all sources of one walk may have read ahead, together: no more than [there is memory for](Segment::ahead_memory),
+/// either.
 const AHEAD_OF_ALL_MAX: u64 = 32 << 20;
 /// One of them, at most,
 const AHEAD_MAX: u64 = 4 << 20;
 /// where it is known how far it goes: what is sent to another continent in a tenth of a second,
 const AHEAD_OF_KNOWN_MAX: u64 = 16 << 20;
 /// and however many there are.
-const AHEAD_MIN: u64 = 128 << 10;
+const AHEAD_MIN: u64 = 32 << 10;
 /// Bytes of one request, unless that much is needed at once: several side by side are quicker than one.
 const REQUEST_MAX: u64 = 2 << 20;
 
@@ -80,6 +81,8 @@ pub(super) struct ReadAhead {
     /// Bytes of records that were wanted.
     given: u64,
     sources: u64,
+    /// Memory of what is read ahead.
+    loan: Option<Loan>,
 }
 
 /// The segment to which a walk will come from the one that it is in.
@@ -137,12 +140,12 @@ impl ReadAhead {
     pub(super) fn new(sources: usize, direction: Direction, extent: Option<Extent>) -> ReadAhead {
         let (records, index) = (Lane::new(direction), Lane::new(direction));
         let sources = sources.max(1) as u64;
-        ReadAhead { records, index, extent, end_of: None, following: None, given: 0, sources }
+        ReadAhead { records, index, extent, end_of: None, following: None, given: 0, sources, loan: None }
     }
 
     /// How much may be read ahead in `segment`, where that is `max` at most.
     fn share(&self, segment: &Segment, max: u64) -> u64 {
-        (AHEAD_OF_ALL_MAX.min(segment.walk_memory()) / self.sources).clamp(AHEAD_MIN, max)
+        (AHEAD_OF_ALL_MAX.min(segment.ahead_memory()) / self.sources).clamp(AHEAD_MIN, max)
     }
 
     /// Reads `range` of `segment`, and begins to read what follows it: there, and in the `next` segment of the walk.
@@ -156,15 +159,25 @@ impl ReadAhead {
         if range.is_empty() {
             return Ok(Bytes::new());
         }
-        let records = segment.records();
-        if range.start >= records.end {
-            if let Some(kept) = segment.kept(&range) {
-                return Ok(kept);
-            }
-            let ahead = Ahead::Walked { max: self.share(segment, AHEAD_MAX) };
-            let range = self.index.ask(segment, range, segment.index_range(), ahead);
-            return self.index.collect(range).await;
+        if range.start < segment.records().end {
+            return self.read_records(segment, next, range).await;
         }
+        if let Some(kept) = segment.kept(&range) {
+            return Ok(kept);
+        }
+        let ahead = Ahead::Walked { max: self.share(segment, AHEAD_MAX) };
+        let range = self.index.ask(segment, range, segment.index_range(), ahead);
+        self.borrow(segment, &range);
+        self.index.collect(range).await
+    }
+
+    async fn read_records(
+        &mut self,
+        segment: &Arc<Segment>,
+        next: Option<&Arc<Segment>>,
+        range: Range<u64>,
+    ) -> Result<Bytes> {
+        let records = segment.records();
         self.given += range.end - range.start;
         let end = self.end_in(segment, range.end);
         let ahead = match end {
@@ -182,7 +195,15 @@ impl ReadAhead {
         if let Some(next) = next.filter(|_| goes_beyond) {
             self.look_beyond(segment, next);
         }
+        self.borrow(segment, &wanted);
         self.records.collect(wanted).await
+    }
+
+    /// Borrows as much memory as what is read ahead takes now, and `wanted`, which the walk goes over meanwhile.
+    fn borrow(&mut self, segment: &Segment, wanted: &Range<u64>) {
+        let following = self.following.as_ref().and_then(|following| following.records.as_ref());
+        let held = [&self.records, &self.index].into_iter().chain(following).map(Lane::held).sum::<u64>();
+        self.loan.get_or_insert_with(|| segment.loan()).set(held + (wanted.end - wanted.start));
     }
 
     /// Opens `segment`, unless that was begun before the walk came to it; beside that the `next` one, if only the range ends
@@ -199,14 +220,16 @@ impl ReadAhead {
                 self.records = records;
             }
         }
-        prepare(segment, self.extent.as_ref()).await
+        if is_prepared(segment, self.extent.as_ref()) {
+            return Ok(());
+        }
+        prepare(segment, self.extent.as_ref()).join().await.ok_or_else(lost)?
     }
 
     /// Opens the `next` segment while the walk is in another one.
     fn open_beside(&mut self, next: &Arc<Segment>) {
         if self.following.as_ref().is_none_or(|following| following.segment.serial() != next.serial()) {
-            let (opened, extent) = (next.clone(), self.extent.clone());
-            let opening = Beside::new(async move { prepare(&opened, extent.as_ref()).await });
+            let opening = prepare(next, self.extent.as_ref());
             self.following = Some(Following { segment: next.clone(), opening, records: None });
         }
     }
@@ -243,17 +266,31 @@ impl ReadAhead {
 }
 
 /// Opens `segment`, and reads by what it is known where a walk begins or ends there.
-async fn prepare(segment: &Segment, extent: Option<&Extent>) -> Result<()> {
-    segment.open().await?;
-    if extent.is_some_and(|extent| extent.has_bound_in(segment)) {
-        segment.fences().await?;
-    }
-    Ok(())
+fn prepare(segment: &Arc<Segment>, extent: Option<&Extent>) -> Beside<Result<()>> {
+    let (segment, bounds) = (segment.clone(), extent.is_some_and(|extent| extent.has_bound_in(segment)));
+    Beside::new(async move {
+        let _under_way = segment.long_read().await;
+        segment.open().await?;
+        if bounds {
+            segment.fences().await?;
+        }
+        Ok(())
+    })
+}
+
+/// Whether there is nothing of that to do.
+fn is_prepared(segment: &Segment, extent: Option<&Extent>) -> bool {
+    segment.is_open() && (segment.has_fences() || !extent.is_some_and(|extent| extent.has_bound_in(segment)))
 }
 
 impl Lane {
     fn new(direction: Direction) -> Lane {
         Lane { segment: None, pieces: VecDeque::new(), at: 0, end: 0, wanted: 0, walked: 0, whole: false, direction }
+    }
+
+    /// Bytes that it has, or has asked for.
+    fn held(&self) -> u64 {
+        self.pieces.iter().map(|piece| piece.len).sum()
     }
 
     /// Places of a file as the lane has them, and back.
@@ -319,7 +356,10 @@ impl Lane {
         while self.end < until {
             let end = until.min(needed.max(self.end + REQUEST_MAX));
             let (segment, range) = (segment.clone(), self.seen(self.end..end));
-            let read = Read::Coming(Beside::new(async move { segment.read(range).await }));
+            let read = Read::Coming(Beside::new(async move {
+                let _under_way = segment.long_read().await;
+                segment.read(range).await
+            }));
             self.pieces.push_back(Piece { len: end - self.end, read });
             self.end = end;
         }

@@ -259,7 +259,7 @@ impl Merge {
             }
             if let Source::Run(run) = &mut self.sources[source] {
                 let segment = run.segment_mut();
-                let at_once = segment.segment().walk_memory() / sources;
+                let at_once = segment.segment().over_memory() / sources;
                 segment.supply(bytes, at_once);
             }
         }

@@ -11,8 +11,10 @@ use halite_backends::Purpose;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Filters that are read for one count where each is a request, all at once.
+/// Filters that are read for one count where each is a request, all at once: as many at most,
 const READ_MAX: usize = 16;
+/// and as many as fit into the memory of seals and merges, but one at least.
+const READ_MIN: usize = 1;
 
 /// See the [module](self).
 pub(super) enum Asked {
@@ -35,9 +37,12 @@ impl Asked {
             }
         }
         let chosen = choose(&mut others, || core.random.next());
+        let chosen = fitting(&others[..chosen], core.budget.work).max(READ_MIN.min(chosen));
         let stands_for = (others.len() as u64).div_ceil(chosen.max(1) as u64);
         let read = async |segment: &Arc<Segment>| {
-            let filter = segment.read_for(Purpose::Merge).filter().await?;
+            let segment = segment.read_for(Purpose::Merge);
+            let _under_way = segment.long_read().await;
+            let filter = segment.filter().await?;
             Ok::<_, crate::Error>((segment.serial(), (filter, stands_for)))
         };
         filters.extend(try_join_all(others[..chosen].iter().map(|segment| read(segment))).await?);
@@ -65,6 +70,17 @@ fn choose<T>(others: &mut [T], mut random: impl FnMut() -> u64) -> usize {
         others.swap(place, place + (random() % rest) as usize);
     }
     chosen
+}
+
+/// How many of `segments` have filters that fit into `memory` together, about.
+fn fitting(segments: &[&Arc<Segment>], memory: u64) -> usize {
+    let mut sum = 0;
+    let lens = segments.iter().map(|segment| segment.filter_len());
+    lens.take_while(|len| {
+        sum += len;
+        sum <= memory
+    })
+    .count()
 }
 
 #[cfg(test)]

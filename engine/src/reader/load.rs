@@ -165,7 +165,7 @@ fn files(inner: &Inner, before: Option<&State>, manifest: &Manifest) -> Arc<File
     if let Some(state) = before {
         return state.files.clone();
     }
-    let files = Files::new(inner.stores.clone(), manifest.database, manifest.hash_seed, inner.memory);
+    let files = Files::new(inner.stores.clone(), manifest.database, manifest.hash_seed, 0).that_divide(inner.memory);
     let stays = inner.stores.plain().capabilities().open_objects_stay;
     Arc::new(if stays { files } else { files.that_may_vanish() })
 }

@@ -409,7 +409,7 @@ impl ReadOnly {
             cache_bytes_max: files.cache.capacity(),
             cache_hits: files.cache.hits(),
             cache_misses: files.cache.misses(),
-            memory_bytes: fences_bytes + cache_bytes,
+            memory_bytes: fences_bytes + cache_bytes + files.lent(),
             memory_budget: self.inner.memory,
             ..stats::of_version(version)
         })

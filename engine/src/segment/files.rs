@@ -1,6 +1,7 @@
 //! What all segments of a database have in common: whose they are, where they are read from, and what of them is kept.
 
 use super::cache::Cache;
+use super::walks::Walks;
 use crate::stores::Stores;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -15,11 +16,12 @@ pub(crate) struct Files {
     pub(super) remote: bool,
     /// Segments may be deleted by another process before they are opened.
     pub(super) may_vanish: bool,
-    /// Memory for all that is done with them, in bytes.
-    memory: u64,
+    /// Memory for all that is done with them, in bytes, if it is divided here.
+    divided: Option<u64>,
 
     // Each guards itself.
     pub(crate) cache: Cache,
+    pub(super) walks: Walks,
     pub(crate) filters: FilterCounts,
     /// Memory of the fences that are kept, in bytes.
     kept: AtomicU64,
@@ -43,14 +45,15 @@ impl Files {
     /// The segments of `database` in `stores`, with `cache_bytes` for what is read of them where it is not mapped.
     pub(crate) fn new(stores: Stores, database: [u8; 16], hash_seed: u64, cache_bytes: u64) -> Files {
         let remote = stores.plain().capabilities().remote;
-        Files {
+        let files = Files {
             remote,
             stores,
             database,
             hash_seed,
             may_vanish: false,
-            memory: cache_bytes,
+            divided: None,
             cache: Cache::new(cache_bytes),
+            walks: Walks::new(cache_bytes, true),
             filters: FilterCounts::default(),
             kept: AtomicU64::new(0),
             mapped_filters: AtomicU64::new(0),
@@ -58,7 +61,9 @@ impl Files {
             // What is far away is never mapped.
             unmapped: AtomicBool::new(remote),
             serials: AtomicU64::new(0),
-        }
+        };
+        files.grant(cache_bytes);
+        files
     }
 
     /// These, of a reader that holds no segment which it has not read from.
@@ -66,15 +71,40 @@ impl Files {
         Files { may_vanish: true, ..self }
     }
 
-    /// These, where so many bytes of memory are for all that is done with them, and what of that is for the cache will be said.
+    /// These, where so many bytes of memory are for all that is done with the database, and what of that is for the cache will be
+    /// said.
     pub(crate) fn within(self, memory: u64) -> Files {
-        Files { memory, ..self }
+        Files { walks: Walks::new(memory, false), ..self }
     }
 
-    /// How many bytes one walk may have of records that it has not come to, of all segments together, and about as many of those
-    /// that it goes over.
-    pub(crate) fn walk_memory(&self) -> u64 {
-        self.memory / 4
+    /// These, which divide so many bytes of memory themselves: a quarter is left to the allocator, a share is set aside for walks, and
+    /// the cache has what fences do not take of the rest, but an eighth of it all at least.
+    pub(crate) fn that_divide(self, memory: u64) -> Files {
+        let files = Files { divided: Some(memory), walks: Walks::new(memory, true), ..self };
+        files.divide();
+        files
+    }
+
+    fn divide(&self) {
+        if let Some(memory) = self.divided {
+            let others = memory / 4 + self.walks.set_aside() + self.kept();
+            self.grant(memory.saturating_sub(others).max(memory / 8));
+        }
+    }
+
+    /// Has the cache take so many bytes, but for what it lends.
+    pub(crate) fn grant(&self, bytes: u64) {
+        self.walks.grant(&self.cache, bytes);
+    }
+
+    /// Lends `now` bytes of the cache to a walk that has had `before`.
+    pub(super) fn lend(&self, before: u64, now: u64) {
+        self.walks.lend(&self.cache, before, now);
+    }
+
+    /// Bytes that walks hold.
+    pub(crate) fn lent(&self) -> u64 {
+        self.walks.lent()
     }
 
     /// Tells a segment from all others in the cache.
@@ -108,6 +138,7 @@ impl Files {
 
     pub(super) fn keep(&self, bytes: u64) {
         self.kept.fetch_add(bytes, Ordering::Relaxed);
+        self.divide();
     }
 
     /// Bytes of the filters that have been read and are mapped.
@@ -124,6 +155,7 @@ impl Files {
         self.kept.fetch_sub(kept, Ordering::Relaxed);
         self.mapped_filters.fetch_sub(mapped_filter, Ordering::Relaxed);
         self.unmapped_filters.fetch_sub(unmapped_filter, Ordering::Relaxed);
+        self.divide();
     }
 }
 

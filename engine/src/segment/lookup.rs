@@ -6,7 +6,7 @@
 use super::cache::Key;
 use super::frames::{FrameStep, Frames};
 use super::index::part_crc;
-use super::opened::Opened;
+use super::opened::{self, Opened};
 use super::reader::{OwnedRecord, Segment};
 use crate::format::Damage;
 use crate::format::block::{BlockCursor, Content, Facts};
@@ -191,6 +191,11 @@ impl Segment {
         // Whoever comes next need not wait.
         self.fences().await?;
         Ok(filter.clone())
+    }
+
+    /// How long the filter is, about.
+    pub(crate) fn filter_len(&self) -> u64 {
+        opened::filter_len(&self.meta)
     }
 
     async fn read_filter(&self, opened: &Opened) -> Result<Filter> {
@@ -387,11 +392,6 @@ impl Segment {
     pub(crate) fn mean_record_len(&self) -> u64 {
         let records = self.records();
         (records.end - records.start).div_ceil(self.meta.entries.max(1))
-    }
-
-    /// As [`Files::walk_memory`](super::files::Files::walk_memory).
-    pub(crate) fn walk_memory(&self) -> u64 {
-        self.files.walk_memory()
     }
 
     /// The fences, read if they are not kept already.

@@ -16,6 +16,7 @@
 //! | [`cursor`] | a range of keys |
 //! | [`log`] | all records in the order of the file |
 //! | [`verify`] | everything |
+//! | [`walks`] | what walks take of memory |
 //! | [`warm`] | what reads will need, before they come |
 //!
 //! # Guarantees
@@ -38,6 +39,7 @@ mod room;
 mod sorted;
 mod tail;
 mod verify;
+mod walks;
 mod warm;
 mod window;
 
@@ -58,6 +60,8 @@ pub(crate) use room::TailRoom;
 pub(crate) use sorted::SortedWriter;
 pub(crate) use tail::{DenseEntry, Tail, TailBuilder};
 pub(crate) use verify::{Findings, what_of};
+pub(crate) use walks::Loan;
+pub(crate) use warm::SEGMENTS_WARMED_AT_ONCE;
 pub(crate) use window::decode_frame;
 
 /// Bytes that are checksummed or decoded before other tasks get their turn: well below a millisecond of work.

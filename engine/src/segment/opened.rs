@@ -143,12 +143,17 @@ impl Opened {
 
 /// Where the filter begins, about, of the segment whose footer is at `footer_at`; that place where it is too long for one read.
 fn tail_at(meta: &SegmentMeta, footer_at: u64) -> u64 {
-    // Most have 17 bits for each key. The statistics hold the smallest and the largest key.
-    let about = meta.entries.saturating_mul(9) / 4 + (meta.min_key.len() + meta.max_key.len()) as u64 + TAIL_MORE;
+    // The statistics hold the smallest and the largest key.
+    let about = filter_len(meta) + (meta.min_key.len() + meta.max_key.len()) as u64 + TAIL_MORE;
     if about + FOOTER_LEN as u64 > TAIL_MAX {
         return footer_at;
     }
     footer_at.saturating_sub(about).max(HEADER_LEN as u64)
+}
+
+/// How long the filter of a segment is, about, and seldom more: most have 17 bits for each key.
+pub(super) fn filter_len(meta: &SegmentMeta) -> u64 {
+    meta.entries.saturating_mul(9) / 4
 }
 
 /// Compares the header with what the manifest and the database say.

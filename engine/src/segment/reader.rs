@@ -64,6 +64,8 @@ pub(crate) struct Segment {
 struct Way {
     /// The segment itself, which keeps all that is known of it.
     to: Arc<Segment>,
+    /// What it is read for.
+    purpose: Purpose,
     backend: Arc<dyn Backend>,
     object: OnceLock<Arc<dyn Object>>,
 }
@@ -130,7 +132,7 @@ impl Segment {
             opened: OnceLock::new(),
             fresh: Mutex::default(),
             dead_bytes: AtomicU64::new(0),
-            way: Some(Way { to, backend: backend.clone(), object: OnceLock::new() }),
+            way: Some(Way { to, purpose, backend: backend.clone(), object: OnceLock::new() }),
             released: OnceLock::new(),
             meta: self.meta.clone(),
         })
@@ -348,6 +350,11 @@ impl Segment {
         Ok(SegmentHints { hints, path: self.path.clone() })
     }
 
+    /// Whether the fences are kept already.
+    pub(crate) fn has_fences(&self) -> bool {
+        self.fences_kept().is_some()
+    }
+
     /// The fences if they are kept already.
     #[inline]
     pub(super) fn fences_kept(&self) -> Option<&Fences> {
@@ -418,6 +425,11 @@ impl Segment {
             return Err(self.corrupt(Damage::mismatch(range.start, "bytes read", len, bytes.len())));
         }
         Ok(bytes)
+    }
+
+    /// What reads of it are for.
+    pub(super) fn purpose(&self) -> Purpose {
+        self.way.as_ref().map_or(Purpose::Read, |way| way.purpose)
     }
 
     /// Damage in this segment's file.

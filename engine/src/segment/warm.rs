@@ -21,8 +21,10 @@ const RECORDS_AT_ONCE: u64 = 256 << 10;
 const _: () = assert!(INDEX_AT_ONCE <= KEPT_READ_MAX && RECORDS_AT_ONCE <= KEPT_READ_MAX);
 /// Records with no more between them than this are read together.
 const GAP_MAX: u64 = 16 << 10;
-/// Such requests at once.
+/// Such requests at once of each segment,
 const READS_AT_ONCE: usize = 8;
+/// and segments.
+pub(crate) const SEGMENTS_WARMED_AT_ONCE: usize = 4;
 /// Bytes of a mapped file that are looked at in a turn, and the length of a page in it, if not less.
 const PAGES_PER_TURN: usize = 64 << 10;
 const PAGE: usize = 4 << 10;
@@ -127,7 +129,9 @@ impl Segment {
         let fitting = pieces.iter().take_while(|piece| room.take(piece.range.end - piece.range.start, stays)).count();
         let is_whole = fitting == pieces.len();
         let reads = pieces.into_iter().take(fitting).map(|piece| self.warm_piece(piece, stays));
-        stream::iter(reads).buffer_unordered(READS_AT_ONCE).try_collect::<()>().await?;
+        // Other segments are read beside this one.
+        let at_once = (self.long_reads_max() / SEGMENTS_WARMED_AT_ONCE).clamp(1, READS_AT_ONCE);
+        stream::iter(reads).buffer_unordered(at_once).try_collect::<()>().await?;
         Ok(is_whole)
     }
 

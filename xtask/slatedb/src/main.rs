@@ -57,8 +57,8 @@ fn main() -> Result {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match args[..] {
-        [memory::CHILD, engine, endpoint, budget, records] => {
-            runtime.block_on(memory::child(engine.parse()?, endpoint, budget.parse()?, records.parse()?))
+        [memory::CHILD, role, engine, endpoint, budget, records] => {
+            runtime.block_on(memory::child(role, engine.parse()?, endpoint, budget.parse()?, records.parse()?))
         }
         [latencies, records, rounds] => {
             let latencies: std::result::Result<Vec<u64>, _> = latencies.split(',').map(str::parse).collect();
@@ -107,5 +107,5 @@ async fn run(latencies: &[u64], records: u64, rounds: u64) -> Result {
 
 const NOTES: &str = "¹ Log and sorted files, before anything is merged. SlateDB compacts only when it is told to here.
 ² At random, in one task; SlateDB's disk cache keeps files in parts of 4 MiB.
-³ Reads, a scan and puts in a process of its own, whose anonymous memory is looked at: what it takes above what it had
-before. SlateDB has no budget; its cache and what it may leave unflushed are told to keep within it.";
+³ Reads and a scan in a process of its own, puts in another; their anonymous memory is looked at: what they take above what
+they had before. SlateDB has no budget; its cache and what it may leave unflushed are told to keep within it.";

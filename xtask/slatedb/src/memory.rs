@@ -1,4 +1,5 @@
-//! How much memory an engine takes beside a store that is large against what it may take, in a process of its own.
+//! How much memory an engine takes beside a store that is large against what it may take: as a reader and as a writer, each in a
+//! process of its own.
 
 use crate::engine::{Engine, Reader};
 use crate::figures::{self, Figures};
@@ -8,43 +9,64 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Begins the arguments of that process.
+/// Begins the arguments of such a process.
 pub(crate) const CHILD: &str = "memory";
 
-const BUDGET: u64 = 8 << 20;
-const MORE: [u64; 2] = [32 << 20, 128 << 20];
-const RECORDS: u64 = 100 * BUDGET / (KEY_LEN + VALUE_LEN as u64) + 1;
+/// What it may take, and beside how large a store: a hundred times that, which is what is asked, and others to see what goes with it.
+const BESIDE: [(u64, u64); 4] =
+    [(8 << 20, 800 << 20), (32 << 20, 800 << 20), (128 << 20, 800 << 20), (BUDGET, 100 * BUDGET)];
+const BUDGET: u64 = 32 << 20;
+const ROLES: [&str; 2] = ["reader", "writer"];
 /// Records that each batch of the load has.
 const BATCH: u64 = 1000;
-const READS: u64 = 5000;
+const READS: u64 = 2000;
 const SCANNED: u64 = 100_000;
-const PUTS: u64 = 100_000;
+const PUTS: u64 = 300_000;
 /// How often the process is looked at.
 const STEP: Duration = Duration::from_millis(2);
 
-/// Fills a store with ample memory, and has another process read and write it with little.
+/// Fills stores with ample memory, and has other processes read and write them with little.
 pub(crate) async fn measure(engine: usize, figures: &mut Figures) -> Result {
-    let store = Store::start(u64::MAX)?;
-    let db = Engine::open(engine, &store.endpoint, crate::BUDGET, true).await?;
-    for first in (0..RECORDS).step_by(BATCH as usize) {
-        db.put_many((first..RECORDS.min(first + BATCH)).map(|number| scattered(RECORDS, number))).await?;
-    }
-    db.seal().await?;
-    db.close().await?;
-    let peak = most_taken(engine, &store, BUDGET).await?;
-    figures.note(figures::MEMORY, engine, peak as f64 / BUDGET as f64);
-    // What does not grow with the budget shows beside larger ones.
-    for budget in MORE {
-        let peak = most_taken(engine, &store, budget).await?;
-        eprintln!("  with {} MiB: {:.2} times as much at most", budget >> 20, peak as f64 / budget as f64);
+    let mut filled: Option<(u64, Store)> = None;
+    for (budget, bytes) in BESIDE {
+        let store = match filled.take() {
+            Some((len, store)) if len == bytes => store,
+            _ => fill(engine, records_of(bytes)).await?,
+        };
+        let mut most = 0;
+        for role in ROLES {
+            let peak = most_taken(engine, &store, budget, records_of(bytes), role).await?;
+            eprintln!("  a {role} with {} MiB beside {} MiB: {} MiB", budget >> 20, bytes >> 20, peak >> 20);
+            most = peak.max(most);
+        }
+        if bytes == 100 * BUDGET {
+            figures.note(figures::MEMORY, engine, most as f64 / budget as f64);
+        }
+        filled = Some((bytes, store));
     }
     Ok(())
 }
 
-/// How much a process takes at most that reads and writes `store` with `budget`.
-async fn most_taken(engine: usize, store: &Store, budget: u64) -> Result<u64> {
+/// Records that take so many bytes.
+const fn records_of(bytes: u64) -> u64 {
+    bytes / (KEY_LEN + VALUE_LEN as u64) + 1
+}
+
+async fn fill(engine: usize, records: u64) -> Result<Store> {
+    let store = Store::start(u64::MAX)?;
+    let db = Engine::open(engine, &store.endpoint, crate::BUDGET, true).await?;
+    for first in (0..records).step_by(BATCH as usize) {
+        db.put_many((first..records.min(first + BATCH)).map(|number| scattered(records, number))).await?;
+    }
+    db.seal().await?;
+    db.close().await?;
+    Ok(store)
+}
+
+/// How much a process takes at most that reads `store`, or writes it, with `budget`.
+async fn most_taken(engine: usize, store: &Store, budget: u64, records: u64, role: &str) -> Result<u64> {
     let mut child = tokio::process::Command::new(std::env::current_exe()?);
-    child.args([CHILD, &engine.to_string(), &store.endpoint, &budget.to_string(), &RECORDS.to_string()]);
+    child.args([CHILD, role, &engine.to_string(), &store.endpoint, &budget.to_string(), &records.to_string()]);
     let output = child.output().await?;
     eprint!("{}", String::from_utf8_lossy(&output.stderr));
     if !output.status.success() {
@@ -54,7 +76,7 @@ async fn most_taken(engine: usize, store: &Store, budget: u64) -> Result<u64> {
 }
 
 /// That process: prints how many bytes it took at most.
-pub(crate) async fn child(engine: usize, endpoint: &str, budget: u64, records: u64) -> Result {
+pub(crate) async fn child(role: &str, engine: usize, endpoint: &str, budget: u64, records: u64) -> Result {
     let before = anonymous()?;
     let (peak, is_over) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
     let looks = std::thread::spawn({
@@ -66,30 +88,40 @@ pub(crate) async fn child(engine: usize, endpoint: &str, budget: u64, records: u
             }
         }
     });
-    let told = |what: &str| eprintln!("  {what}: {} MiB at most so far", peak.load(Ordering::Relaxed) >> 20);
+    let told = |what: &str| eprintln!("    {what}: {} MiB", peak.load(Ordering::Relaxed).saturating_sub(before) >> 20);
+    if role == ROLES[0] {
+        read(engine, endpoint, budget, records, told).await?;
+    } else {
+        write(engine, endpoint, budget).await?;
+    }
+    is_over.store(true, Ordering::Relaxed);
+    looks.join().map_err(|_| "whoever looked has panicked")?;
+    println!("{}", peak.load(Ordering::Relaxed) - before);
+    Ok(())
+}
+
+async fn read(engine: usize, endpoint: &str, budget: u64, records: u64, told: impl Fn(&str)) -> Result {
     let reader = Reader::open(engine, endpoint, budget, None).await?;
-    told("open to read");
+    told("opened");
     for number in 0..READS {
         let number = scattered(records, number * 397 + 11);
         if reader.get(key(number)).await?.is_none_or(|found| found[..] != value(number)[..]) {
             return Err(format!("record {number} is not what was put").into());
         }
     }
-    told("read at random");
+    told("and read at random");
     reader.scan(records / 2..records / 2 + SCANNED).await?;
-    reader.close().await?;
-    told("scanned");
+    told("and scanned");
+    reader.close().await
+}
+
+async fn write(engine: usize, endpoint: &str, budget: u64) -> Result {
     let db = Engine::open(engine, endpoint, budget, false).await?;
     for first in (0..PUTS).step_by(100) {
         db.put_many(first..first + 100).await?;
     }
     db.flush().await?;
-    db.close().await?;
-    is_over.store(true, Ordering::Relaxed);
-    looks.join().map_err(|_| "whoever looked has panicked")?;
-    told("written");
-    println!("{}", peak.load(Ordering::Relaxed) - before);
-    Ok(())
+    db.close().await
 }
 
 /// Bytes of memory that belong to this process alone and to no file.
