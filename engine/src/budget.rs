@@ -14,9 +14,9 @@
 //! gets it back seal by seal; the keydir need not wait for it, so while both grow a part of the slack may be used. Several
 //! segments are written there at once, each of which is in memory as it goes up: that is lent first, while any is full.
 //!
-//! Where segments are far away, [walks](crate::segment::Files) over them, scans' and merges', read ahead. What they hold is lent by the
-//! cache, all of it if need be: up to an eighth of the budget, about. While they do, and while a merge writes, that much less is lent
-//! to memtables; and while these have borrowed it, walks read little ahead.
+//! Where segments are far away, walks over them, scans' and merges', read ahead. What they hold is lent by the cache, all of it if
+//! need be: up to an eighth of the budget, about. While they do, and while a merge writes, that much less is lent to memtables;
+//! and while these have borrowed it, walks read little ahead.
 //!
 //! A memtable has room for [`FLOOR`] whatever the budget says. What is mapped is the kernel's page cache, which it takes
 //! back when it likes, and is not counted.

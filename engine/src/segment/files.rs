@@ -77,7 +77,7 @@ impl Files {
         Files { walks: Walks::new(memory, false), ..self }
     }
 
-    /// These, which divide so many bytes of memory themselves: a quarter is left to the allocator, a share is set aside for walks, and
+    /// These, which divide so many bytes of memory themselves: a quarter is left to the allocator, some is set aside for walks, and
     /// the cache has what fences do not take of the rest, but an eighth of it all at least.
     pub(crate) fn that_divide(self, memory: u64) -> Files {
         let files = Files { divided: Some(memory), walks: Walks::new(memory, true), ..self };

@@ -3,7 +3,7 @@
 //! A walk, a scan's or a merge's, holds what it reads ahead. All walks together have an eighth of the budget for that, of which each
 //! takes two thirds of what the others leave: what is left shrinks with each that comes, and is never nothing. (So do queues
 //! that share the memory of a switch: Choudhury and Hahne, "Dynamic queue length thresholds in a shared memory ATM switch",
-//! 1996.) A reader sets that aside; of a database that is written the cache lends it, and has it back as the walk goes on.
+//! 1996.) A reader sets half of that aside; else the cache lends it, and has it back as the walk goes on.
 //!
 //! What is under way at once is limited too, as a connection that receives much has buffers of some hundred KiB beside what
 //! was asked for: [long reads](LongRead) are begun in the order in which they come, those of merges apart from all others, so
@@ -59,13 +59,13 @@ pub(crate) struct LongRead<'a> {
 }
 
 impl Walks {
-    /// A share of `total` bytes, which is set aside or, if not, lent by the cache.
+    /// A share of `total` bytes, which the cache lends, or half of it where the other half is set aside.
     pub(super) fn new(total: u64, is_set_aside: bool) -> Walks {
         let memory = total / SHARE;
         let long_reads_max = (total / MEMORY_OF_READ).clamp(LONG_READS.0, LONG_READS.1) as usize;
         Walks {
             memory,
-            set_aside: if is_set_aside { memory } else { 0 },
+            set_aside: if is_set_aside { memory / 2 } else { 0 },
             long_reads_max,
             shares: Mutex::default(),
             reads: Semaphore::new(long_reads_max),
@@ -230,14 +230,14 @@ mod tests {
         let files = Files::new(Stores::untold(Arc::new(Memory::new())), [0; 16], 1, 0);
         let files = Arc::new(files.that_divide(8 << 20));
         let whole = files.cache.capacity();
-        assert!(whole.abs_diff(5 << 20) < 16);
+        assert!(whole.abs_diff(11 << 19) < 16);
         let mut loan = Loan { files: files.clone(), bytes: 0 };
-        loan.set(1 << 20);
+        loan.set(1 << 19);
         assert_eq!(files.cache.capacity(), whole);
-        loan.set(3 << 20);
-        assert!(files.cache.capacity().abs_diff(3 << 20) < 16);
+        loan.set(5 << 19);
+        assert!(files.cache.capacity().abs_diff(7 << 19) < 16);
         files.keep(2 << 20);
-        assert!(files.cache.capacity().abs_diff(1 << 20) < 16);
+        assert!(files.cache.capacity().abs_diff(3 << 19) < 16);
         drop(loan);
         files.keep(100 << 20);
         assert!(files.cache.capacity().abs_diff(1 << 20) < 16, "an eighth it has, however long fences are");

@@ -12,61 +12,46 @@ use std::time::Duration;
 /// Begins the arguments of such a process.
 pub(crate) const CHILD: &str = "memory";
 
-/// What it may take, and beside how large a store: a hundred times that, which is what is asked, and others to see what goes with it.
-const BESIDE: [(u64, u64); 4] =
-    [(8 << 20, 800 << 20), (32 << 20, 800 << 20), (128 << 20, 800 << 20), (BUDGET, 100 * BUDGET)];
-const BUDGET: u64 = 32 << 20;
+/// What it may take, of which the first is held against what is asked of it, beside a hundred times as large a store; the others show
+/// what goes with it.
+const BUDGETS: [u64; 3] = [8 << 20, 32 << 20, 128 << 20];
+const RECORDS: u64 = 100 * BUDGETS[0] / (KEY_LEN + VALUE_LEN as u64) + 1;
 const ROLES: [&str; 2] = ["reader", "writer"];
 /// Records that each batch of the load has.
 const BATCH: u64 = 1000;
-const READS: u64 = 2000;
+const READS: u64 = 5000;
 const SCANNED: u64 = 100_000;
 const PUTS: u64 = 300_000;
 /// How often the process is looked at.
 const STEP: Duration = Duration::from_millis(2);
 
-/// Fills stores with ample memory, and has other processes read and write them with little.
+/// Fills a store with ample memory, and has other processes read and write it with little.
 pub(crate) async fn measure(engine: usize, figures: &mut Figures) -> Result {
-    let mut filled: Option<(u64, Store)> = None;
-    for (budget, bytes) in BESIDE {
-        let store = match filled.take() {
-            Some((len, store)) if len == bytes => store,
-            _ => fill(engine, records_of(bytes)).await?,
-        };
+    let store = Store::start(u64::MAX)?;
+    let db = Engine::open(engine, &store.endpoint, crate::BUDGET, true).await?;
+    for first in (0..RECORDS).step_by(BATCH as usize) {
+        db.put_many((first..RECORDS.min(first + BATCH)).map(|number| scattered(RECORDS, number))).await?;
+    }
+    db.seal().await?;
+    db.close().await?;
+    for budget in BUDGETS {
         let mut most = 0;
         for role in ROLES {
-            let peak = most_taken(engine, &store, budget, records_of(bytes), role).await?;
-            eprintln!("  a {role} with {} MiB beside {} MiB: {} MiB", budget >> 20, bytes >> 20, peak >> 20);
+            let peak = most_taken(engine, &store, budget, role).await?;
+            eprintln!("  a {role} with {} MiB: {:.1} MiB at most", budget >> 20, peak as f64 / f64::from(1 << 20));
             most = peak.max(most);
         }
-        if bytes == 100 * BUDGET {
+        if budget == BUDGETS[0] {
             figures.note(figures::MEMORY, engine, most as f64 / budget as f64);
         }
-        filled = Some((bytes, store));
     }
     Ok(())
 }
 
-/// Records that take so many bytes.
-const fn records_of(bytes: u64) -> u64 {
-    bytes / (KEY_LEN + VALUE_LEN as u64) + 1
-}
-
-async fn fill(engine: usize, records: u64) -> Result<Store> {
-    let store = Store::start(u64::MAX)?;
-    let db = Engine::open(engine, &store.endpoint, crate::BUDGET, true).await?;
-    for first in (0..records).step_by(BATCH as usize) {
-        db.put_many((first..records.min(first + BATCH)).map(|number| scattered(records, number))).await?;
-    }
-    db.seal().await?;
-    db.close().await?;
-    Ok(store)
-}
-
 /// How much a process takes at most that reads `store`, or writes it, with `budget`.
-async fn most_taken(engine: usize, store: &Store, budget: u64, records: u64, role: &str) -> Result<u64> {
+async fn most_taken(engine: usize, store: &Store, budget: u64, role: &str) -> Result<u64> {
     let mut child = tokio::process::Command::new(std::env::current_exe()?);
-    child.args([CHILD, role, &engine.to_string(), &store.endpoint, &budget.to_string(), &records.to_string()]);
+    child.args([CHILD, role, &engine.to_string(), &store.endpoint, &budget.to_string(), &RECORDS.to_string()]);
     let output = child.output().await?;
     eprint!("{}", String::from_utf8_lossy(&output.stderr));
     if !output.status.success() {
